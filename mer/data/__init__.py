@@ -1,0 +1,1 @@
+"""From the prepared store to batches: inputs, augmentation, dataset, data module."""

@@ -1,0 +1,26 @@
+"""The one error type for problems that a user can mend.
+
+The command line prints a `MerError` without a traceback and exits with status 2, so its message must
+say which file or key is meant, what was found, what was expected and what to type.
+"""
+
+from collections.abc import Iterable
+
+
+class MerError(Exception):
+    """A problem with the user's files, configuration or machine, with its mend in the message."""
+
+
+def raise_all(headline: str, problems: Iterable[str]) -> None:
+    """Raise one `MerError` that lists every problem, or do nothing when there is none.
+
+    Args:
+        headline: What was being done; it becomes the first line.
+        problems: One sentence each, naming the file or key, what was found and what to type.
+
+    Raises:
+        MerError: If `problems` is not empty.
+    """
+    listed = list(problems)
+    if listed:
+        raise MerError("\n".join([headline, *(f"  - {problem}" for problem in listed)]))

@@ -1,0 +1,204 @@
+"""Protocols: who trains, who validates, who is tested, in every fold.
+
+A protocol is a pure function of the sample table. It splits by person, never by sample, and does not
+depend on the order of the table. `check_folds` proves the promises; the runner calls it every time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mer.errors import MerError, raise_all
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One round of a protocol.
+
+    Args:
+        name: Unique in its protocol and usable as a folder name, e.g. `samm-006`.
+        train: Sample ids whose labels may be learnt from.
+        validation: Sample ids of other persons of the training side, for selection; may be empty.
+        test: Sample ids whose labels stay sealed until the model is fixed.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def make_folds(table: pd.DataFrame, protocol: dict[str, Any], seed: int = 0) -> list[Fold]:
+    """Make the folds of a protocol.
+
+    Args:
+        table: Samples with `sample_id`, `dataset`, `person` and `label`.
+        protocol: `name` (loso, loso_per_dataset, holdout_dataset, group_kfold), `validation`
+            (share of the training persons, 0 to below 1), `n_splits` (group_kfold only).
+        seed: Draws the validation persons and the groups of `group_kfold`.
+
+    Returns:
+        Folds in a fixed order; each sample is tested exactly once.
+
+    Raises:
+        MerError: If the protocol is unknown or the table is too small for it.
+    """
+    makers = {
+        "loso": _loso,
+        "loso_per_dataset": _loso_per_dataset,
+        "holdout_dataset": _holdout_dataset,
+        "group_kfold": _group_kfold,
+    }
+    name = protocol["name"]
+    if name not in makers:
+        raise MerError(f"Unknown protocol.name `{name}`. Set one of: {', '.join(makers)}.")
+    share = float(protocol.get("validation") or 0.0)
+    if not 0.0 <= share < 1.0:
+        raise MerError(f"protocol.validation is {share}; set a share of persons in [0, 1).")
+    table = table.sort_values("sample_id", ignore_index=True)
+    sides = makers[name](table, protocol, seed)
+    folds = [
+        _with_validation(table, fold_name, train, test, share, seed)
+        for fold_name, train, test in sides
+    ]
+    check_folds(folds, table)
+    return folds
+
+
+def check_folds(folds: Sequence[Fold], table: pd.DataFrame) -> None:
+    """Prove that the folds are sound.
+
+    Raises:
+        MerError: If a person stands on two sides of a fold, a sample is tested never or twice, a
+            training side is empty, or two folds share a name.
+    """
+    person_of = dict(zip(table["sample_id"], table["person"], strict=True))
+    problems = []
+    tested: dict[str, int] = dict.fromkeys(person_of, 0)
+    for fold in folds:
+        sides = {
+            side: {person_of[sample] for sample in getattr(fold, side)}
+            for side in ("train", "validation", "test")
+        }
+        for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            both = sorted(sides[first] & sides[second])
+            if both:
+                problems.append(f"fold {fold.name}: {', '.join(both)} in {first} and in {second}")
+        if not fold.train:
+            problems.append(f"fold {fold.name}: nobody is left to train on")
+        for sample in fold.test:
+            tested[sample] += 1
+    wrong = [f"{sample} ({times} times)" for sample, times in tested.items() if times != 1]
+    if wrong:
+        problems.append(f"{len(wrong)} samples not tested exactly once: {', '.join(wrong[:3])}")
+    names = [fold.name for fold in folds]
+    if len(set(names)) != len(names):
+        problems.append("two folds share a name")
+    raise_all("The folds break their promises:", problems)
+
+
+def describe(folds: Sequence[Fold], table: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate the folds: persons and samples per side, test samples per class."""
+    indexed = table.set_index("sample_id")
+    rows = []
+    for fold in folds:
+        row: dict[str, Any] = {"fold": fold.name}
+        for side in ("train", "validation", "test"):
+            part = indexed.loc[list(getattr(fold, side))]
+            row[f"{side}_persons"] = part["person"].nunique()
+            row[f"{side}_samples"] = len(part)
+        for label, count in indexed.loc[list(fold.test), "label"].value_counts().items():
+            row[f"test_{label}"] = int(count)
+        rows.append(row)
+    frame = pd.DataFrame(rows).fillna(0)
+    return frame.astype({name: "int64" for name in frame.columns if name != "fold"})
+
+
+Sides = list[tuple[str, pd.DataFrame, pd.DataFrame]]
+
+
+def _loso(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+    """Leave one subject out over all datasets together (CDE of MEGC 2019)."""
+    return [
+        (_folder_name(person), table[table["person"] != person], table[table["person"] == person])
+        for person in sorted(table["person"].unique())
+    ]
+
+
+def _loso_per_dataset(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+    """Leave one subject out inside each dataset; other datasets neither train nor test."""
+    sides: Sides = []
+    for dataset, part in table.groupby("dataset"):
+        if part["person"].nunique() < 2:
+            raise MerError(f"loso_per_dataset needs two persons in {dataset}; found one.")
+        for name, train, test in _loso(part, protocol, seed):
+            # A human recorded under several names has a fold in each of his datasets.
+            unique = name if name.startswith(f"{dataset}-") else f"{dataset}-{name}"
+            sides.append((unique, train, test))
+    return sides
+
+
+def _holdout_dataset(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+    """Leave one dataset out (HDE); a person who is also seen elsewhere trains nowhere."""
+    names = sorted(table["dataset"].unique())
+    if len(names) < 2:
+        raise MerError(f"holdout_dataset needs two datasets; found {names}. Use protocol=loso.")
+    sides = []
+    for name in names:
+        test = table[table["dataset"] == name]
+        train = table[(table["dataset"] != name) & ~table["person"].isin(test["person"])]
+        sides.append((name, train, test))
+    return sides
+
+
+def _group_kfold(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+    """Split the persons into `n_splits` groups of similar size and class mix."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    n_splits, n_persons = int(protocol["n_splits"]), table["person"].nunique()
+    if not 2 <= n_splits <= n_persons:
+        raise MerError(
+            f"protocol.n_splits is {n_splits}; with {n_persons} persons set 2 to {n_persons}."
+        )
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    rounds = splitter.split(table, table["label"], table["person"])
+    return [
+        (f"group-{number:02d}", table.iloc[train], table.iloc[test])
+        for number, (train, test) in enumerate(rounds)
+    ]
+
+
+def _with_validation(
+    table: pd.DataFrame, name: str, train: pd.DataFrame, test: pd.DataFrame, share: float, seed: int
+) -> Fold:
+    """Move about `share` of the training persons, per dataset, to the validation side.
+
+    A person's draw depends on the seed and his name alone, so the validation persons of two folds are
+    the same people wherever they train in both. That keeps fold scores comparable.
+    """
+    held: set[str] = set()
+    if share > 0:
+        for _, part in train.groupby("dataset"):
+            persons = sorted(part["person"].unique())
+            wanted = min(max(1, round(share * len(persons))), len(persons) - 1)
+            held.update(sorted(persons, key=lambda person: _draw(person, seed))[:wanted])
+    in_validation = train["person"].isin(held)
+    return Fold(
+        name=name,
+        train=tuple(train.loc[~in_validation, "sample_id"]),
+        validation=tuple(train.loc[in_validation, "sample_id"]),
+        test=tuple(test["sample_id"]),
+    )
+
+
+def _draw(person: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the person's name and the seed alone."""
+    words = [seed, *person.encode()]
+    return float(np.random.default_rng(words).random())
+
+
+def _folder_name(person: str) -> str:
+    return person.replace("/", "-")
