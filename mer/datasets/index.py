@@ -10,16 +10,16 @@ import pandas as pd
 
 from mer.errors import raise_all
 
-#: Column -> (pandas dtype, may be missing). Frame numbers are those of the recording, paths are absolute.
+#: Column -> (pandas dtype, may be missing). Frame numbers are the recording's, paths are absolute.
 #:
-#: ============== ========================================================================================
-#: sample_id      `<dataset>/<subject>/<clip>`, with `@<onset>` where one video holds several samples
+#: ============== =================================================================================
+#: sample_id      `<dataset>/<subject>/<clip>`, with `@<onset>` where a video holds several samples
 #: dataset        reader name in lower case: casme2, samm, smic, ckplus, ck48, oulu_casia, mug, ...
-#: subject        `<dataset>/<subject as the dataset writes it>`, e.g. `casme2/sub01`, `samm/006`, `smic/s01`
+#: subject        `<dataset>/<subject>`, e.g. `casme2/sub01`, `samm/006`, `smic/s01`
 #: person         equals `subject` unless the same human was recorded under several names
 #: clip           clip or sequence name as on disk
 #: role           micro | macro
-#: emotion        as annotated, lower case and stripped, spelling variants folded (`others` -> `other`)
+#: emotion        as annotated, lower case, spelling variants folded (`others` -> `other`)
 #: action_units   canonical text such as `4+L7+R12`, empty where not annotated
 #: apex_source    annotated | midpoint | spotted | last
 #: fps            frames per second of the recording
@@ -30,7 +30,7 @@ from mer.errors import raise_all
 #: array_key      name of the array inside the .npz
 #: array_row      position of the sample along the array's first axis
 #: array_kind     flow | image
-#: ============== ========================================================================================
+#: ============== =================================================================================
 COLUMNS: dict[str, tuple[str, bool]] = {
     "sample_id": ("str", False),
     "dataset": ("str", False),
@@ -83,9 +83,9 @@ def make_table(rows: list[dict]) -> pd.DataFrame:
         MerError: If a row breaks the contract (see `validate`).
     """
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.astype({name: dtype for name, (dtype, _) in COLUMNS.items()})
     table["person"] = table["person"].fillna(table["subject"])
     table["action_units"] = table["action_units"].fillna("")
-    table = table.astype({name: dtype for name, (dtype, _) in COLUMNS.items()})
     table = table.sort_values("sample_id", kind="stable", ignore_index=True)
     validate(table)
     return table
@@ -114,9 +114,12 @@ def validate(table: pd.DataFrame) -> None:
     report(table["sample_id"].duplicated(keep=False), "`sample_id` stands more than once")
     report(~table["role"].isin(ROLES), f"`role` is not one of {ROLES}")
     source = table["apex_source"]
-    report(source.notna() & ~source.isin(APEX_SOURCES), f"`apex_source` is not one of {APEX_SOURCES}")
+    unknown = source.notna() & ~source.isin(APEX_SOURCES)
+    report(unknown, f"`apex_source` is not one of {APEX_SOURCES}")
     report((table["onset"] > table["apex"]).fillna(False), "the onset comes after the apex")
     report((table["apex"] > table["offset"]).fillna(False), "the apex comes after the offset")
-    report(table["apex_path"].isna() & table["array_path"].isna(), "neither `apex_path` nor `array_path`")
-    report(table["array_path"].notna() & table["array_row"].isna(), "`array_path` without `array_row`")
+    nothing = table["apex_path"].isna() & table["array_path"].isna()
+    report(nothing, "neither `apex_path` nor `array_path`")
+    unplaced = table["array_path"].notna() & table["array_row"].isna()
+    report(unplaced, "`array_path` without `array_row`")
     raise_all("The index table breaks its contract:", problems)

@@ -1,0 +1,87 @@
+"""Readers of the datasets: each turns a folder on disk into the same index table.
+
+`READERS` names them; `read` calls one by its name, checks the options and joins subjects that are
+known to be the same person.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mer.datasets.index import Reading, Remark
+from mer.errors import MerError, raise_all
+
+#: Name in the configuration -> module with `index(root, **options) -> Reading`.
+READERS: dict[str, str] = {
+    "casme2": "mer.datasets.casme2",
+    "samm": "mer.datasets.samm",
+    "smic": "mer.datasets.smic",
+    "ckplus": "mer.datasets.ckplus",
+    "ck48": "mer.datasets.ck48",
+    "oulu_casia": "mer.datasets.oulu_casia",
+    "mug": "mer.datasets.mug",
+    "table": "mer.datasets.table",
+}
+
+
+def read(reader: str, root: str | Path, /, **options: Any) -> Reading:
+    """Read a dataset into the index table.
+
+    Args:
+        reader: A key of `READERS`.
+        root: The dataset's folder (a file for `table`); `~` is expanded.
+        **options: The reader's own, see its `index`; those that are `None` take their default. For
+            every reader `persons`: a CSV file with the columns `subject,person`, for people who
+            were recorded under several names. Subjects are written `casme2/sub01` or, for the
+            reader's own dataset, `sub01`; all subjects of one person get the same `person`.
+
+    Raises:
+        MerError: If the reader or an option is not known, or the dataset cannot be read.
+    """
+    if reader not in READERS:
+        raise MerError(f"there is no dataset reader `{reader}`; known are: {', '.join(READERS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    persons = given.pop("persons", None)
+    index = importlib.import_module(READERS[reader]).index
+    known = [name for name in inspect.signature(index).parameters if name != "root"]
+    unknown = sorted(set(given) - set(known))
+    raise_all(
+        f"Reader {reader}:",
+        [
+            f"option `{name}` is not known; known are: {', '.join([*known, 'persons'])}"
+            for name in unknown
+        ],
+    )
+    reading = index(Path(root).expanduser().absolute(), **given)
+    return reading if persons is None else _join_persons(reading, Path(persons).expanduser())
+
+
+def _join_persons(reading: Reading, path: Path) -> Reading:
+    """Fill the column `person` from a CSV file of known double recordings."""
+    if not path.is_file():
+        raise MerError(f"`persons`: there is no file {path}; expected is a CSV of subject,person")
+    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [name for name in ("subject", "person") if name not in listed.columns]
+    if missing:
+        raise MerError(
+            f"{path}: the columns {', '.join(missing)} are missing, found are: "
+            f"{', '.join(map(str, listed.columns))}"
+        )
+    table = reading.table.copy()
+    datasets = sorted(table["dataset"].unique())
+    people: dict[str, str] = {}
+    for subject, person in zip(listed["subject"], listed["person"], strict=True):
+        subject, person = subject.strip(), person.strip()
+        for name in [subject] if "/" in subject else [f"{one}/{subject}" for one in datasets]:
+            people[name] = person
+    joined = table["subject"].map(people)
+    table["person"] = joined.where(joined.notna() & (joined != ""), table["person"]).astype("str")
+    absent = [
+        Remark(name, "dropped", f"{path.name} names this subject, the dataset has no sample of it")
+        for name in sorted(set(people) - set(table["subject"]))
+        if name.split("/")[0] in datasets
+    ]
+    return Reading(table, [*reading.remarks, *absent])

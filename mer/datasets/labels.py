@@ -1,0 +1,187 @@
+"""Emotion words and label schemes: which emotion of which dataset belongs to which class.
+
+A scheme is a file `conf/labels/<name>.yaml` with a version and the class counts that the complete
+datasets must give, so that a wrong workbook shows before training and not in the results.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+import pandas as pd
+
+from mer.datasets.index import Reading, Remark
+from mer.errors import MerError, raise_all
+
+#: Spelling in an annotation file -> the word used here.
+ALIASES: dict[str, str] = {
+    "others": "other",
+    "happy": "happiness",
+    "happyiness": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "afraid": "fear",
+}
+
+
+class Scheme(TypedDict):
+    """A label scheme; the position in `classes` is the label code.
+
+    `map` is dataset -> emotion -> class, `exclude` sample id -> reason, `expected` dataset -> class
+    -> number of samples in the complete dataset.
+    """
+
+    name: str
+    version: int
+    classes: list[str]
+    map: dict[str, dict[str, str]]
+    exclude: dict[str, str]
+    expected: dict[str, dict[str, int]]
+
+
+def canonical_emotion(text: str) -> str:
+    """Return an emotion in lower case, stripped, with spelling variants folded; may be empty."""
+    word = text.strip().lower()
+    return ALIASES.get(word, word)
+
+
+def load_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
+    """Load and check a label scheme.
+
+    Args:
+        scheme: Name of a file in `conf/labels`, without `.yaml`, or the scheme itself (a mapping,
+            an OmegaConf node included).
+
+    Raises:
+        MerError: If there is no such file (the known ones are listed) or the scheme is faulty (all
+            faults are).
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    if isinstance(scheme, str):
+        from mer.config import conf_dir
+
+        folder = conf_dir() / "labels"
+        path = folder / f"{scheme}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+            raise MerError(f"there is no label scheme `{scheme}` in {folder}; known are: {known}")
+        scheme = OmegaConf.load(path)
+    if isinstance(scheme, DictConfig):
+        scheme = OmegaConf.to_container(scheme, resolve=True)
+    return _checked(dict(scheme))
+
+
+def _checked(scheme: dict[str, Any]) -> Scheme:
+    name = scheme.get("name", "without a name")
+    problems = [
+        f"key `{key}` is missing"
+        for key in ("name", "version", "classes", "map")
+        if key not in scheme
+    ]
+    unknown = sorted(set(scheme) - set(Scheme.__annotations__))
+    problems += [f"key `{key}` is not known" for key in unknown]
+    raise_all(f"Label scheme {name}:", problems)
+
+    classes = [str(label) for label in scheme["classes"]]
+    if len(set(classes)) < 2 or len(set(classes)) != len(classes):
+        problems.append(f"`classes` must be two or more different names, found {classes}")
+    groups = (("map", scheme["map"]), ("expected", scheme.get("expected") or {}))
+    for key, group in groups:
+        for dataset, entries in group.items():
+            named = entries.values() if key == "map" else entries.keys()
+            wrong = sorted({str(label) for label in named} - set(classes))
+            problems += [
+                f"`{key}.{dataset}` names the class `{label}`, which `classes` lacks"
+                for label in wrong
+            ]
+    folded = {
+        dataset: {canonical_emotion(str(emotion)): str(label) for emotion, label in entries.items()}
+        for dataset, entries in scheme["map"].items()
+    }
+    raise_all(f"Label scheme {name}:", problems)
+    return Scheme(
+        name=str(scheme["name"]),
+        version=int(scheme["version"]),
+        classes=classes,
+        map=folded,
+        exclude=dict(scheme.get("exclude") or {}),
+        expected={key: dict(value) for key, value in (scheme.get("expected") or {}).items()},
+    )
+
+
+def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
+    """Give every sample its class and drop the samples that the scheme has none for.
+
+    Args:
+        table: An index table.
+        scheme: See `load_scheme`.
+
+    Returns:
+        The table with the further column `label` (class name), renumbered from 0, and the remarks:
+        one per excluded sample, one per dataset and emotion without class.
+
+    Raises:
+        MerError: If the scheme is faulty, or no sample at all has a class in it.
+    """
+    scheme = load_scheme(scheme)
+    excluded = table["sample_id"].isin(scheme["exclude"].keys())
+    remarks = [
+        Remark(sample, "dropped", f"excluded by {scheme['name']}: {scheme['exclude'][sample]}")
+        for sample in table.loc[excluded, "sample_id"]
+    ]
+    kept = table[~excluded]
+    label = pd.Series(
+        [
+            scheme["map"].get(dataset, {}).get(emotion)
+            for dataset, emotion in zip(kept["dataset"], kept["emotion"], strict=True)
+        ],
+        index=kept.index,
+        dtype="str",
+    )
+    without = kept[label.isna()].groupby(["dataset", "emotion"], sort=True).size()
+    remarks += [
+        Remark(dataset, "dropped", f"{count} of emotion `{emotion}`: no class in {scheme['name']}")
+        for (dataset, emotion), count in without.items()
+    ]
+    if len(kept) and label.isna().all():
+        found = ", ".join(f"{dataset} {emotion}" for dataset, emotion in without.index)
+        raise MerError(
+            f"no sample has a class in the label scheme {scheme['name']}: found are {found}; the "
+            f"scheme maps {', '.join(scheme['map'])}. Choose another with `labels=...`"
+        )
+    labelled = kept.assign(label=label)[label.notna()].reset_index(drop=True)
+    return Reading(labelled, remarks)
+
+
+def check_counts(
+    table: pd.DataFrame, scheme: str | Mapping[str, Any], datasets: Iterable[str]
+) -> list[str]:
+    """Compare the number of samples per dataset and class with the scheme's expectation.
+
+    Args:
+        table: A table with the column `label`, as `apply` returns it.
+        scheme: See `load_scheme`.
+        datasets: Datasets that should be complete; those without expectation are passed over.
+
+    Returns:
+        One sentence per dataset whose counts differ; empty if all agree.
+    """
+    scheme = load_scheme(scheme)
+    problems = []
+    for dataset in datasets:
+        expected = scheme["expected"].get(dataset)
+        if expected is None:
+            continue
+        counts = table.loc[table["dataset"] == dataset, "label"].value_counts()
+        found = {label: int(counts.get(label, 0)) for label in scheme["classes"]}
+        wanted = {label: expected.get(label, 0) for label in scheme["classes"]}
+        if found != wanted:
+            problems.append(
+                f"{dataset}: {_counts(found)} found, {_counts(wanted)} expected in "
+                f"{scheme['name']} (version {scheme['version']})"
+            )
+    return problems
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return f"{sum(counts.values())} ({', '.join(f'{n} {label}' for label, n in counts.items())})"

@@ -1,0 +1,216 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mer import datasets
+from mer.datasets import labels
+from mer.errors import MerError
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for name in ["a0.png", "a1.png", "b1.png"]:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def csv(folder: Path, text: str) -> Path:
+    path = folder / "samples.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_csv_of_pictures(pictures: Path) -> None:
+    path = csv(
+        pictures,
+        "subject,clip,emotion,onset_path,apex_path,onset,apex,offset,fps,weather\n"
+        "007,c1,Happy,a0.png,a1.png,10,15,30,29.97,sunny\n"
+        "008,c2,Others,,b1.png,,,,,rain\n",
+    )
+    table, remarks = datasets.read("table", path, name="mine")
+    assert table["sample_id"].tolist() == ["mine/007/c1", "mine/008/c2"]
+    assert table["subject"].tolist() == ["mine/007", "mine/008"]  # text keeps its zeros
+    assert table["emotion"].tolist() == ["happiness", "other"]
+    assert table["onset_path"][0] == str(pictures / "a0.png")
+    assert pd.isna(table["onset_path"][1])
+    assert table["apex"].tolist() == [15, pd.NA]
+    assert table["fps"][0] == 29.97
+    assert set(table["role"]) == {"micro"}
+    assert remarks == [(str(path), "dropped", "columns not known: weather")]
+
+
+def test_other_column_names_codes_and_a_folder_of_pictures(tmp_path: Path) -> None:
+    # The columns of HTNet's list; SAMM's subject unpadded as in the official list.
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for name in ["sub01_EP02_01f.jpg", "6_006_1_2.jpg", "s01_s1_ne_01.jpg"]:
+        (crops / name).touch()
+    path = csv(
+        tmp_path,
+        "dataset,sub,filename_o,label,imagename\n"
+        "casme2,sub01,EP02_01f,1,sub01_EP02_01f.jpg\n"
+        "samm,6,006_1_2,0,6_006_1_2.jpg\n"
+        "SMIC,s1,s1_ne_01,0,s01_s1_ne_01.jpg\n"
+        "smic,s01,s01_ne_02,2,absent.jpg\n",
+    )
+    table, remarks = datasets.read(
+        "table",
+        path,
+        columns={"subject": "sub", "clip": "filename_o", "apex_path": "imagename"},
+        classes={0: "negative", 1: "positive", 2: "surprise"},
+        folder="crops",
+    )
+    assert table["sample_id"].tolist() == [
+        "casme2/sub01/EP02_01f",
+        "samm/006/006_1_2",
+        "smic/s01/s01_ne_01",
+    ]
+    assert table["subject"].tolist() == ["casme2/sub01", "samm/006", "smic/s01"]
+    assert table["emotion"].tolist() == ["positive", "negative", "negative"]
+    assert table["apex_path"][0] == str(crops / "sub01_EP02_01f.jpg")
+    assert [(remark.item, remark.action) for remark in remarks] == [
+        ("smic/s01/s01_ne_02", "dropped")
+    ]
+    assert "there is no file" in remarks[0].reason
+    assert len(labels.apply(table, "megc2019").table) == 3
+
+
+def test_parquet_with_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "flow.npy", np.zeros((2, 3, 8, 8), np.float16))
+    frame = pd.DataFrame(
+        {
+            "sample_id": ["own/1/x", "own/2/y"],
+            "dataset": "own",
+            "subject": [1, 2],
+            "emotion": ["fear", "anger"],
+            "array_path": "flow.npy",
+            "array_row": [1, 0],
+            "apex": [4.0, None],
+        }
+    )
+    frame.to_parquet(tmp_path / "list.parquet")
+    table, _ = datasets.read("table", tmp_path / "list.parquet", role="macro", array_kind="flow")
+    assert table["clip"].tolist() == ["x", "y"]
+    assert table["subject"].tolist() == ["own/1", "own/2"]
+    assert table["array_row"].tolist() == [1, 0]
+    assert table["array_path"].tolist() == [str(tmp_path / "flow.npy")] * 2
+    assert table["array_kind"].tolist() == ["flow", "flow"]
+    assert table["apex"].tolist() == [4, pd.NA]
+    assert set(table["role"]) == {"macro"}
+
+
+def test_missing_columns_are_reported_together_with_those_found(pictures: Path) -> None:
+    path = csv(pictures, "person_name,mood\nx,y\n")
+    with pytest.raises(MerError) as error:
+        datasets.read("table", path, columns={"emotion": "feeling", "colour": "mood"})
+    message = str(error.value)
+    assert "columns found: person_name, mood" in message
+    for text in ["column subject is missing", "column sample_id or clip is missing"]:
+        assert text in message
+    assert "apex_path, or array_path and array_row is missing" in message
+    assert "`columns.emotion=feeling`: the file has no such column" in message
+    assert "`columns.colour`: the index table has no such column" in message
+
+
+def test_codes_need_their_meaning(pictures: Path) -> None:
+    path = csv(pictures, "subject,clip,label,apex_path\n1,c,0,a1.png\n2,d,3,b1.png\n")
+    with pytest.raises(MerError, match=r"the codes 0, 3\. Say what they mean.*classes"):
+        datasets.read("table", path)
+    with pytest.raises(MerError, match=r"`classes` gives 0, 1, but the file also has '3'"):
+        datasets.read("table", path, classes=["negative", "positive"])
+
+
+def test_faulty_rows_are_dropped_one_by_one(pictures: Path) -> None:
+    path = csv(
+        pictures,
+        "subject,clip,emotion,apex_path,apex\n"
+        "1,good,fear,a1.png,5\n"
+        "1,good,fear,a1.png,5\n"
+        "1,number,fear,a1.png,five\n"
+        ",nobody,fear,a1.png,5\n"
+        "1,mute,,a1.png,5\n"
+        "1,blind,fear,,5\n",
+    )
+    table, remarks = datasets.read("table", path)
+    assert table["sample_id"].tolist() == ["table/1/good"]
+    assert [remark.reason for remark in remarks] == [
+        "a second row of the same sample",
+        "`apex` is `five`, a number is expected",
+        "without subject",
+        "without emotion",
+        "neither apex_path nor array_path",
+    ]
+
+
+def test_a_table_whose_paths_all_miss_names_the_option(pictures: Path) -> None:
+    path = csv(pictures, "subject,clip,emotion,apex_path\n1,c,fear,elsewhere/a1.png\n")
+    with pytest.raises(MerError, match=r"(?s)Set `folder` if paths begin elsewhere than"):
+        datasets.read("table", path)
+
+
+def test_files_that_are_no_tables(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").touch()
+    (tmp_path / "list.parquet").write_text("no parquet")
+    with pytest.raises(MerError, match=r"the ending is not one of \.csv, \.parquet, \.npz"):
+        datasets.read("table", tmp_path / "list.txt")
+    with pytest.raises(MerError, match=r"list\.parquet cannot be read as a table"):
+        datasets.read("table", tmp_path / "list.parquet")
+    with pytest.raises(MerError, match="is no file"):
+        datasets.read("table", tmp_path)
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    return {
+        "flow_bgr": np.zeros((3, 28, 28, 3), np.uint8),
+        "label": np.array([1, 0, 2]),
+        "corpus": np.array(["casme2", "samm", "smic"]),
+        "subject": np.array(["sub01", "006", "s01"]),
+        "clip": np.array(["EP02_01f", "006_1_2", "s01_sur_01"]),
+    }
+
+
+CLASSES = ["negative", "positive", "surprise"]
+
+
+def test_an_npz_file_with_its_own_columns(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "flow.npz"
+    np.savez(path, **arrays)
+    table, remarks = datasets.read("table", path, array_kind="image", classes=CLASSES)
+    assert table["sample_id"].tolist() == [
+        "casme2/sub01/EP02_01f",
+        "samm/006/006_1_2",
+        "smic/s01/s01_sur_01",
+    ]
+    assert table["emotion"].tolist() == ["positive", "negative", "surprise"]
+    assert table["array_row"].tolist() == [0, 1, 2]
+    assert set(table["array_key"]) == {"flow_bgr"}
+    assert set(table["array_kind"]) == {"image"}
+    assert table["apex_path"].isna().all()
+    assert remarks == []
+
+
+def test_the_array_of_samples_must_be_clear_and_complete(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    path = tmp_path / "flow.npz"
+    np.savez(path, **arrays, faces=np.zeros((3, 8, 8)))
+    with pytest.raises(MerError, match=r"2 arrays with three or more axes; set `array_key`"):
+        datasets.read("table", path, classes=CLASSES)
+    with pytest.raises(MerError, match=r"no array of samples `flow`.*flow_bgr \(3, 28, 28, 3\)"):
+        datasets.read("table", path, classes=CLASSES, array_key="flow")
+    arrays["clip"] = arrays["clip"][:2]
+    np.savez(path, **arrays)
+    with pytest.raises(
+        MerError, match=r"`flow_bgr` holds 3 samples, but these differ: clip \(2,\)"
+    ):
+        datasets.read("table", path, classes=CLASSES)
+
+
+def test_an_npz_file_with_objects_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "flow.npz"
+    np.savez(path, **arrays | {"clip": np.array(["a", 1, None], dtype=object)})
+    with pytest.raises(MerError, match=r"cannot be read as an \.npz file of plain arrays"):
+        datasets.read("table", path, classes=CLASSES)
