@@ -1,7 +1,7 @@
 """The one error type for problems that a user can mend.
 
-The command line prints a `MerError` without a traceback and exits with status 2, so its message must
-say which file or key is meant, what was found, what was expected and what to type.
+The command line prints a `MerError` without a traceback and exits with status 2, so its message
+must say which file or key is meant, what was found, what was expected and what to type.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """UF1, UAR and accuracy from pooled predictions, with subject-bootstrap intervals.
 
 Every score is computed from one confusion matrix over all folds. Averages of per-fold scores are a
-different number (one published log gives .42 to .74 depending on the averaging) and are not offered.
+different number (one published log gives .42 to .74 depending on the averaging) and are not
+offered.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,9 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> NDArray[n
     """
     true, pred = np.asarray(y_true, dtype=np.int64), np.asarray(y_pred, dtype=np.int64)
     if true.shape != pred.shape or true.ndim != 1:
-        raise MerError(f"Scores need one prediction per label; found {pred.shape} and {true.shape}.")
+        raise MerError(
+            f"Scores need one prediction per label; found {pred.shape} and {true.shape}."
+        )
     for name, values in (("label", true), ("prediction", pred)):
         if values.size and not (0 <= values.min() and values.max() < n_classes):
             raise MerError(

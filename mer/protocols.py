@@ -1,7 +1,8 @@
 """Protocols: who trains, who validates, who is tested, in every fold.
 
-A protocol is a pure function of the sample table. It splits by person, never by sample, and does not
-depend on the order of the table. `check_folds` proves the promises; the runner calls it every time.
+A protocol is a pure function of the sample table. It splits by person, never by sample, and does
+not depend on the order of the table. `check_folds` proves the promises; the runner calls it every
+time.
 """
 
 from collections.abc import Sequence
@@ -176,8 +177,8 @@ def _with_validation(
 ) -> Fold:
     """Move about `share` of the training persons, per dataset, to the validation side.
 
-    A person's draw depends on the seed and his name alone, so the validation persons of two folds are
-    the same people wherever they train in both. That keeps fold scores comparable.
+    A person's draw depends on the seed and his name alone, so the validation persons of two folds
+    are the same people wherever they train in both. That keeps fold scores comparable.
     """
     held: set[str] = set()
     if share > 0:

@@ -48,9 +48,9 @@ def test_center_takes_out_the_motion_of_the_head() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(MerError, match="Unknown input.name `optical`. Set one of: apex"):
+    with pytest.raises(MerError, match=r"Unknown input.name `optical`\. Set one of: apex"):
         build("optical")
-    with pytest.raises(MerError, match="input.center is `mean`"):
+    with pytest.raises(MerError, match=r"input\.center is `mean`"):
         build("flow", center="mean")
     with pytest.raises(MerError, match="Input `flow` needs flow of every sample"):
         build("flow", flow=None)

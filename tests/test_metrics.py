@@ -71,8 +71,8 @@ def test_wrong_input_is_named(true: list[int], pred: list[int], message: str) ->
 
 
 def test_interval_of_two_persons() -> None:
-    # Person a is always right, b always wrong. Two draws of two persons give accuracy 0, 1/2 or 1 with
-    # probability 1/4, 1/2, 1/4: the 95 % interval is [0, 1], the 40 % interval [1/2, 1/2].
+    # Person a is always right, b always wrong. Two draws of two persons give accuracy 0, 1/2 or 1
+    # with probability 1/4, 1/2, 1/4: the 95 % interval is [0, 1], the 40 % interval [1/2, 1/2].
     true, pred, persons = [0, 1, 0, 1], [0, 1, 1, 0], ["a", "a", "b", "b"]
     wide = metrics.bootstrap_intervals(true, pred, persons, 2)
     narrow = metrics.bootstrap_intervals(true, pred, persons, 2, level=0.4)

@@ -19,7 +19,11 @@ def make_table() -> pd.DataFrame:
             "person": f"{dataset}/{subject:02d}" if subject != 7 else "both/07",
             "label": LABELS[number],
         }
-        for dataset, subjects in (("casme2", (1, 2, 3, 7)), ("samm", (1, 2, 3, 7)), ("smic", (1, 2, 3)))
+        for dataset, subjects in (
+            ("casme2", (1, 2, 3, 7)),
+            ("samm", (1, 2, 3, 7)),
+            ("smic", (1, 2, 3)),
+        )
         for subject in subjects
         for number in range(3)
     ]
@@ -78,7 +82,8 @@ def test_holdout_leaves_a_shared_person_out_of_training() -> None:
 
 def test_validation_takes_the_share_from_every_dataset() -> None:
     fold = protocols.make_folds(make_table(), {"name": "loso", "validation": 0.3})[-1]
-    # smic/03 is tested. 30 % of the 4, 4 and 2 persons left (both/07 counts in both) rounds to 1 each.
+    # smic/03 is tested. 30 % of the 4, 4 and 2 persons left (both/07 counts in both) rounds to 1
+    # each.
     assert fold.name == "smic-03"
     assert {sample.split("/")[0] for sample in fold.validation} == {"casme2", "samm", "smic"}
 

@@ -63,8 +63,8 @@ def build(
     """Build the network's input of one sample, before augmentation and normalisation.
 
     Args:
-        settings: `name` (see `KINDS`), `size` S in pixels, `center` (median | none: whether the median
-            motion of the face, which is head motion, is taken out of u and v).
+        settings: `name` (see `KINDS`), `size` S in pixels, `center` (median | none: whether the
+            median motion of the face, which is head motion, is taken out of u and v).
         onset: RGB crop. Shape: (H, H, 3), uint8.
         apex: RGB crop in the same frame of reference. Shape: (H, H, 3), uint8.
         flow: u, v in pixels of the H x H crop (u right, v down) and strain. Shape: (3, H, H).
@@ -85,8 +85,8 @@ def build(
     image = np.concatenate(parts, axis=2) if parts else np.empty((size, size, 0), np.float32)
     if image.shape[2] != kind.channels:
         raise MerError(
-            f"Input `{settings['name']}` needs {', '.join(kind.needs)} of every sample and one is missing. "
-            "Set another input, or prepare.flow.method if the flow is what lacks."
+            f"Input `{settings['name']}` needs {', '.join(kind.needs)} of every sample and one is "
+            "missing. Set another input, or prepare.flow.method if the flow is what lacks."
         )
     return np.ascontiguousarray(image, dtype=np.float32)
 

@@ -1,7 +1,7 @@
-"""Augmentation that keeps a sample true: one draw for all its frames, and flow that moves as it should.
+"""Augmentation that keeps a sample true: one draw for all frames, vectors that move rightly.
 
-Albumentations moves the pixels. A flow field also holds vectors, which have to turn, stretch and mirror
-with the picture: under a map with Jacobian J the vector (u, v) becomes J (u, v).
+Albumentations moves the pixels. A flow field also holds vectors, which have to turn, stretch and
+mirror with the picture: under a map with Jacobian J the vector (u, v) becomes J (u, v).
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ class FlowFlip(A.HorizontalFlip):
         super().__init__(p=p)
         self.vectors = vectors
 
-    def apply(self, img: NDArray, **params: Any) -> NDArray:  # noqa: ANN401
+    def apply(self, img: NDArray, **params: Any) -> NDArray:
         """Mirror an (H, W, C) picture."""
         img = super().apply(img, **params).copy()
         for u, _ in self.vectors:
@@ -61,7 +61,7 @@ class FlowAffine(A.Affine):
         )
         self.vectors = vectors
 
-    def apply(self, img: NDArray, matrix: NDArray, **params: Any) -> NDArray:  # noqa: ANN401
+    def apply(self, img: NDArray, matrix: NDArray, **params: Any) -> NDArray:
         """Move an (H, W, C) picture by the 3 x 3 matrix that maps old to new places."""
         img = super().apply(img, matrix=matrix, **params)
         if self.vectors:
@@ -112,12 +112,13 @@ class Tone(A.ImageOnlyTransform):
         gain: float,
         offset: float,
         noise_seed: int,
-        **params: Any,  # noqa: ANN401
+        **params: Any,
     ) -> NDArray:
         """Change an (H, W, C) float32 picture."""
         img = img * np.float32(gain)
         if self.frames:
-            # Contrast turns about middle grey, so that a bright picture does not become a white one.
+            # Contrast turns about middle grey, so that a bright picture does not become a white
+            # one.
             img[..., self.frames] += np.float32(offset + 0.5 * (1 - gain))
         if self.noise:
             rng = np.random.default_rng(noise_seed)
@@ -134,8 +135,8 @@ def augmentation(settings: dict[str, Any] | None, kind: InputKind) -> A.Compose 
     """Compose the augmentation of the training side.
 
     Args:
-        settings: `flip` (probability), `shift`, `scale`, `rotate`, `gain`, `offset`, `noise`; see the
-            transforms of this module for their units. None switches augmentation off.
+        settings: `flip` (probability), `shift`, `scale`, `rotate`, `gain`, `offset`, `noise`; see
+            the transforms of this module for their units. None switches augmentation off.
         kind: The input whose channels are moved.
 
     Returns:
@@ -146,7 +147,8 @@ def augmentation(settings: dict[str, Any] | None, kind: InputKind) -> A.Compose 
     motion = tuple(c for c in range(kind.channels) if c not in kind.frames)
     steps: list[A.BasicTransform] = []
     if settings["flip"] > 0:
-        # Mirroring a difference picture needs no change of sign: it holds grey levels, not directions.
+        # Mirroring a difference picture needs no change of sign: it holds grey levels, not
+        # directions.
         steps.append(FlowFlip(kind.vectors, p=settings["flip"]))
     if settings["shift"] or settings["scale"] or settings["rotate"]:
         steps.append(

@@ -96,7 +96,8 @@ def validate(table: pd.DataFrame) -> None:
 
     Raises:
         MerError: With every broken rule: missing columns or values, repeated `sample_id`, unknown
-            role or apex source, order other than onset <= apex <= offset, neither picture nor array.
+            role or apex source, order other than onset <= apex <= offset, neither picture nor
+            array.
     """
     missing = [name for name in COLUMNS if name not in table.columns]
     raise_all("This is no index table:", [f"column `{name}` is missing" for name in missing])

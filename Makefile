@@ -1,0 +1,49 @@
+# `make` lists the targets. Everything lives in .venv; nothing outside the checkout is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint doctor clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/\1|\2/' \
+		| while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+install: $(STAMP)  ## create .venv and install mer with everything (skipped while up to date)
+
+# The stamp is older than these two files when something changed that an install must take up.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mer needs Python 3.11 or newer, \
+	$(PYTHON) is " + sys.version.split()[0] + ". Name another: make install PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
+# albumentations and mediapipe each bring an OpenCV of their own, and all of them write cv2/. Only this one has
+# TV-L1 (contrib) and runs without libGL (headless), so the others go and its files are written again.
+	$(BIN)/pip uninstall --quiet --yes opencv-python opencv-python-headless opencv-contrib-python
+	$(BIN)/pip install --quiet --no-deps --force-reinstall -c constraints.txt opencv-contrib-python-headless
+# Ends with an error, and its mend, when this machine lacks something that no Python package brings.
+	$(BIN)/mer doctor
+	@touch $@
+
+demo: install  ## synthetic corpora, preparation, training and the table of scores (repeats reuse what is done)
+	$(BIN)/mer train experiment=demo
+	$(BIN)/mer train experiment=demo_from_scratch
+
+# Two test processes with one thread each are quicker than two that fight for the same cores.
+test: install  ## the fast tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: install  ## the slow tests
+	$(BIN)/pytest -m slow
+
+lint: install  ## style (ruff) and types (mypy)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+doctor: install  ## check this machine
+	$(BIN)/mer doctor
+
+clean:  ## remove .venv and caches; data, prepared stores and runs stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build dist

@@ -1,0 +1,120 @@
+"""What is shipped: the wheel's content, the pins, and a reason beside each dependency."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import mer
+
+ROOT = Path(mer.__file__).resolve().parents[1]
+PYPROJECT = ROOT / "pyproject.toml"
+
+pytestmark = pytest.mark.skipif(not PYPROJECT.is_file(), reason="needs a checkout")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Build the wheel and return the names of its files."""
+    out = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return set(zipfile.ZipFile(next(out.glob("*.whl"))).namelist())
+
+
+def test_wheel_carries_every_configuration_file(wheel: set[str]) -> None:
+    conf = {f"mer/conf/{p.relative_to(ROOT / 'conf')}" for p in (ROOT / "conf").rglob("*.yaml")}
+    assert "mer/conf/train.yaml" in conf
+    assert conf <= wheel
+
+
+def test_wheel_carries_every_module_and_the_face_model(wheel: set[str]) -> None:
+    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "mer").rglob("*.py")}
+    assert modules <= wheel
+    assert "mer/assets/face_landmarker.task" in wheel
+
+
+def test_wheel_carries_nothing_else(wheel: set[str]) -> None:
+    tops = {name.split("/")[0] for name in wheel}
+    assert tops == {"mer", f"mer-{mer.__version__}.dist-info"}
+    assert not [name for name in wheel if "test" in Path(name).name or name.endswith(".pyc")]
+    assert f"mer-{mer.__version__}.dist-info/licenses/LICENSE" in wheel
+
+
+def project() -> dict:
+    return tomllib.loads(PYPROJECT.read_text())["project"]
+
+
+def all_requirements() -> list[Requirement]:
+    extras = project()["optional-dependencies"].values()
+    texts = [*project()["dependencies"], *(text for extra in extras for text in extra)]
+    return [need for need in map(Requirement, texts) if need.name != "mer"]
+
+
+def test_each_dependency_says_why_it_is_there() -> None:
+    lines = PYPROJECT.read_text().splitlines()
+    for need in all_requirements():
+        line = next(line for line in lines if re.match(rf'\s+"{re.escape(need.name)}[\[<>=]', line))
+        assert re.search(r'",  # \w+', line), f"no reason given: {line.strip()}"
+        assert any(s.operator in (">=", "==") for s in need.specifier), f"no floor: {need}"
+
+
+def test_each_imported_package_is_a_dependency() -> None:
+    declared = {canonicalize_name(need.name) for need in all_requirements()}
+    providers = packages_distributions()
+    for path in (ROOT / "mer").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            for top in {name.split(".")[0] for name in names} - {*sys.stdlib_module_names, "mer"}:
+                owners = {canonicalize_name(owner) for owner in providers.get(top, [])}
+                assert owners & declared, f"{path} imports {top}, which no dependency brings"
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    found = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in found), "only name==version"
+    return {canonicalize_name(n): v for n, v in (line.split("==") for line in found)}
+
+
+def test_constraints_pin_every_dependency_within_its_bounds() -> None:
+    pinned = pins()
+    for need in all_requirements():
+        version = pinned.get(canonicalize_name(need.name))
+        assert version is not None, f"{need.name} is not in constraints.txt"
+        assert need.specifier.contains(version, prereleases=True), f"{need} excludes {version}"
+
+
+def test_the_three_opencv_packages_are_pinned_and_mended_by_the_makefile() -> None:
+    clash = ("opencv-python-headless", "opencv-contrib-python")
+    assert {*clash, "opencv-contrib-python-headless"} <= set(pins())
+    recipe = (ROOT / "Makefile").read_text()
+    removal = next(line for line in recipe.splitlines() if "pip uninstall" in line)
+    assert all(name in removal.split() for name in clash)
+    assert "opencv-contrib-python-headless" not in removal.split()
+
+
+def test_ci_runs_the_tests_of_the_readme() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o100, "chmod +x .ci/run"
+    assert script.read_text().rstrip().endswith("make test")
+
+
+def test_make_lists_its_targets() -> None:
+    done = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True)
+    for target in ("install", "demo", "test", "test-slow", "lint", "doctor", "clean"):
+        assert f"  make {target} " in done.stdout
