@@ -1,0 +1,1 @@
+"""Lightning callbacks, and what becomes of their outputs."""

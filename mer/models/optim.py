@@ -1,0 +1,116 @@
+"""Optimizer and learning-rate schedule from plain settings."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from mer.errors import raise_all
+
+DEFAULTS = {
+    "name": "adamw",
+    "lr": 5e-4,
+    "weight_decay": 0.05,
+    "schedule": "cosine",
+    "warmup_epochs": 0,
+}
+NAMES = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "constant")
+
+
+def complete(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Fill in the defaults of an `optimizer` node and check it.
+
+    Args:
+        settings: `name` (adamw | adam | sgd), `lr` (largest learning rate), `weight_decay`,
+            `schedule` (cosine | constant), `warmup_epochs` (epochs of linear rise, also fractions).
+
+    Raises:
+        MerError: If a key or value cannot be used; all are listed.
+    """
+    full = {**DEFAULTS, **(settings or {})}
+    problems = [
+        f"optimizer.{key} is not a key; there are {', '.join(DEFAULTS)}"
+        for key in full
+        if key not in DEFAULTS
+    ]
+    for key, choices in (("name", NAMES), ("schedule", SCHEDULES)):
+        if full[key] not in choices:
+            problems.append(f"optimizer.{key}={full[key]}; set one of {', '.join(choices)}")
+    for key in ("lr", "weight_decay", "warmup_epochs"):
+        value = full[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+            problems.append(f"optimizer.{key}={value!r}; set a number of 0 or more")
+    raise_all("The optimizer node cannot be used:", problems)
+    return full
+
+
+def parameter_groups(
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    weight_decay: float,
+    slow: Collection[str] = (),
+    lr_scale: float = 1.0,
+) -> list[dict[str, Any]]:
+    """Group the trainable parameters by weight decay and learning rate.
+
+    Biases and norm weights (one dimension) are not decayed, as is usual for networks with attention
+    (timm's rule).
+
+    Args:
+        parameters: Names and parameters; frozen ones are left out.
+        weight_decay: Decay of the others.
+        slow: Names whose rate is multiplied by `lr_scale`.
+        lr_scale: Factor on the learning rate, 0 or more.
+
+    Returns:
+        Groups with `params`, `weight_decay` and `lr_scale`.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters:
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((decay, lr_scale if name in slow else 1.0), []).append(parameter)
+    return [
+        {"params": members, "weight_decay": decay, "lr_scale": scale}
+        for (decay, scale), members in groups.items()
+    ]
+
+
+def build_optimizer(
+    groups: list[dict[str, Any]], settings: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """Build the optimizer of a complete `optimizer` node over `parameter_groups`."""
+    rate = settings["lr"]
+    groups = [{**group, "lr": rate * group["lr_scale"]} for group in groups]
+    if settings["name"] == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    # One call in place of one per tensor: 3 instead of 13 ms a step for MobileViT-XXS on one core.
+    # On a GPU, Lightning cannot clip gradients of a fused optimizer in 16-bit precision.
+    on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
+    return kinds[settings["name"]](groups, lr=rate, fused=True if on_cpu else None)
+
+
+def rate_factor(step: int, warmup_steps: float, total_steps: float, schedule: str) -> float:
+    """Factor on the learning rate at a step.
+
+    Linear from near 0 to 1 during warm-up; then constant, or half a cosine down to 0 (Loshchilov
+    and Hutter, SGDR, ICLR 2017, without restarts).
+
+    Args:
+        step: Optimizer steps done so far.
+        warmup_steps: Steps of warm-up.
+        total_steps: Steps of the whole training; only read by `cosine`.
+        schedule: cosine | constant.
+
+    Returns:
+        In [0, 1].
+    """
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))

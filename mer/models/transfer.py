@@ -1,0 +1,189 @@
+"""Carrying blocks from a macro checkpoint into a micro model, strictly and with a report.
+
+A transfer that matches nothing, or only a part, trains a model nobody asked for; so every selected
+tensor must be in the checkpoint with its shape, and the report says what was and was not loaded.
+"""
+
+import hashlib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mer.errors import MerError, raise_all
+from mer.models.blocks import mismatches, outline, select
+from mer.models.modules import MERModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What a transfer did; `str()` gives it as text.
+
+    Attributes:
+        checkpoint: The file.
+        sha256: Its digest, 64 hexadecimal digits.
+        backbone: Name of the network that the checkpoint holds.
+        blocks: The selection as given.
+        tensors: Number of tensors loaded, batch-norm statistics included.
+        parameters: Number of trainable values among them.
+        untouched: Tensors left as they were, per group of modules.
+        provenance: What the checkpoint says of its making; `persons` lists who trained it.
+    """
+
+    checkpoint: Path
+    sha256: str
+    backbone: str
+    blocks: str | list[str]
+    tensors: int
+    parameters: int
+    untouched: dict[str, int]
+    provenance: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Give the report as lines of text."""
+        words = self.blocks if isinstance(self.blocks, str) else ", ".join(self.blocks)
+        lines = [
+            f"transfer of {words} from {self.checkpoint}",
+            f"  checkpoint: {self.backbone}, sha256 {self.sha256[:12]}, trained on "
+            f"{len(self.provenance['persons'])} persons",
+            f"  loaded: {self.tensors} tensors with {self.parameters:,} parameters",
+            f"  left as initialised: {sum(self.untouched.values())} tensors",
+            *(f"    {name}: {count}" for name, count in self.untouched.items()),
+        ]
+        return "\n".join(lines)
+
+
+def load_blocks(
+    model: MERModule, checkpoint: Path, blocks: str | Sequence[str] = "mobilenetv2"
+) -> TransferReport:
+    """Load selected backbone tensors of a checkpoint into a model, bit for bit.
+
+    The classifier is never loaded: macro and micro classes differ. The normalisation constants of
+    the input are not either: they belong to the data at hand.
+
+    Args:
+        model: Model to fill; `model.transfer` records what came in.
+        checkpoint: File of `mer.models.modules.MacroPretrainModule`.
+        blocks: Selection of `mer.models.blocks.select`.
+
+    Returns:
+        The report, which is also logged.
+
+    Raises:
+        MerError: If the file is no such checkpoint, is of another backbone or input, or the
+            selection is empty. The model is then as it was.
+    """
+    checkpoint = Path(checkpoint)
+    content = read_checkpoint(checkpoint)
+    names = select(model.backbone, blocks)
+    raise_all(
+        "model.transfer.blocks selects nothing:",
+        [] if names else ["set mobilenetv2, all, or patterns; or macro.enabled=false"],
+    )
+    settings = content["hyper_parameters"]
+    theirs, ours = settings["backbone"]["name"], model.hparams["backbone"]["name"]
+    if settings["in_chans"] != model.hparams["in_chans"]:
+        raise MerError(
+            f"{checkpoint} was trained on inputs of {settings['in_chans']} channels, this model "
+            f"takes {model.hparams['in_chans']}. Train the macro weights with the same `input`."
+        )
+    found = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in content["state_dict"].items()
+        if name.startswith("backbone.")
+    }
+    own = model.backbone.state_dict()
+    raise_all(
+        f"{checkpoint} (backbone {theirs}) does not fit this model (backbone {ours}). Set "
+        f"backbone={theirs}, or use macro weights of {ours}:",
+        mismatches({name: own[name] for name in names}, found),
+    )
+    with torch.no_grad():
+        for name in names:
+            own[name].copy_(found[name])
+    chosen = {f"backbone.{name}" for name in names}
+    with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    report = TransferReport(
+        checkpoint=checkpoint,
+        sha256=digest,
+        backbone=theirs,
+        blocks=blocks if isinstance(blocks, str) else list(blocks),
+        tensors=len(names),
+        parameters=sum(p.numel() for n, p in model.named_parameters() if n in chosen),
+        untouched=outline(model, _network(model) - chosen),
+        provenance=content["mer"],
+    )
+    model.transfer = {
+        "checkpoint": checkpoint.name,
+        "sha256": digest,
+        "blocks": report.blocks,
+        "persons": list(content["mer"]["persons"]),
+    }
+    log.info("%s", report)
+    return report
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this project, without running any code that it may hold.
+
+    Returns:
+        At least `state_dict`, `hyper_parameters` and `mer` (what it says of its making).
+
+    Raises:
+        MerError: If it isn't there or isn't one.
+    """
+    if not path.is_file():
+        raise MerError(f"There is no checkpoint {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MerError(f"{path} is not a checkpoint that mer can read: {reason}") from error
+    needed = ("state_dict", "hyper_parameters", "mer")
+    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
+    if missing or "persons" not in content["mer"]:
+        lacks = ", ".join(missing) or "the list of the persons that trained it"
+        raise MerError(
+            f"{path} was not written by mer: it lacks {lacks}. Weights from elsewhere go in as "
+            f"backbone.weights={path}."
+        )
+    return content
+
+
+def refuse_known_persons(provenance: Mapping[str, Any], persons: Collection[str]) -> None:
+    """Refuse to test a model on a person who trained it, or the weights it started from.
+
+    Args:
+        provenance: `persons`, and maybe `transfer.persons`, as checkpoints hold them.
+        persons: Whom the model shall be tested on.
+
+    Raises:
+        MerError: If one of them is known to the model, or the provenance names nobody.
+    """
+    if "persons" not in provenance:
+        raise MerError("This model does not say which persons trained it, so no test is clean.")
+    transfer = provenance.get("transfer") or {}
+    sides = (
+        ("trained this model", provenance["persons"]),
+        ("trained the weights it started from", transfer.get("persons", [])),
+    )
+    problems = []
+    for what, known in sides:
+        both = sorted(set(known) & set(persons))
+        if both:
+            rest = f" and {len(both) - 5} more" if len(both) > 5 else ""
+            problems.append(
+                f"{len(both)} of {len(persons)} test persons {what}: {', '.join(both[:5])}{rest}"
+            )
+    raise_all("The score would not be that of unseen persons. Test on others:", problems)
+
+
+def _network(model: MERModule) -> set[str]:
+    """Tensors of the backbone and the classifier."""
+    return {n for n in model.state_dict() if n.startswith(("backbone.", "classifier."))}
