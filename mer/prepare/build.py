@@ -1,0 +1,239 @@
+"""Writing a store: worker processes, preallocated arrays, and a journal to continue from.
+
+Only the main process writes. A chunk of samples goes to the arrays first and to the journal after
+that, so a line of the journal means arrays on disk, wherever the run is cut.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing import connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from mer.errors import MerError
+from mer.prepare.samples import Drop, Sample, prepare_chunk
+
+log = logging.getLogger(__name__)
+
+#: Samples that one task of a worker holds and that a crash can cost.
+CHUNK = 16
+
+#: Fewer samples per worker don't pay for its start (some seconds, mostly imports).
+SAMPLES_PER_WORKER = 100
+
+Layout = Mapping[str, tuple[Sequence[int], str]]
+Results = Generator[tuple[list[int], list[Sample | Drop]], None, None]
+
+
+class Partial:
+    """An unfinished store: arrays of full length, and `done.jsonl` with a line per finished row.
+
+    Attributes:
+        folder: Where it lies.
+        done: Row -> `reason` and `detail` of a drop, or `has_onset` and `still` of a sample.
+    """
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        """Open the folder, continuing what an earlier run has left there.
+
+        Raises:
+            MerError: If the arrays would not fit on the disk.
+            OSError: If the folder can't be written.
+        """
+        self.folder = folder
+        self._journal_path = folder / "done.jsonl"
+        if not self._journal_path.exists():
+            # No journal: the earlier run, if any, was cut while it reserved the space.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _reserve(folder, layout)
+            self._journal_path.touch()
+        self.done = self._read_journal()
+        if self.done:
+            log.info("%s: continuing, %d rows are done", folder.name, len(self.done))
+        self._arrays = {name: np.lib.format.open_memmap(folder / f"{name}.npy") for name in layout}
+        self._journal = self._journal_path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the journal and let go of the arrays."""
+        self._journal.close()
+        self._arrays.clear()
+
+    def _read_journal(self) -> dict[int, dict[str, Any]]:
+        text = self._journal_path.read_text(encoding="utf-8")
+        whole, _, torn = text.rpartition("\n")
+        if torn:
+            # The last line was cut while it was written; its sample is prepared again.
+            self._journal_path.write_text(whole + "\n" if whole else "", encoding="utf-8")
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return {line.pop("row"): line for line in lines}
+
+    def write(self, results: Mapping[int, Sample | Drop]) -> None:
+        """Put a chunk's samples into the arrays, then their lines into the journal."""
+        lines = {row: self._write_row(row, result) for row, result in results.items()}
+        for array in self._arrays.values():
+            array.flush()
+        self._journal.writelines(json.dumps({"row": r, **line}) + "\n" for r, line in lines.items())
+        self._journal.flush()
+        os.fsync(self._journal.fileno())
+        self.done |= lines
+
+    def _write_row(self, row: int, result: Sample | Drop) -> dict[str, Any]:
+        if isinstance(result, Drop):
+            return {"reason": result.reason, "detail": result.detail}
+        for name, array in self._arrays.items():
+            values = getattr(result, name)
+            if values is not None:  # a sample without onset has no flow: it stays zero
+                array[row] = values
+        return {
+            "reason": None,
+            "detail": None,
+            "has_onset": result.has_onset,
+            "still": result.still,
+        }
+
+    def publish(self, path: Path) -> None:
+        """Give the complete folder its final name; from then on it is a store."""
+        for file in [*self.folder.iterdir(), self.folder]:
+            _sync(file)
+        self.folder.rename(path)
+        _sync(path.parent)
+        (path / self._journal_path.name).unlink()
+
+
+def build(
+    partial: Partial, table: pd.DataFrame, settings: Mapping[str, Any], workers: int | None
+) -> None:
+    """Prepare the rows of a table that `partial` hasn't done yet.
+
+    Raises:
+        MerError: For an error of the settings, or when a worker process is killed.
+    """
+    from tqdm import tqdm
+
+    rows = [row for row in range(len(table)) if row not in partial.done]
+    chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+    # Arrays need no computing worth a process, and each process would load them again.
+    count = 1 if table["array_path"].notna().all() else _worker_count(workers, len(rows))
+    results = _here if count < 2 else _in_workers
+    bar = tqdm(
+        total=len(table), initial=len(partial.done), unit="sample", desc="prepare", disable=None
+    )
+    # Closed here and now, also on Ctrl-C: an open pool would first work off its queue.
+    with bar, closing(results(chunks, table.to_dict("records"), settings, count)) as finished:
+        for chunk, prepared in finished:
+            partial.write(dict(zip(chunk, prepared, strict=True)))
+            bar.update(len(chunk))
+
+
+def _here(
+    chunks: list[list[int]], records: list[dict[str, Any]], settings: Mapping[str, Any], _count: int
+) -> Results:
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        for chunk in chunks:
+            yield chunk, prepare_chunk([records[row] for row in chunk], settings)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _in_workers(
+    chunks: list[list[int]], records: list[dict[str, Any]], settings: Mapping[str, Any], count: int
+) -> Results:
+    # MediaPipe's threads don't survive a fork; spawned processes start clean on every platform.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(count, len(chunks) or 1), context, _start_worker)
+    try:
+        pending = {
+            pool.submit(prepare_chunk, [records[row] for row in chunk], settings): chunk
+            for chunk in chunks
+        }
+        for future in as_completed(list(pending)):
+            yield pending.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise MerError(
+            "A worker process was killed, most often because the memory was full. Finished samples "
+            "are kept: type the same command again, with prepare.workers=1 if it happens again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole process group: the main process alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this worker when the main process is gone, even if that was killed."""
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _worker_count(workers: int | None, samples: int) -> int:
+    if workers is not None:
+        return workers
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(cores, samples // SAMPLES_PER_WORKER)
+
+
+def _reserve(folder: Path, layout: Layout) -> None:
+    """Create the arrays at full size: a full disk is a message now, not a bus error later."""
+    needed = sum(
+        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        for shape, dtype in layout.values()
+    )
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        shutil.rmtree(folder)
+        raise MerError(
+            f"{folder.parent} has {free / 1e9:.2f} GB free and the prepared store needs "
+            f"{needed / 1e9:.2f} GB; free some space, or set another folder with paths.cache"
+        )
+    for name, (shape, dtype) in layout.items():
+        file = folder / f"{name}.npy"
+        np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=tuple(shape)).flush()
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

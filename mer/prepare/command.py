@@ -1,0 +1,39 @@
+"""`mer prepare`: read every dataset of a configuration and write its prepared store."""
+
+import argparse
+import logging
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Prepare with the same overrides as `mer train`, e.g. `data=megc2019 prepare.size=256`.
+
+    Returns:
+        Exit status 0.
+    """
+    parser = argparse.ArgumentParser(prog="mer prepare", description=main.__doc__)
+    parser.add_argument("overrides", nargs="*", help="key=value, as for mer train")
+    overrides = parser.parse_args(argv).overrides
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from mer.config import compose
+    from mer.data import sources
+
+    cfg = compose(overrides)
+    table = Table(title="Prepared stores", title_justify="left")
+    for column in ("role", "dataset", "samples", "persons", "dropped", "remarks", "contact sheet"):
+        table.add_column(column, overflow="fold")
+    for role, found in sources.read(cfg, "micro", "macro").items():
+        for source in found:
+            store, remarks = sources.prepare(cfg, source), source.reading.remarks
+            for remark in remarks:
+                log.info("%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason)
+            persons = store.index["person"].nunique()
+            counts = [len(store.index), persons, len(store.drops), len(remarks)]
+            sheet = str(store.path / "contact_sheet.png")
+            table.add_row(role, source.name, *map(str, counts), sheet)
+    Console(width=140).print(table)
+    return 0

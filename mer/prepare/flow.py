@@ -1,0 +1,202 @@
+"""Optical flow between onset and apex: DIS, Farneback and TV-L1 behind one switch.
+
+Flow is a type, not an array: resizing must scale its vectors, mirroring must negate u, and a number
+without its method, frames and reference size can't be compared with another one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from mer.errors import MerError, raise_all
+from mer.prepare import methods
+from mer.prepare.stabilise import head_motion, soft_edge
+
+#: Settings and their defaults; `methods.DEFAULTS` says where the numbers come from.
+DEFAULTS: dict[str, Any] = {
+    "method": "dis",
+    "stabilise": True,
+    "face_only": True,
+    **methods.DEFAULTS,
+}
+METHODS = tuple(methods.DEFAULTS)
+
+#: Shortest side that every method's pyramid and patches can work on, in pixels.
+SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The motion from the onset to the apex.
+
+    Attributes:
+        u: float32 (H, W), motion to the right in pixels of this grid.
+        v: float32 (H, W), motion downwards in pixels of this grid.
+        method: dis, farneback, tvl1, or the origin of a precomputed field.
+        frames: Frame numbers of onset and apex in the recording, None where unknown.
+        reference_size: Side in pixels of the crop that the motion was measured on.
+    """
+
+    u: np.ndarray
+    v: np.ndarray
+    method: str
+    frames: tuple[int | None, int | None]
+    reference_size: int
+
+    @property
+    def still(self) -> bool:
+        """True when nothing moves, as between a frame and itself."""
+        return not (self.u.any() or self.v.any())
+
+    def resize(self, size: int) -> Self:
+        """Resample to (size, size), vectors included: 1 px at 128 is 0.21875 px at 28.
+
+        Shrinking averages areas, enlarging interpolates linearly.
+        """
+        import cv2
+
+        height, width = self.u.shape
+        how = cv2.INTER_AREA if size < min(height, width) else cv2.INTER_LINEAR
+        u = cv2.resize(self.u, (size, size), interpolation=how) * np.float32(size / width)
+        v = cv2.resize(self.v, (size, size), interpolation=how) * np.float32(size / height)
+        return replace(self, u=u, v=v)
+
+    def mirror(self) -> Self:
+        """Give the flow of the mirrored pictures: left and right change places and u its sign."""
+        return replace(
+            self,
+            u=np.ascontiguousarray(-self.u[:, ::-1]),
+            v=np.ascontiguousarray(self.v[:, ::-1]),
+        )
+
+    def strain(self) -> np.ndarray:
+        """Compute the optical strain magnitude, float32 (H, W), dimensionless.
+
+        sqrt(exx^2 + eyy^2 + 2 exy^2) with exx = du/dx, eyy = dv/dy, exy = (du/dy + dv/dx) / 2
+        (Shreve et al., FG 2011; Liong et al., ACCV workshops 2014). Derivatives are central
+        differences, one-sided at the border.
+        """
+        du_dy, du_dx = np.gradient(self.u)
+        dv_dy, dv_dx = np.gradient(self.v)
+        shear = (du_dy + dv_dx) / 2
+        return np.sqrt(du_dx**2 + dv_dy**2 + 2 * shear**2).astype(np.float32)
+
+    def to_array(self) -> np.ndarray:
+        """Stack u, v and strain: float16 (3, H, W), the layout of a store's `flow.npy`."""
+        return np.stack([self.u, self.v, self.strain()]).astype(np.float16)
+
+    @classmethod
+    def from_array(
+        cls,
+        array: np.ndarray,
+        method: str,
+        frames: tuple[int | None, int | None] = (None, None),
+        reference_size: int | None = None,
+    ) -> Self:
+        """Take u and v out of a (3, H, W) or (2, H, W) array; strain is computed again on demand.
+
+        `reference_size` defaults to the array's width.
+
+        Raises:
+            MerError: If the array has another shape.
+        """
+        if array.ndim != 3 or array.shape[0] not in (2, 3):
+            raise MerError(f"Flow comes as (3, H, W): u, v, strain; got {array.shape}")
+        u, v = np.array(array[:2], np.float32)
+        return cls(u, v, method, frames, reference_size or u.shape[1])
+
+
+def check_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each wrong key or value of a flow settings node."""
+    problems = [
+        f"flow.{key}: unknown key, expected one of {', '.join(DEFAULTS)}"
+        for key in settings
+        if key not in DEFAULTS
+    ]
+    method = settings.get("method", DEFAULTS["method"])
+    if method is not None and method not in METHODS:
+        problems.append(f"flow.method: {method!r}, expected one of {', '.join(METHODS)} or null")
+    for name in METHODS:
+        for key, value in (settings.get(name) or {}).items():
+            if key not in DEFAULTS[name]:
+                known = ", ".join(DEFAULTS[name])
+                problems.append(f"flow.{name}.{key}: unknown key, expected one of {known}")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                problems.append(f"flow.{name}.{key}: {value!r}, expected a number from 0 up")
+    if method == "tvl1" and not methods.has_tvl1():
+        problems.append(
+            "flow.method: tvl1 needs OpenCV's contrib modules, which this installation lacks "
+            "(another OpenCV wheel may have overwritten them); type `pip install --force-reinstall "
+            "opencv-contrib-python-headless`, or set flow.method=dis"
+        )
+    return problems
+
+
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill a flow settings node with the defaults.
+
+    Raises:
+        MerError: With every unknown key and wrong value, or when TV-L1 isn't installed.
+    """
+    raise_all("The flow settings can't be used:", check_settings(settings))
+    filled = {**DEFAULTS, **settings}
+    for name in METHODS:
+        filled[name] = {**DEFAULTS[name], **(settings.get(name) or {})}
+    return filled
+
+
+def compute(
+    onset: np.ndarray,
+    apex: np.ndarray,
+    settings: Mapping[str, Any],
+    *,
+    sample: str = "this pair",
+    frames: tuple[int | None, int | None] = (None, None),
+    face: np.ndarray | None = None,
+) -> Flow:
+    """Compute the flow from the onset to the apex.
+
+    Equal pictures (a clip whose apex is its onset) give exact zeros, which `Flow.still` shows.
+
+    Args:
+        onset: uint8 (H, W), gray.
+        apex: uint8 (H, W), gray, of the same size.
+        settings: A node as in `DEFAULTS`; keys left out have their default.
+        sample: Name for messages.
+        frames: Frame numbers of onset and apex.
+        face: bool (H, W), True inside the face, for `stabilise` and `face_only`; None: everywhere.
+
+    Raises:
+        MerError: For colour or unequal pictures, other types, sides below 32 px, wrong settings.
+    """
+    chosen = complete(settings)
+    method = chosen["method"]
+    for name, picture in (("onset", onset), ("apex", apex)):
+        if picture.ndim != 2 or picture.dtype != np.uint8:
+            raise MerError(
+                f"{sample}: flow is computed on gray uint8 (H, W) pictures, the {name} is "
+                f"{picture.dtype} {picture.shape}; use cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)"
+            )
+    if onset.shape != apex.shape:
+        raise MerError(
+            f"{sample}: the onset is {onset.shape} and the apex {apex.shape} (height, width); flow "
+            "needs both in one size, cut by one transform"
+        )
+    if min(onset.shape) < SMALLEST:
+        raise MerError(
+            f"{sample}: {onset.shape} is too small for flow, expected at least {SMALLEST} px a side"
+        )
+    if method is None:
+        raise MerError(f"{sample}: flow.method is null, expected one of {', '.join(METHODS)}")
+    if np.array_equal(onset, apex):
+        zero = np.zeros(onset.shape, np.float32)
+        return Flow(zero, zero.copy(), method, frames, onset.shape[1])
+    field = methods.COMPUTE[method](onset, apex, chosen[method])
+    if chosen["stabilise"]:
+        field = field - head_motion(field, face)
+    if chosen["face_only"] and face is not None:
+        field = field * soft_edge(face)[..., None]
+    u, v = np.ascontiguousarray(np.moveaxis(field, -1, 0), np.float32)
+    return Flow(u, v, method, frames, onset.shape[1])

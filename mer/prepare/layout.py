@@ -1,0 +1,106 @@
+"""What a store will hold, and the hash that names it: both follow from table and settings alone."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mer.datasets.index import COLUMNS
+from mer.errors import MerError
+from mer.prepare import arrays, faces
+from mer.prepare.settings import complete, relevant
+
+#: Version of the folder's layout and of the way its arrays are computed; part of the hash.
+FORMAT = 1
+
+
+def source_kind(table: pd.DataFrame) -> str:
+    """Say what the samples of a table come from: pictures, flow or image (precomputed arrays).
+
+    Raises:
+        MerError: If the table is empty or mixes kinds; one store holds one kind.
+    """
+    kinds = table["array_kind"].where(table["array_path"].notna(), "pictures")
+    found = sorted(kinds.astype(str).unique())
+    if len(found) != 1:
+        what = f"a mixture of {', '.join(found)}" if found else "no sample"
+        raise MerError(f"The index table holds {what}; a store holds one of pictures, flow, image")
+    if found[0] not in ("pictures", "flow", "image"):
+        raise MerError(f"array_kind is {found[0]!r}, expected flow or image")
+    return found[0]
+
+
+def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[list[int], str]]:
+    """Say which arrays a store holds: name -> shape and dtype.
+
+    Raises:
+        MerError: If precomputed arrays differ in size.
+    """
+    count, kind = len(table), source_kind(table)
+    if kind == "pictures":
+        size = settings["size"]
+        found = {"frames": ([count, 2, size, size, 3], "uint8")}
+        if settings["flow"]["method"] is not None and table["onset_path"].notna().any():
+            found["flow"] = ([count, 3, size, size], "float16")
+        if settings["faces"] == "landmarks":
+            found["landmarks"] = ([count, 2, faces.LANDMARKS, 2], "float32")
+        return found
+    sizes: dict[tuple[int, ...], str] = {}
+    for row in table.drop_duplicates(["array_path", "array_key"]).to_dict("records"):
+        array = arrays.array_of(row)
+        # Float flow comes with its channels first.
+        first = 2 if kind == "flow" and array.dtype.kind == "f" else 1
+        sizes.setdefault(array.shape[first : first + 2], str(row["array_path"]))
+    if len(sizes) != 1:
+        listed = ", ".join(f"{size} in {path}" for size, path in sizes.items())
+        raise MerError(f"The arrays of one store must have one size, found {listed}")
+    (shape,) = sizes
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise MerError(f"{next(iter(sizes.values()))}: pictures of {shape}, expected square ones")
+    if kind == "flow":
+        return {"flow": ([count, 3, *shape], "float16")}
+    return {"frames": ([count, 2, *shape, 3], "uint8")}
+
+
+def settings_hash(settings: Mapping[str, Any], table: pd.DataFrame) -> str:
+    """Name a store: twelve hex digits that change with anything that changes its content.
+
+    Of the settings those count that the arrays depend on (not `workers`, not the options of a flow
+    method that isn't used); of the table every column, with each path relative to the folder that
+    all share and with the file's size, so that a dataset has the same hash on every machine.
+    """
+    settings = complete(settings)
+    columns = [name for name in COLUMNS if name.endswith("_path")]
+    paths = [path for name in columns for path in table[name].dropna().unique()]
+    parents = [str(Path(path).absolute().parent) for path in paths]
+    root = os.path.commonpath(parents) if parents else "."
+    identity = {}
+    for path in paths:
+        file = Path(path).absolute()
+        identity[path] = [file.relative_to(root).as_posix(), _size_of(file)]
+    rows = [
+        [
+            None if pd.isna(value) else identity[value] if name in columns else value
+            for name, value in row.items()
+        ]
+        for row in table.sort_values("sample_id")[list(COLUMNS)].to_dict("records")
+    ]
+    content = {
+        "format": FORMAT,
+        "settings": relevant(settings, source_kind(table)),
+        "columns": list(COLUMNS),
+        "rows": rows,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=int)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _size_of(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,238 @@
+"""The prepared store: a folder of memory-mapped arrays, one per settings hash.
+
+Same table and same settings give the same folder, which is then reused; an unfinished one is
+continued; a finished one never changes.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from mer.datasets.index import validate
+from mer.errors import MerError, raise_all
+from mer.prepare.build import Partial, build
+from mer.prepare.layout import FORMAT, layout, settings_hash, source_kind
+from mer.prepare.settings import complete, relevant
+
+log = logging.getLogger(__name__)
+
+ARRAYS = ("frames", "flow", "landmarks")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store; arrays are read-only memory maps, None where the store has none.
+
+    Attributes:
+        path: The folder.
+        index: One row per kept sample: the index table's columns, `row` int64 (position in the
+            arrays), `has_onset` (False: no onset, so no flow), `still` (onset and apex are the same
+            picture, so the flow is zero).
+        drops: One row per dropped sample: sample_id, reason, detail.
+        frames: uint8 (N, 2, S, S, 3) RGB, onset then apex.
+        flow: float16 (N, 3, S, S): u right, v down in pixels of the crop, optical strain.
+        landmarks: float32 (N, 2, 478, 2), x and y in pixels of the crop.
+        settings: The settings that the arrays depend on.
+        hash: Twelve hex digits, see `settings_hash`.
+        size: Side of the crops in pixels.
+    """
+
+    path: Path
+    index: pd.DataFrame
+    drops: pd.DataFrame
+    frames: np.ndarray | None
+    flow: np.ndarray | None
+    landmarks: np.ndarray | None
+    settings: dict[str, Any]
+    hash: str
+    size: int
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a store without reading its arrays.
+
+        Raises:
+            MerError: If the folder is missing, is no store, is unfinished or damaged, or was
+                written by another version.
+        """
+        path = Path(path)
+        mend = f"delete {path} and type `mer prepare` again"
+        if not path.is_dir():
+            raise MerError(f"There is no prepared store {path}; type `mer prepare`")
+        if path.name.endswith(".partial"):
+            raise MerError(f"{path} is an unfinished store; type `mer prepare` to complete it")
+        try:
+            facts = json.loads((path / "settings.json").read_text())
+            found = facts["format"]
+        except FileNotFoundError:
+            raise MerError(f"{path} is no prepared store: it has no settings.json") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise MerError(f"{path / 'settings.json'} is damaged ({error!r}); {mend}") from error
+        if found != FORMAT:
+            raise MerError(
+                f"{path} has format {found}, this version of mer reads {FORMAT}; type "
+                "`mer prepare` to write it anew"
+            )
+        return cls._read(path, facts, mend)
+
+    @classmethod
+    def _read(cls, path: Path, facts: Mapping[str, Any], mend: str) -> Self:
+        maps: dict[str, np.ndarray | None] = dict.fromkeys(ARRAYS)
+        problems = []
+        for name, (shape, dtype) in facts["arrays"].items():
+            try:
+                array = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                problems.append(f"{name}.npy: {error}")
+                continue
+            if list(array.shape) != shape or array.dtype != dtype:
+                problems.append(f"{name}.npy is {array.shape} {array.dtype}, not {shape} {dtype}")
+            maps[name] = array
+        try:
+            index = pd.read_parquet(path / "index.parquet")
+            drops = pd.read_csv(path / "drops.csv", dtype=str, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+        raise_all(f"The prepared store {path} is damaged; {mend}:", problems)
+        return cls(
+            path=path,
+            index=index,
+            drops=drops,
+            settings=facts["settings"],
+            hash=facts["hash"],
+            size=facts["size"],
+            **maps,
+        )
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Store"], tuple[Path]]:
+        """Pickle the path alone: a worker process maps the files instead of receiving copies."""
+        return type(self).open, (self.path,)
+
+
+def prepare_store(
+    table: pd.DataFrame,
+    settings: Mapping[str, Any],
+    out: Path,
+    workers: int | None,
+    name: str,
+) -> Store:
+    """Prepare every sample of an index table, or open the store that the same call gave before.
+
+    The work is done in `<out>/.<name>-<hash>.partial`, which takes its final name when it is
+    complete; a call after a crash continues there. A second caller waits for the first.
+
+    Args:
+        table: Index table; its rows come from pictures or from arrays of one kind.
+        settings: The `prepare` node of the configuration; keys left out have their default.
+        out: Folder of the stores.
+        workers: Processes; 0 and 1 work in this one, None takes as many as cores and samples merit.
+            From 2 on a script of your own needs `if __name__ == "__main__":`.
+        name: First part of the folder's name, usually the dataset's.
+
+    Raises:
+        MerError: For a wrong table or settings, an unwritable or full disk, or when no sample is
+            left.
+    """
+    from filelock import FileLock, Timeout
+
+    validate(table)
+    chosen = complete(settings)
+    table = table.sort_values("sample_id", kind="stable", ignore_index=True)
+    digest = settings_hash(chosen, table)
+    path = Path(out) / f"{name}-{digest}"
+    if path.is_dir():
+        return _reuse(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.parent / f".{path.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("%s: another process prepares this store; waiting for it", name)
+            lock.acquire()
+        try:
+            if path.is_dir():
+                return _reuse(path)
+            return _write(path, table, chosen, workers, digest)
+        finally:
+            lock.release()
+    except OSError as error:
+        raise MerError(
+            f"The prepared store {path} can't be written: {error}. Mend that, or set another "
+            "folder with paths.cache; finished samples are kept"
+        ) from error
+
+
+def _reuse(path: Path) -> Store:
+    store = Store.open(path)
+    again = f"; to try the {len(store.drops)} dropped again, delete it" if len(store.drops) else ""
+    log.info("Prepared store %s is reused (%d samples%s)", path, len(store.index), again)
+    return store
+
+
+def _write(
+    path: Path, table: pd.DataFrame, settings: dict[str, Any], workers: int | None, digest: str
+) -> Store:
+    from mer.prepare import sheet
+
+    arrays = layout(table, settings)
+    folder = path.parent / f".{path.name}.partial"
+    with Partial(folder, arrays) as partial:
+        build(partial, table, settings, workers)
+        done = pd.DataFrame([partial.done[row] for row in range(len(table))])
+    table = table.assign(row=np.arange(len(table)), **done)
+    dropped = table["reason"].notna()
+    drops = table.loc[dropped, ["sample_id", "reason", "detail"]]
+    report = _drop_report(drops)
+    if dropped.all():
+        # Removed, so that the next call looks at the files anew.
+        shutil.rmtree(folder)
+        raise MerError(f"{path.name}: none of {len(table)} samples could be prepared:\n{report}")
+    if len(drops):
+        log.warning("%s: %d of %d samples dropped:\n%s", path.name, len(drops), len(table), report)
+    index = table[~dropped].drop(columns=["reason", "detail"]).reset_index(drop=True)
+    index = index.astype({"row": "int64", "has_onset": "bool", "still": "bool"})
+    index.to_parquet(folder / "index.parquet", index=False)
+    drops.to_csv(folder / "drops.csv", index=False)
+    shape = next(iter(arrays.values()))[0]
+    facts = {
+        "format": FORMAT,
+        "hash": digest,
+        "settings": relevant(settings, source_kind(table)),
+        "size": shape[3],
+        "samples": len(index),
+        "dropped": len(drops),
+        "arrays": arrays,
+        "versions": _versions(),
+    }
+    (folder / "settings.json").write_text(json.dumps(facts, indent=2) + "\n")
+    sheet.draw(Store._read(folder, facts, "type `mer prepare` again"), folder / "contact_sheet.png")
+    partial.publish(path)
+    log.info("Prepared store %s: %d samples; look at its contact_sheet.png", path, len(index))
+    return Store.open(path)
+
+
+def _drop_report(drops: pd.DataFrame) -> str:
+    """One line per reason: how many, and the first ids with their details."""
+    lines = []
+    for reason, group in drops.groupby("reason", sort=True):
+        lines.append(f"  {len(group):5d}  {reason}")
+        lines += [f"           {row.sample_id}: {row.detail}" for row in group[:3].itertuples()]
+        if len(group) > 3:
+            lines.append(f"           and {len(group) - 3} more")
+    return "\n".join(lines)
+
+
+def _versions() -> dict[str, str]:
+    import cv2
+
+    from mer import __version__
+
+    return {"mer": __version__, "opencv": cv2.__version__, "numpy": np.__version__}

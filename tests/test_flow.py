@@ -1,0 +1,240 @@
+"""Optical flow: recovered motion, the type's algebra, strain by hand, refusals."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mer.errors import MerError
+from mer.prepare import flow
+from mer.prepare.flow import Flow
+from mer.prepare.stabilise import head_motion, soft_edge
+
+PLAIN = {"stabilise": False, "face_only": False}
+
+
+WAVES = np.random.default_rng(0).uniform((0, 8, 0), (2 * np.pi, 60, 2 * np.pi), (40, 3))
+
+
+def shade(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A smooth texture that can be asked anywhere: grey levels of 40 plane waves, 8 to 60 px long.
+
+    Moving a picture by interpolation would be off by several hundredths of a pixel.
+    """
+    angle, length, phase = WAVES[:, :, None, None].swapaxes(0, 1)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    return 128 + 10 * (np.sin(2 * np.pi * along / length + phase) * np.sqrt(length / 20)).sum(
+        axis=0
+    )
+
+
+def to_picture(grey: np.ndarray, noise: float = 0.0, seed: int = 3) -> np.ndarray:
+    grey = grey + np.random.default_rng(seed).normal(0, 1, grey.shape) * noise
+    return np.clip(grey, 0, 255).round().astype(np.uint8)
+
+
+def texture(size: int = 128) -> np.ndarray:
+    y, x = np.mgrid[:size, :size].astype(float)
+    return to_picture(shade(x, y))
+
+
+def pair(u: np.ndarray, v: np.ndarray, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Onset and apex between which the texture moves by (u, v) px.
+
+    The onset shows at x what the apex shows at x + u, which is the definition of flow.
+    """
+    y, x = np.mgrid[: u.shape[0], : u.shape[1]].astype(float)
+    return to_picture(shade(x + u, y + v), noise, 3), to_picture(shade(x, y), noise, 4)
+
+
+def constant(u: float, v: float, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((size, size), u, np.float32), np.full((size, size), v, np.float32)
+
+
+def field(u: np.ndarray, v: np.ndarray) -> Flow:
+    return Flow(u.astype(np.float32), v.astype(np.float32), "dis", (1, 9), u.shape[1])
+
+
+@pytest.mark.parametrize("method", flow.METHODS)
+@pytest.mark.parametrize(("u", "v"), [(0.3, 0.0), (0.0, -0.3), (1.0, -0.5)])
+def test_a_constant_shift_is_recovered(method: str, u: float, v: float) -> None:
+    onset, apex = pair(*constant(u, v), noise=2)
+    found = flow.compute(onset, apex, {"method": method, **PLAIN}, frames=(4, 7))
+    inner = (slice(16, -16), slice(16, -16))
+    # Within 15 % of the length, sign included: u is to the right, v downwards. TV-L1 warps with
+    # OpenCV's biased cubic and is allowed 20 %.
+    share = 0.2 if method == "tvl1" else 0.15
+    length = np.hypot(u, v)
+    assert found.u[inner].mean() == pytest.approx(u, abs=share * length)
+    assert found.v[inner].mean() == pytest.approx(v, abs=share * length)
+    assert (found.method, found.frames, found.reference_size) == (method, (4, 7), 128)
+    assert found.u.dtype == found.v.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", flow.METHODS)
+def test_a_mirrored_pair_gives_the_mirrored_flow(method: str) -> None:
+    onset, apex = pair(*constant(0.8, 0.4))
+    plain = flow.compute(onset, apex, {"method": method, **PLAIN})
+    mirrored = flow.compute(
+        onset[:, ::-1].copy(), apex[:, ::-1].copy(), {"method": method, **PLAIN}
+    )
+    expected = plain.mirror()
+    assert expected.u[16:-16, 16:-16].mean() == pytest.approx(-0.8, abs=0.1)
+    assert np.abs(mirrored.u - expected.u)[16:-16, 16:-16].mean() < 0.06
+    assert np.abs(mirrored.v - expected.v)[16:-16, 16:-16].mean() < 0.06
+
+
+def test_mirroring_by_hand() -> None:
+    found = field(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])).mirror()
+    assert found.u.tolist() == [[-2, -1], [-4, -3]] and found.v.tolist() == [[6, 5], [8, 7]]
+
+
+@pytest.mark.parametrize("method", flow.METHODS)
+def test_swapping_onset_and_apex_changes_the_sign(method: str) -> None:
+    onset, apex = pair(*constant(0.6, -0.6))
+    inner = (slice(16, -16), slice(16, -16))
+    swapped = flow.compute(apex, onset, {"method": method, **PLAIN})
+    assert swapped.u[inner].mean() == pytest.approx(-0.6, abs=0.13)
+    assert swapped.v[inner].mean() == pytest.approx(0.6, abs=0.13)
+
+
+def test_resizing_scales_the_vectors() -> None:
+    small = field(*constant(1.0, -2.0)).resize(28)
+    # 1 px at 128 is 28 / 128 = 0.21875 px at 28.
+    assert small.u.shape == (28, 28) and np.allclose(small.u, 0.21875)
+    assert np.allclose(small.v, -0.4375) and small.reference_size == 128
+    assert np.allclose(small.resize(128).u, 1.0)
+
+
+def test_resizing_averages_areas() -> None:
+    # Columns alternate 0 and 2: their mean 1, halved with the size, is 0.5 everywhere.
+    u = np.tile([0.0, 2.0], (8, 4))
+    assert np.allclose(field(u, u).resize(4).u, 0.5)
+
+
+def test_strain_by_hand() -> None:
+    y, x = np.mgrid[:20, :20].astype(np.float32)
+    zero = np.zeros_like(x)
+    # Stretch u = .02 x: exx = .02, the rest 0, magnitude .02.
+    assert np.allclose(field(0.02 * x, zero).strain(), 0.02, atol=1e-6)
+    # Both ways, v = -.01 y too: sqrt(.02^2 + .01^2) = .02236.
+    assert np.allclose(field(0.02 * x, -0.01 * y).strain(), 0.0223607, atol=1e-6)
+    # Shear u = .02 y: exy = .01, magnitude sqrt(2 * .01^2) = .014142.
+    assert np.allclose(field(0.02 * y, zero).strain(), 0.0141421, atol=1e-6)
+    # Rotation u = -.02 y, v = .02 x deforms nothing.
+    assert np.allclose(field(-0.02 * y, 0.02 * x).strain(), 0, atol=1e-6)
+
+
+def test_strain_keeps_its_value_through_resizing() -> None:
+    # A stretch of 2 % is a stretch of 2 % at every size (edges aside).
+    x = np.mgrid[:128, :128][1].astype(np.float32)
+    small = field(0.02 * x, 0 * x).resize(32)
+    assert np.allclose(small.strain()[4:-4, 4:-4], 0.02, atol=1e-4)
+
+
+def test_array_round_trip() -> None:
+    y, x = np.mgrid[:16, :16].astype(np.float32)
+    array = field(0.02 * x, 0.5 + 0 * y).to_array()
+    assert array.shape == (3, 16, 16) and array.dtype == np.float16
+    assert np.allclose(array[2], 0.02, atol=1e-3)
+    back = Flow.from_array(array, "dis", (1, 9))
+    assert back.reference_size == 16 and back.u.dtype == np.float32
+    assert np.allclose(back.u, 0.02 * x, atol=1e-3) and np.allclose(back.v, 0.5)
+    with pytest.raises(MerError, match=r"\(3, H, W\).*\(16, 16, 3\)"):
+        Flow.from_array(np.zeros((16, 16, 3)), "dis")
+
+
+@pytest.mark.parametrize("method", flow.METHODS)
+@pytest.mark.parametrize("stabilise", [False, True])
+def test_constant_pictures_give_zero_and_no_nan(method: str, stabilise: bool) -> None:
+    onset, apex = np.full((64, 64), 90, np.uint8), np.full((64, 64), 91, np.uint8)
+    found = flow.compute(onset, apex, {"method": method, "stabilise": stabilise})
+    assert np.isfinite(found.to_array()).all() and np.abs(found.to_array()).max() < 0.05
+
+
+def test_equal_pictures_are_still() -> None:
+    picture = texture()
+    found = flow.compute(picture, picture.copy(), {}, frames=(3, 3))
+    assert found.still and not found.to_array().any() and found.frames == (3, 3)
+    assert not flow.compute(*pair(*constant(0.5, 0)), PLAIN).still
+
+
+def expression(size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Two brows, 12 px wide (standard deviation), that rise by 0.8 px."""
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    bumps = sum(np.exp(-((x - at) ** 2 + (y - 40) ** 2) / (2 * 12**2)) for at in (36, 92))
+    return np.zeros_like(x), -0.8 * bumps
+
+
+def test_stabilising_takes_the_head_motion_out_and_leaves_the_expression() -> None:
+    u, v = expression()
+    y, x = np.mgrid[:128, :128] - 63.5
+    # The head shifts by (1, -0.6), turns by 0.4 degrees and comes 0.4 % nearer.
+    a, b = 1.004 * np.cos(np.deg2rad(0.4)) - 1, 1.004 * np.sin(np.deg2rad(0.4))
+    onset, apex = pair(u + a * x - b * y + 1, v + b * x + a * y - 0.6)
+    inner = (slice(10, -10), slice(10, -10))
+
+    def error(stabilise: bool) -> float:
+        found = flow.compute(onset, apex, {"stabilise": stabilise, "face_only": False})
+        return float(np.hypot(found.u - u, found.v - v)[inner].mean())
+
+    assert error(stabilise=False) > 1.0  # hypot(1, .6) = 1.17 and the turn
+    assert error(stabilise=True) < 0.15
+    brow = flow.compute(onset, apex, {"face_only": False}).v[36:44, 32:40].mean()
+    assert brow == pytest.approx(v[36:44, 32:40].mean(), abs=0.3)
+
+
+def test_head_motion_is_fitted_exactly_and_only_where_told() -> None:
+    y, x = np.mgrid[:40, :40] - 19.5
+    rigid = np.stack([0.01 * x - 0.02 * y + 1, 0.02 * x + 0.01 * y - 2], axis=-1)
+    outlier = rigid.copy()
+    outlier[:12] += 5  # less than a third of the rows moves by itself
+    assert np.allclose(head_motion(outlier), rigid, atol=0.05)
+    background = rigid.copy()
+    background[:, :24] = 0  # more than half stands still, but isn't face
+    assert np.allclose(head_motion(background, x > 4), rigid, atol=1e-4)
+
+
+def test_flow_outside_the_face_is_zero_with_a_soft_edge() -> None:
+    face = np.zeros((128, 128), bool)
+    face[32:96, 32:96] = True
+    onset, apex = pair(*constant(1.0, 0.0))
+    found = flow.compute(onset, apex, {"stabilise": False}, face=face)
+    assert np.abs(found.u[:20]).max() < 1e-3 and found.u[56:72, 56:72].mean() > 0.9
+    weight = soft_edge(face)
+    assert weight.dtype == np.float32 and weight[64, 64] == pytest.approx(1)
+    # By symmetry the weight is one half on the edge itself, between columns 31 and 32.
+    assert (weight[64, 31] + weight[64, 32]) / 2 == pytest.approx(0.5, abs=1e-3)
+
+
+def test_wrong_pictures_are_refused_by_name() -> None:
+    gray = texture()
+    with pytest.raises(
+        MerError, match=r"smic/s01/a: .*the apex is uint8 \(128, 128, 3\).*COLOR_RGB2GRAY"
+    ):
+        flow.compute(gray, np.dstack([gray] * 3), {}, sample="smic/s01/a")
+    with pytest.raises(MerError, match="the onset is float32"):
+        flow.compute(gray.astype(np.float32), gray, {})
+    with pytest.raises(
+        MerError, match=r"smic/s01/a: the onset is \(128, 128\) and the apex \(128, 100\)"
+    ):
+        flow.compute(gray, gray[:, :100], {}, sample="smic/s01/a")
+    with pytest.raises(MerError, match="at least 32 px"):
+        flow.compute(gray[:28, :28], gray[:28, :28], {})
+    with pytest.raises(MerError, match="method is null"):
+        flow.compute(gray, gray, {"method": None})
+
+
+def test_wrong_settings_are_reported_together() -> None:
+    with pytest.raises(MerError) as caught:
+        flow.complete({"method": "raft", "speed": 1, "dis": {"smoth": 1, "patch_size": "big"}})
+    message = str(caught.value)
+    assert "flow.method: 'raft', expected one of dis, farneback, tvl1" in message
+    assert "flow.speed: unknown key" in message and "flow.dis.smoth: unknown key" in message
+    assert "flow.dis.patch_size: 'big', expected a number" in message
+
+
+def test_missing_contrib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "optflow")
+    with pytest.raises(MerError, match="--force-reinstall opencv-contrib-python-headless"):
+        flow.compute(texture(), texture(), {"method": "tvl1"})
+    assert flow.complete({"method": "dis"})["method"] == "dis"
