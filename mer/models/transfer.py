@@ -59,7 +59,10 @@ class TransferReport:
 
 
 def load_blocks(
-    model: MERModule, checkpoint: Path, blocks: str | Sequence[str] = "mobilenetv2"
+    model: MERModule,
+    checkpoint: Path,
+    blocks: str | Sequence[str] = "mobilenetv2",
+    announce: bool = True,
 ) -> TransferReport:
     """Load selected backbone tensors of a checkpoint into a model, bit for bit.
 
@@ -70,9 +73,10 @@ def load_blocks(
         model: Model to fill; `model.transfer` records what came in.
         checkpoint: File of `mer.models.modules.MacroPretrainModule`.
         blocks: Selection of `mer.models.blocks.select`.
+        announce: Whether to log the report; a run announces the first of its equal transfers.
 
     Returns:
-        The report, which is also logged.
+        The report.
 
     Raises:
         MerError: If the file is no such checkpoint, is of another backbone or input, or the
@@ -125,7 +129,7 @@ def load_blocks(
         "blocks": report.blocks,
         "persons": list(content["mer"]["persons"]),
     }
-    log.info("%s", report)
+    log.log(logging.INFO if announce else logging.DEBUG, "%s", report)
     return report
 
 

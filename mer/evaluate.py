@@ -1,0 +1,158 @@
+"""`mer evaluate RUN`: score a run again from its weights, without training.
+
+Every fold's model is loaded, the SVM head is fitted anew on that fold's training samples and the
+test samples are predicted. The scores must equal the stored ones, unless settings of the head are
+changed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from mer import protocols, results, rundir
+from mer.callbacks.predictions import to_frame
+from mer.data import sources
+from mer.data.datamodule import MERDataModule
+from mer.data.dataset import UnifiedDataset
+from mer.errors import MerError
+from mer.models.modules import MicroFinetuneModule
+from mer.models.transfer import refuse_known_persons
+from mer.training import make_trainer
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate a run directory.
+
+    Returns:
+        Exit status: 0 when the predictions equal the stored ones or settings were changed, else 1.
+    """
+    from rich.console import Console
+
+    parser = argparse.ArgumentParser(prog="mer evaluate", description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument(
+        "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
+    )
+    arguments = parser.parse_args(argv)
+    result = evaluate(arguments.run, arguments.overrides)
+    console = Console(width=None if console_is_wide() else 120)
+    console.print(results.to_table(result, f"{arguments.run}, evaluated from its weights"))
+    if arguments.overrides:
+        console.print(f"Changed: {' '.join(arguments.overrides)}; kept in {result['written']}")
+        return 0
+    different = result["different_labels"]
+    total = result["heads"]["majority"]["pooled"]["samples"]
+    console.print(
+        f"{total - max(different.values())} of {total} predictions equal the stored ones."
+    )
+    return int(any(different.values()))
+
+
+def console_is_wide() -> bool:
+    """Whether the terminal tells its own width."""
+    import sys
+
+    return sys.stdout.isatty()
+
+
+def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig:
+    """Read the configuration of a run.
+
+    Args:
+        run_dir: Run directory.
+        overrides: `key=value`; only settings below `callbacks`, `trainer` and `paths` may change,
+            because the weights were made with the others.
+
+    Raises:
+        MerError: If this is no run directory or an override is not allowed.
+    """
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        raise MerError(
+            f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
+        )
+    cfg = OmegaConf.load(path)
+    for override in overrides or []:
+        key, _, value = override.partition("=")
+        if key.split(".")[0] not in ("callbacks", "trainer", "paths") or not value:
+            raise MerError(
+                f"`{override}` cannot change in an evaluation; write "
+                "callbacks.svm_head.<setting>=<value>."
+            )
+        if OmegaConf.select(cfg, key, default=KeyError) is KeyError:
+            node = OmegaConf.select(cfg, key.rpartition(".")[0]) or {}
+            raise MerError(f"`{key}` is not in {path}; there are: {', '.join(map(str, node))}.")
+        OmegaConf.update(cfg, key, OmegaConf.create({"v": OmegaConf.create(f"v: {value}").v}).v)
+    return cfg
+
+
+def evaluate(run_dir: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Predict the test samples of every fold again and score them.
+
+    Returns:
+        `heads` as in `metrics.json`, `different_labels` (head -> number of samples whose label
+        differs from the stored one) and, with overrides, `written`: the file that keeps the scores.
+
+    Raises:
+        MerError: If the run is incomplete or its data cannot be read.
+    """
+    cfg = load_config(run_dir, overrides)
+    stored_path = run_dir / "predictions.parquet"
+    if not stored_path.exists():
+        raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
+    stored = pd.read_parquet(stored_path)
+    corpus = sources.load(cfg, "micro")
+    folds = protocols.make_folds(
+        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
+    )
+    dataset = UnifiedDataset(
+        corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
+    )
+    frames = [_predict(cfg, run_dir, fold, dataset) for fold in folds]
+    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
+    result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
+    both = stored.merge(predictions, on="sample_id", suffixes=("_stored", ""))
+    result["different_labels"] = {
+        head: int((both[f"{head}_stored"] != both[head]).sum())
+        for head in ("svm", "softmax")
+        if head in both and f"{head}_stored" in both
+    }
+    if overrides:
+        name = "-".join(override.replace("callbacks.", "") for override in overrides)
+        path = run_dir / f"evaluation-{name.replace('/', '_')}.json"
+        path.write_text(json.dumps({"overrides": overrides, **result}, indent=2))
+        result["written"] = str(path)
+    return result
+
+
+def _predict(
+    cfg: DictConfig, run_dir: Path, fold: protocols.Fold, dataset: UnifiedDataset
+) -> pd.DataFrame:
+    folder = rundir.fold_folder(run_dir, fold.name)
+    module = MicroFinetuneModule.load_from_checkpoint(folder / "model.ckpt", map_location="cpu")
+    test = dataset.positions(fold.test)
+    refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))
+    data = MERDataModule(
+        dataset,
+        dataset.positions(fold.train),
+        dataset.positions(fold.validation),
+        test,
+        batch_size=cfg.model.batch_size,
+        num_workers=cfg.trainer.num_workers,
+    )
+    heads = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    trainer = make_trainer(cfg, cfg.model, folder, heads)
+    trainer.logger = None  # the history of the training stays as it is
+    module.to(trainer.strategy.root_device)
+    for head in heads:
+        head.fit_head(module, data.embedding_dataloader())
+    with torch.inference_mode():
+        outputs = trainer.predict(module, data.predict_dataloader())
+    return to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)

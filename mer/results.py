@@ -1,0 +1,166 @@
+"""Pooling and scoring: from the folds' predictions to one table.
+
+Predictions meet labels by sample id alone, and there is no score while a fold or a sample is
+missing.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+from rich.table import Table
+
+from mer import metrics
+from mer.errors import raise_all
+from mer.rundir import fold_folder, is_done, write_parquet
+
+HEADS = {
+    "svm": "SVM on embeddings",
+    "softmax": "softmax",
+    "majority": "always the majority class",
+}
+
+
+def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
+    """Pool the folds' predictions by sample id and score them.
+
+    Returns:
+        The content of `metrics.json`. While a fold is missing, `status` is `incomplete` and there
+        are no scores.
+
+    Raises:
+        MerError: If a finished fold lacks a sample, or predicts one twice or one of another fold.
+    """
+    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    names = list(dict.fromkeys(manifest["fold"]))
+    missing = [name for name in names if not is_done(run_dir, name)]
+    result: dict[str, Any] = {
+        "status": "incomplete" if missing else "complete",
+        "protocol": cfg.protocol.name,
+        "selection": cfg.selection,
+        "seed": cfg.seed,
+        "classes": list(cfg.labels.classes),
+        "folds": len(names),
+        "missing_folds": missing,
+    }
+    if not missing:
+        frames = [
+            pd.read_parquet(fold_folder(run_dir, name) / "predictions.parquet") for name in names
+        ]
+        predictions = join(pd.concat(frames, ignore_index=True), manifest)
+        write_parquet(predictions, run_dir / "predictions.parquet")
+        records = [
+            json.loads((fold_folder(run_dir, name) / "fold.json").read_text()) for name in names
+        ]
+        _add_to_folds(run_dir, records)
+        result["seconds"] = round(sum(record["seconds"] for record in records), 1)
+        result["heads"] = score(predictions, result["classes"], cfg.seed)
+        validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
+        if all(path.exists() for path in validation):
+            frame = pd.concat([pd.read_parquet(path) for path in validation], ignore_index=True)
+            labels = manifest.set_index("sample_id")["label"]
+            frame["label"] = frame["sample_id"].map(labels)
+            result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
+    temporary = run_dir / "metrics.json.tmp"
+    temporary.write_text(json.dumps(result, indent=2))
+    temporary.rename(run_dir / "metrics.json")
+    return result
+
+
+def join(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Join predictions to the manifest by sample id; rows never meet labels by their order.
+
+    Raises:
+        MerError: If an id is missing, unknown, repeated, or predicted by another fold than planned.
+    """
+    expected, found = set(manifest["sample_id"]), predictions["sample_id"]
+    problems = []
+    for text, ids in (
+        ("not predicted", expected - set(found)),
+        ("predicted but not in the manifest", set(found) - expected),
+        ("predicted more than once", set(found[found.duplicated()])),
+    ):
+        if ids:
+            problems.append(f"{len(ids)} samples {text}: {', '.join(sorted(ids)[:3])}")
+    planned = manifest.set_index("sample_id")["fold"]
+    moved = predictions[predictions["fold"] != found.map(planned)]["sample_id"].tolist()
+    if moved and not problems:
+        problems.append(f"{len(moved)} samples predicted by another fold: {', '.join(moved[:3])}")
+    raise_all("The pooled predictions do not match the manifest:", problems)
+    own = [c for c in predictions.columns if c not in manifest.columns or c == "sample_id"]
+    return manifest.merge(predictions[own], on="sample_id", validate="one_to_one")
+
+
+def score(
+    predictions: pd.DataFrame, classes: Sequence[str], seed: int, per_dataset: bool = True
+) -> dict[str, Any]:
+    """Score every head of a table of predictions, pooled and per dataset.
+
+    Args:
+        predictions: `label`, `dataset`, `person`, and a column per head (`softmax`, `svm`) with the
+            predicted class name.
+        classes: Class names in order.
+        seed: Seed of the bootstrap.
+        per_dataset: Whether to add the scores of each dataset.
+
+    Returns:
+        Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts and confusion matrix.
+        The head `majority` always says the most frequent label.
+
+    Raises:
+        MerError: If a class has no sample among the labels.
+    """
+    counts = predictions["label"].value_counts()
+    absent = [name for name in classes if name not in counts.index]
+    raise_all("Classes without a single labelled sample cannot be scored:", absent)
+    number = {name: place for place, name in enumerate(classes)}
+    columns = {head: predictions[head] for head in ("svm", "softmax") if head in predictions}
+    columns["majority"] = pd.Series(counts.index[0], index=predictions.index)
+    parts = {"pooled": predictions.index}
+    if per_dataset:
+        parts |= {name: part.index for name, part in predictions.groupby("dataset")}
+    heads: dict[str, Any] = {}
+    for head, column in columns.items():
+        for part, rows in parts.items():
+            true = predictions.loc[rows, "label"].map(number).to_numpy()
+            pred = column.loc[rows].map(number).to_numpy()
+            intervals = metrics.bootstrap_intervals(
+                true, pred, predictions.loc[rows, "person"].tolist(), len(classes), seed=seed
+            )
+            heads.setdefault(head, {})[part] = {
+                **metrics.scores(true, pred, len(classes)),
+                "intervals": {name: list(bounds) for name, bounds in intervals.items()},
+                "samples": len(rows),
+                "persons": int(predictions.loc[rows, "person"].nunique()),
+                "confusion": metrics.confusion(true, pred, len(classes)).tolist(),
+            }
+    return heads
+
+
+def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
+    path = run_dir / "folds.csv"
+    folds = pd.read_csv(path).drop(columns=["seconds", "epochs", "best_epoch"], errors="ignore")
+    folds.merge(pd.DataFrame(records), on="fold").to_csv(path, index=False)
+
+
+def to_table(result: dict[str, Any], title: str) -> Table:
+    """Lay out pooled scores as a table for the terminal: a row per head and part."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("head")
+    table.add_column("data")
+    for name in ("samples", "persons", "UF1", "UAR", "accuracy"):
+        table.add_column(name, justify="right")
+    for head, parts in result["heads"].items():
+        for place, (part, values) in enumerate(parts.items()):
+            cells = [
+                f"{values[name]:.3f} [{low:.2f}, {high:.2f}]"
+                for name in metrics.SCORES
+                for low, high in [values["intervals"][name]]
+            ]
+            counts = [str(values["samples"]), str(values["persons"])]
+            table.add_row(HEADS[head] if place == 0 else "", part, *counts, *cells)
+        table.add_section()
+    return table

@@ -1,0 +1,123 @@
+"""The run directory: claiming it, its manifest, its folds.
+
+config.yaml           the resolved configuration
+environment.json      one entry per start: versions, revision, machine, seed, data hash
+manifest.parquet      every sample that must be tested, with its fold; frozen before training
+dropped.csv           what readers, labels and preparation dropped or mended, and why
+folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet
+predictions.parquet   one row per sample id, all folds
+folds.csv             persons and samples per side, seconds
+metrics.json          pooled scores with intervals; `status` tells whether anything is missing
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from mer.data.sources import Corpus
+from mer.errors import MerError, raise_all
+from mer.protocols import Fold, describe
+
+#: Keys that may differ when a run is continued: they change where and how fast, not what.
+VOLATILE = ("paths", "trainer", "run", "data.root", "prepare.workers", "logger", "input.cache_gb")
+
+
+def claim(run_dir: Path, cfg: DictConfig) -> None:
+    """Make the run directory, or check that it belongs to the same configuration.
+
+    Raises:
+        MerError: If it holds another run (the differing keys are listed) or something else.
+    """
+    path = run_dir / "config.yaml"
+    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    if path.exists():
+        differences = _differences(OmegaConf.load(path), resolved)
+        raise_all(
+            f"{run_dir} holds a run with another configuration. Set another run.dir, or the old "
+            "values:",
+            differences,
+        )
+        return
+    strangers = (
+        [p.name for p in run_dir.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
+        if run_dir.exists()
+        else []
+    )
+    if strangers:
+        raise MerError(
+            f"{run_dir} is not empty and holds no run (found {', '.join(sorted(strangers)[:3])}). "
+            "Set another run.dir."
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    OmegaConf.save(resolved, temporary)
+    temporary.rename(path)
+
+
+def _differences(old: DictConfig, new: DictConfig) -> list[str]:
+    flat_old, flat_new = _flatten(old), _flatten(new)
+    return [
+        f"{key}: {flat_old.get(key, 'absent')} there, {flat_new.get(key, 'absent')} now"
+        for key in sorted({*flat_old, *flat_new})
+        if flat_old.get(key, "absent") != flat_new.get(key, "absent")
+        and not any(key == volatile or key.startswith(f"{volatile}.") for volatile in VOLATILE)
+    ]
+
+
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    if not isinstance(plain, dict) or not plain:
+        return {prefix: plain}
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        flat.update(_flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None:
+    """Freeze which samples must be tested, in which fold, with which label.
+
+    Raises:
+        MerError: If the directory's manifest names other samples: the data changed under the run.
+    """
+    fold_of = {sample: fold.name for fold in folds for sample in fold.test}
+    columns = ["sample_id", "dataset", "subject", "person", "label", "emotion", "apex_source"]
+    manifest = corpus.table[columns].assign(fold=corpus.table["sample_id"].map(fold_of))
+    path = run_dir / "manifest.parquet"
+    if path.exists():
+        frozen = pd.read_parquet(path)
+        same = (
+            frozen.shape == manifest.shape
+            and (frozen.astype("str").to_numpy() == manifest.astype("str").to_numpy()).all()
+        )
+        if not same:
+            raise MerError(
+                f"The samples have changed since {run_dir} was started ({len(frozen)} then, "
+                f"{len(manifest)} now, or other labels or folds). Start a new run directory."
+            )
+    else:
+        write_parquet(manifest, path)
+    remarks = pd.DataFrame(corpus.remarks, columns=["item", "action", "reason"])
+    remarks.to_csv(run_dir / "dropped.csv", index=False)
+    describe(folds, corpus.table).to_csv(run_dir / "folds.csv", index=False)
+
+
+def fold_folder(run_dir: Path, name: str) -> Path:
+    """Folder of one fold; no two folds share one, so no fold can pick up another's weights."""
+    return run_dir / "folds" / name
+
+
+def is_done(run_dir: Path, name: str) -> bool:
+    """Whether a fold is finished: its predictions are written last, and atomically."""
+    return (fold_folder(run_dir, name) / "predictions.parquet").exists()
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table so that a reader sees all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    frame.to_parquet(temporary, index=False)
+    temporary.rename(path)

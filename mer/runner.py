@@ -1,0 +1,172 @@
+"""One run: one protocol, all its folds, one pooled result.
+
+A fold is finished when its `predictions.parquet` is there. A run started again in its directory
+does the folds that are missing; since every fold has a seed of its own, the result is the same as
+that of an uninterrupted run. Several processes may work on one run directory: each fold is locked.
+"""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock, Timeout
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm.auto import tqdm
+
+from mer import __version__, checks, environment, protocols, results, rundir
+from mer.callbacks.predictions import to_frame
+from mer.data import sources
+from mer.data.datamodule import MERDataModule
+from mer.data.dataset import UnifiedDataset
+from mer.data.sources import Corpus
+from mer.models.modules import MicroFinetuneModule
+from mer.models.transfer import load_blocks, refuse_known_persons
+from mer.pretrain import macro_weights
+from mer.protocols import Fold
+from mer.training import KeepBest, fold_seed, make_trainer, module_arguments
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Carry out a run in its directory, or finish one that was interrupted.
+
+    Args:
+        cfg: Composed configuration (`conf/train.yaml`).
+        run_dir: New, empty, or the directory of the same run.
+
+    Returns:
+        The content of `metrics.json`; its `status` is `complete` or `incomplete`.
+
+    Raises:
+        MerError: If the configuration contradicts itself, data are missing, or the directory
+            belongs to a run with another configuration.
+    """
+    checks.check(cfg)
+    roles = ("micro", "macro") if cfg.macro.enabled else ("micro",)
+    found = sources.read(cfg, *roles)
+    rundir.claim(run_dir, cfg)
+    corpus = sources.load(cfg, "micro", found["micro"])
+    folds = protocols.make_folds(
+        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
+    )
+    rundir.write_manifest(run_dir, corpus, folds)
+    environment.write(run_dir, cfg, corpus.hash)
+    macro = None
+    if cfg.macro.enabled:
+        pool = sources.load(cfg, "macro", found["macro"])
+        macro = macro_weights(cfg, pool, tested=set(corpus.table["person"]))
+    dataset = UnifiedDataset(
+        corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
+    )
+    pending = [fold for fold in folds if not rundir.is_done(run_dir, fold.name)]
+    if len(pending) < len(folds):
+        log.info("%d of %d folds are done already", len(folds) - len(pending), len(folds))
+    bar = tqdm(pending, desc=f"{cfg.protocol.name} folds", unit="fold", disable=not pending)
+    for number, fold in enumerate(bar):
+        bar.set_postfix_str(fold.name)
+        folder = rundir.fold_folder(run_dir, fold.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / ".lock", timeout=0):
+                if not rundir.is_done(run_dir, fold.name):
+                    run_fold(cfg, fold, dataset, corpus, folder, macro, announce=number == 0)
+        except Timeout:
+            log.info("fold %s is being trained by another process", fold.name)
+    return results.pool(run_dir, cfg)
+
+
+def run_fold(
+    cfg: DictConfig,
+    fold: Fold,
+    dataset: UnifiedDataset,
+    corpus: Corpus,
+    folder: Path,
+    macro: Path | None,
+    announce: bool = True,
+) -> None:
+    """Train the model of one fold and write its predictions.
+
+    Labels of the test persons play no part here: their loader gives none, and the predictions get
+    theirs when the folds are pooled.
+    """
+    started = time.time()
+    pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
+    train = dataset.positions(fold.train)
+    validation, test = dataset.positions(fold.validation), dataset.positions(fold.test)
+    module = MicroFinetuneModule(
+        **module_arguments(cfg, cfg.model, dataset, train),
+        freeze=cfg.model.transfer.freeze,
+        lr_scale=cfg.model.transfer.lr_scale,
+    )
+    macro_persons = _transfer(cfg, module, macro, corpus, test, folder, announce)
+    persons = corpus.table["person"]
+    module.provenance = {
+        "stage": "micro",
+        "version": __version__,
+        "fold": fold.name,
+        "persons": sorted({*persons.iloc[train], *persons.iloc[validation], *macro_persons}),
+        "classes": corpus.classes,
+        "input": dict(dataset.settings),
+        "data_hash": corpus.hash,
+    }
+    data = MERDataModule(
+        dataset,
+        train,
+        validation,
+        test,
+        batch_size=cfg.model.batch_size,
+        augment=OmegaConf.to_container(cfg.model.augment, resolve=True),
+        num_workers=cfg.trainer.num_workers,
+        pin_memory=cfg.trainer.pin_memory,
+    )
+    callbacks: list[pl.Callback] = []
+    if cfg.selection == "validation":
+        callbacks.append(KeepBest(module.monitor, module.mode))
+    heads = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *heads])
+    trainer.fit(module, data)
+    refuse_known_persons(module.provenance, set(persons.iloc[test]))
+    frames = {}
+    for side, positions in (("validation", validation), ("test", test)):
+        if len(positions):
+            outputs = trainer.predict(module, data.unlabelled_dataloader(positions))
+            frame = to_frame(outputs, corpus.table, corpus.classes, positions)
+            frames[side] = frame.assign(fold=fold.name)
+    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
+    states = {type(head).__name__: head.state_dict() for head in heads}
+    torch.save(states, folder / "heads.pt")
+    if "validation" in frames:
+        rundir.write_parquet(frames["validation"], folder / "validation.parquet")
+    record = {
+        "fold": fold.name,
+        "seconds": round(time.time() - started, 2),
+        "epochs": trainer.current_epoch,
+        "best_epoch": callbacks[0].epoch if callbacks else None,
+    }
+    (folder / "fold.json").write_text(json.dumps(record))
+    rundir.write_parquet(frames["test"], folder / "predictions.parquet")
+
+
+def _transfer(
+    cfg: DictConfig,
+    module: MicroFinetuneModule,
+    macro: Path | None,
+    corpus: Corpus,
+    test: np.ndarray,
+    folder: Path,
+    announce: bool,
+) -> list[str]:
+    """Load the macro blocks into a fold's model; return the persons who trained them."""
+    if macro is None:
+        return []
+    report = load_blocks(module, macro, cfg.model.transfer.blocks, announce)
+    refuse_known_persons(report.provenance, set(corpus.table["person"].iloc[test]))
+    (folder / "transfer.txt").write_text(f"{report}\n")
+    return list(report.provenance["persons"])

@@ -1,0 +1,217 @@
+"""Write the corpora of a preset in parallel, one corpus after the other, each all or nothing.
+
+A corpus is written to a hidden sibling folder and renamed when it is complete, so an interrupted
+run leaves no half corpus behind, and the next run goes on with the missing ones.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from mer.errors import MerError, raise_all
+from mer.synthetic.plan import MACRO, MICRO, Clip, plan
+
+#: Changes with everything that changes the files; corpora of other versions are not taken over.
+VERSION = 1
+
+MARKER = ".mer-synth.json"
+
+_CLIPS_PER_TASK = 4
+
+_log = logging.getLogger(__name__)
+
+
+def generate(
+    preset: str, out: Path, seed: int = 0, workers: int | None = None, overwrite: bool = False
+) -> dict[str, Path]:
+    """Write the six corpora of a preset, or those of them that are missing.
+
+    The files depend on `preset` and `seed` alone. Beside the layout of the real corpus each root
+    holds `.mer-synth.json` (what it is) and `.mer-truth.csv` (what was acted in each clip).
+
+    Args:
+        preset: `tiny`, `demo` or `megc2019` (see `mer.synthetic.presets`).
+        out: Folder for the corpora; it is made where it is missing.
+        seed: Another seed gives other persons and clips.
+        workers: Processes; all cores by default, 1 works in the calling process.
+        overwrite: Replace synthetic corpora of another preset, seed or version.
+
+    Returns:
+        Reader name (`casme2`, ...) -> root of the corpus.
+
+    Raises:
+        MerError: If the preset is unknown, `workers` is below 1, or a folder in `out` holds
+            something else than these corpora.
+    """
+    from mer.synthetic.trees import ROOTS
+
+    clips = plan(preset, seed)
+    count = os.cpu_count() or 1 if workers is None else workers
+    if count < 1:
+        raise MerError(f"workers={workers}: type at least 1, or null for all cores.")
+    out = Path(out)
+    roots = {name: out / ROOTS[name] for name in (*MICRO, *MACRO)}
+    what = {"preset": preset, "seed": seed, "version": VERSION}
+    raise_all(
+        f"Cannot write synthetic corpora to {out}:",
+        filter(None, (_in_the_way(root, what, overwrite) for root in roots.values())),
+    )
+    if all(_holds(root) == what for root in roots.values()):
+        return roots
+
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(
+        out / ".mer-synth.lock"
+    ):  # of two runs at once, the second finds the first's work
+        todo = {name: root for name, root in roots.items() if _holds(root) != what}
+        total = sum(clip.dataset in todo for clip in clips)
+        with (
+            tqdm(total=total, desc="synthetic clips", unit="clip", disable=None) as bar,
+            _pool(count) as pool,
+        ):
+            for name, root in todo.items():
+                own = [clip for clip in clips if clip.dataset == name]
+                _write_corpus(root, own, seed, what, pool, bar)
+    return roots
+
+
+def _holds(root: Path) -> dict[str, object] | None:
+    """What the marker of a corpus says, None where there is none."""
+    try:
+        found = json.loads((root / MARKER).read_text())
+    except (OSError, ValueError):
+        return None
+    return {key: found.get(key) for key in ("preset", "seed", "version")}
+
+
+def _in_the_way(root: Path, what: dict[str, object], overwrite: bool) -> str:
+    """Say why `root` cannot be written, or return an empty text."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return ""
+    found = _holds(root)
+    if found is None:
+        return (
+            f"{root} exists and was not made by `mer synth`; "
+            "move it away, or type out=ANOTHER_FOLDER"
+        )
+    if found == what or overwrite:
+        return ""
+    return (
+        f"{root} holds the synthetic corpus {_named(found)}, not {_named(what)}; "
+        "type overwrite=true to replace it, or out=ANOTHER_FOLDER"
+    )
+
+
+def _named(what: dict[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in what.items())
+
+
+def _write_corpus(
+    root: Path,
+    clips: list[Clip],
+    seed: int,
+    what: dict[str, object],
+    pool: ProcessPoolExecutor | None,
+    bar: tqdm,
+) -> None:
+    """Write one corpus beside its place and move it there."""
+    from mer.synthetic.trees import write_annotations
+    from mer.synthetic.truth import write_truth
+
+    partial = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir()
+    try:
+        for done in _run(pool, [(partial, batch, seed) for batch in _batches(clips)]):
+            bar.update(done)
+        write_annotations(partial, clips, seed)
+        write_truth(partial, clips, seed)
+        frames = sum(len(clip.frames) for clip in clips)
+        marker = what | {"clips": len(clips), "frames": frames}
+        (partial / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+        if root.exists():
+            shutil.rmtree(root)
+        partial.rename(root)
+    except BaseException:  # an interruption too leaves nothing behind
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _log.info("%s: %d clips, %d frames", root, len(clips), frames)
+
+
+def _batches(clips: list[Clip]) -> Iterator[list[Clip]]:
+    """Split clips into tasks of one subject each, whose portrait is then painted once."""
+    for _, group in groupby(clips, key=lambda clip: clip.subject):
+        own = list(group)
+        for start in range(0, len(own), _CLIPS_PER_TASK):
+            yield own[start : start + _CLIPS_PER_TASK]
+
+
+def _run(
+    pool: ProcessPoolExecutor | None, tasks: Iterable[tuple[Path, list[Clip], int]]
+) -> Iterator[int]:
+    """Film the tasks, yielding the number of clips of each as it is done."""
+    if pool is None:
+        for task in tasks:
+            yield film_batch(*task)
+        return
+    futures: list[Future[int]] = [pool.submit(film_batch, *task) for task in tasks]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)  # tasks under way would write into a folder that is being removed
+
+
+def film_batch(root: Path, clips: list[Clip], seed: int) -> int:
+    """Film some clips into the corpus at `root` and return their number."""
+    from mer.synthetic.camera import film
+    from mer.synthetic.trees import frame_path, write_picture
+
+    for clip in clips:
+        for number, picture in zip(clip.frames, film(clip, seed), strict=True):
+            write_picture(root / frame_path(clip, number), picture)
+    return len(clips)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    if workers == 1:
+        yield None
+        return
+    # Fresh processes: forking one that runs threads (OpenCV, torch) can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the main process, end with it, and use one thread."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

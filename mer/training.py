@@ -1,0 +1,136 @@
+"""What macro-pretraining and micro fine-tuning do alike: seeds, module arguments, the trainer."""
+
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from mer.data.dataset import UnifiedDataset
+from mer.models import backbones
+
+
+def fold_seed(seed: int, name: str) -> int:
+    """A seed of its own for each fold, so that a fold gives the same whatever ran before it."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
+
+
+def module_arguments(
+    cfg: DictConfig, node: DictConfig, dataset: UnifiedDataset, train: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Plain arguments of a module; all that is fitted comes from the training side.
+
+    Args:
+        cfg: Composed configuration.
+        node: `model` or `macro`: optimizer, class weights, label smoothing.
+        dataset: All samples.
+        train: Positions of the training side. Shape: (M,).
+    """
+    backbone = OmegaConf.to_container(cfg.backbone, resolve=True)
+    mean, std = dataset.statistics(train, backbones.input_stats(backbone))
+    weighting = node.class_weights
+    if weighting == "balanced":
+        weights = dataset.class_weights(train)
+    else:
+        weights = None if weighting is None else [float(weight) for weight in weighting]
+    return {
+        "backbone": backbone,
+        "in_chans": dataset.kind.channels,
+        "classes": dataset.classes,
+        "input_mean": mean,
+        "input_std": std,
+        "image_size": int(cfg.input.size),
+        "class_weights": weights,
+        "optimizer": OmegaConf.to_container(node.optimizer, resolve=True),
+        "label_smoothing": node.label_smoothing,
+        "dropout": node.dropout,
+    }
+
+
+def make_trainer(
+    cfg: DictConfig,
+    node: DictConfig,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    progress: bool = False,
+) -> pl.Trainer:
+    """Build a Lightning trainer from the `trainer` node.
+
+    Args:
+        cfg: Composed configuration.
+        node: `model` or `macro`; gives the number of epochs.
+        folder: Where the CSV history goes.
+        callbacks: Callbacks of this training.
+        progress: Whether to show a bar per epoch.
+    """
+    options = OmegaConf.to_container(cfg.trainer, resolve=True)
+    for own in ("num_workers", "pin_memory"):  # these two are the data module's
+        options.pop(own)
+    bar = options.pop("enable_progress_bar")
+    quiet()
+    return pl.Trainer(
+        max_epochs=node.epochs,
+        default_root_dir=folder,
+        logger=pl.loggers.CSVLogger(folder, name="", version=""),
+        callbacks=callbacks,
+        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        enable_progress_bar=progress and bar,
+        **options,
+    )
+
+
+def quiet() -> None:
+    """Silence messages that one run would otherwise show once per fold."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning.accelerators.cuda").setLevel(logging.WARNING)
+    for text in (
+        ".*LeafSpec.*",  # Lightning calls what torch has deprecated
+        ".*does not have many workers.*",  # inputs are in memory: workers would cost, not save
+        ".*The number of training batches.*",
+        ".*module\\(s\\) in eval mode.*",  # frozen batch norms are meant to be
+        ".*Total length of .* across ranks is zero.*",  # no validation persons were asked for
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Experiment logs directory .* exists.*",
+        ".*`.fit` with .* was called without.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)
+
+
+class KeepBest(pl.Callback):
+    """Keep the weights of the best validation epoch in memory and put them back when training ends.
+
+    Args:
+        monitor: A validation metric, `val/...`; metrics of test persons do not exist during
+            training.
+        mode: max or min.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        self.monitor, self.mode = monitor, mode
+        self.best: float | None = None
+        self.epoch: int | None = None
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the weights when the metric has improved."""
+        if trainer.sanity_checking:
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        sign = 1 if self.mode == "max" else -1
+        if self.best is None or sign * value > sign * self.best:
+            self.best, self.epoch = value, trainer.current_epoch
+            self._weights = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in pl_module.state_dict().items()
+            }
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the best weights back."""
+        pl_module.load_state_dict(self._weights)
+        self._weights = {}

@@ -1,0 +1,59 @@
+"""Shared fixtures: the `tiny` synthetic corpora, generated and prepared once per test session."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from omegaconf import DictConfig
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes share the cores
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all parallel test processes of the session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+@pytest.fixture(scope="session")
+def tiny_corpora(session_folder: Path) -> Path:
+    """Folder with the six synthetic datasets of preset `tiny`."""
+    from mer.synthetic import generate
+
+    root = session_folder / "tiny"
+    with FileLock(session_folder / "tiny.lock"):
+        generate("tiny", root, seed=0, workers=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_corpora: Path, session_folder: Path) -> Callable[..., DictConfig]:
+    """Compose a run of seconds on the tiny corpora; further overrides as arguments."""
+    from mer.config import compose
+
+    def make(*overrides: str) -> DictConfig:
+        return compose(
+            [
+                "data.preset=tiny",
+                f"data.root={tiny_corpora}",
+                f"paths.cache={session_folder / 'cache'}",
+                "backbone=tiny",
+                "input.size=32",
+                "prepare.size=96",
+                "prepare.workers=2",
+                "protocol=group_kfold",
+                "protocol.n_splits=3",
+                "model.epochs=2",
+                "macro.epochs=2",
+                "model.transfer.blocks=all",
+                "trainer.accelerator=cpu",
+                "trainer.enable_progress_bar=false",
+                "run.dir=unused",
+                *overrides,
+            ]
+        )
+
+    return make

@@ -1,0 +1,55 @@
+"""Every file of every config group composes, resolves and is spelt as the code reads it."""
+
+from pathlib import Path
+
+import pytest
+
+from mer import checks
+from mer.config import compose, conf_dir, to_plain
+from mer.data.inputs import KINDS
+from mer.errors import MerError
+
+FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
+CHOICES = [f"{path.parent}={path.stem}" for path in FILES]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_resolves(choice: str) -> None:
+    cfg = to_plain(compose([choice]))
+    assert cfg["seed"] == 0
+    groups = {"data", "labels", "protocol", "input", "prepare", "backbone", "model", "macro"}
+    assert groups <= set(cfg)
+
+
+@pytest.mark.parametrize("choice", [c for c in CHOICES if not c.startswith(("labels", "data"))])
+def test_every_choice_passes_the_checks(choice: str) -> None:
+    checks.check(compose([choice]))
+
+
+def test_inputs_of_the_code_and_of_the_configuration_are_the_same() -> None:
+    assert {path.stem for path in FILES if path.parent == Path("input")} == set(KINDS)
+
+
+def test_bare_train_runs_on_the_synthetic_corpora() -> None:
+    cfg = compose([])
+    assert cfg.data.name == "synthetic"
+    assert cfg.data.generate
+    assert cfg.backbone.name == "mobilevit_xxs"
+    assert cfg.protocol.name == "loso"
+
+
+def test_the_demo_differs_from_its_comparison_in_macro_pretraining_alone() -> None:
+    demo = to_plain(compose(["experiment=demo"]))
+    scratch = to_plain(compose(["experiment=demo_from_scratch"]))
+    assert demo["macro"].pop("enabled")
+    assert not scratch["macro"].pop("enabled")
+    assert demo.pop("run") != scratch.pop("run")
+    assert demo == scratch
+
+
+def test_all_contradictions_are_reported_at_once() -> None:
+    cfg = compose(["selection=best", "model.epochs=0", "macro.optimizer.lr=-1"])
+    with pytest.raises(MerError) as error:
+        checks.check(cfg)
+    for part in ("selection is `best`", "model.epochs is 0", "macro.optimizer.lr is -1"):
+        assert part in str(error.value)

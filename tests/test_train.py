@@ -1,0 +1,108 @@
+"""`mer train` as a user types it, and one run for every backbone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from omegaconf import DictConfig
+
+from mer import runner
+from mer.cli import main
+from mer.config import conf_dir
+
+Config = Callable[..., DictConfig]
+
+BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"))
+
+
+@pytest.fixture
+def words(tiny_corpora: Path, session_folder: Path) -> list[str]:
+    """Words after `mer train` for a run of seconds, without its directory."""
+    return [
+        "data.preset=tiny",
+        f"data.root={tiny_corpora}",
+        f"paths.cache={session_folder / 'cache'}",
+        "backbone=tiny",
+        "input.size=32",
+        "prepare.size=96",
+        "protocol=group_kfold",
+        "protocol.n_splits=2",
+        "model.epochs=1",
+        "macro.enabled=false",
+        "trainer.accelerator=cpu",
+    ]
+
+
+def test_train_prints_the_table_and_evaluate_repeats_it(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    run_dir = tmp_path / "run"
+    assert main(["train", *words, f"run.dir={run_dir}"]) == 0
+    out = capfd.readouterr().out
+    scores = json.loads((run_dir / "metrics.json").read_text())["heads"]["svm"]["pooled"]
+    for text in ("SVM on embeddings", "always the majority class", f"{scores['uf1']:.3f}"):
+        assert text in out
+    assert str(run_dir) in out.replace("\n", "")
+    assert main(["evaluate", str(run_dir)]) == 0
+    samples = len(pd.read_parquet(run_dir / "predictions.parquet"))
+    assert f"{samples} of {samples} predictions equal the stored ones" in capfd.readouterr().out
+
+
+def test_a_finished_run_started_again_trains_nothing(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*words, f"run.dir={tmp_path / 'run'}"]
+    assert main(["train", *words]) == 0
+    before = (tmp_path / "run" / "metrics.json").read_text()
+    monkeypatch.delattr(runner, "run_fold")
+    assert main(["train", *words, "trainer.num_workers=1"]) == 0  # how fast may differ, what not
+    assert (tmp_path / "run" / "metrics.json").read_text() == before
+
+
+def test_multirun_gives_each_job_its_directory(words: list[str], tmp_path: Path) -> None:
+    assert main(["train", "-m", *words, "seed=0,1", f"hydra.sweep.dir={tmp_path}"]) == 0
+    seeds = [
+        json.loads((tmp_path / job / "metrics.json").read_text())["seed"] for job in ("0", "1")
+    ]
+    assert seeds == [0, 1]
+
+
+def test_wrong_words_are_named_without_a_traceback(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    assert main(["train", *words, "backbone=mobilevit_xss", "model.epoch=3"]) == 2
+    error = capfd.readouterr().err
+    assert "mobilevit_xxs" in error
+    assert "model.epochs" in error
+    assert "Traceback" not in error
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *words, "selection=best", f"run.dir={tmp_path / 'run'}"])
+    assert stop.value.code == 2
+    assert "selection is `best`" in capfd.readouterr().err
+
+
+def test_prepare_lists_every_store_with_its_contact_sheet(
+    words: list[str], capfd: pytest.CaptureFixture
+) -> None:
+    assert main(["prepare", *words]) == 0
+    out = capfd.readouterr().out
+    for name in ("casme2", "samm", "smic", "ckplus", "oulu_casia", "mug", "contact_sheet.png"):
+        assert name in out
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_is_pretrained_transferred_and_tested(
+    backbone: str, tiny_config: Config, tmp_path: Path
+) -> None:
+    cfg = tiny_config(
+        f"backbone={backbone}",
+        "protocol.n_splits=2",
+        "model.epochs=1",
+        "macro.epochs=1",
+        "+trainer.limit_train_batches=1",
+    )
+    assert runner.run(cfg, tmp_path)["status"] == "complete"
+    report = next((tmp_path / "folds").glob("*/transfer.txt")).read_text()
+    assert f"checkpoint: {cfg.backbone.name}" in report
