@@ -20,7 +20,7 @@ from mer.rundir import fold_folder, is_done, write_parquet
 HEADS = {
     "svm": "SVM on embeddings",
     "softmax": "softmax",
-    "majority": "always the majority class",
+    "majority": "majority class",
 }
 
 

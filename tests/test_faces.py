@@ -1,5 +1,9 @@
 """Faces: finding them, the one transform, the crop."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +171,40 @@ def test_the_oval_covers_the_painted_face(finder: FaceFinder) -> None:
     cv2.ellipse(skin, (128, 128), (64, 86), 0, 0, 360, 1, -1)
     overlap = (mask & (skin > 0)).sum() / (mask | (skin > 0)).sum()
     assert mask.dtype == bool and overlap > 0.75
+
+
+def test_faces_are_found_after_a_training_in_the_same_process(tmp_path: Path) -> None:
+    """Lightning puts signal handlers back that MediaPipe needs; the process must survive it.
+
+    In a process of its own, because the failure ends it: it was `Profiling timer expired`.
+    """
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import pytorch_lightning as pl
+            from pytorch_lightning.demos.boring_classes import BoringModel
+            from mer.prepare.faces import FaceFinder
+            from prepare_inputs import paint
+
+            face = paint()
+            with FaceFinder() as finder:
+                assert finder.find(face) is not None
+            module = BoringModel()
+            options = dict(accelerator="cpu", logger=False, enable_checkpointing=False)
+            pl.Trainer(max_steps=1, enable_progress_bar=False, **options).fit(module)
+            for _ in range(20):
+                with FaceFinder() as finder:
+                    assert finder.find(face) is not None
+            print("alive")
+            """
+        )
+    )
+    here = str(Path(__file__).parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, str(Path(here).parent)])}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
+    assert "alive" in done.stdout

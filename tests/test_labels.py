@@ -148,6 +148,30 @@ def test_all_faults_of_a_scheme_are_reported_at_once() -> None:
         labels.load_scheme({"name": "mine", "klasses": [], "map": {}, "classes": ["a", "b"]})
 
 
+def test_class_names_are_classes_in_a_table_of_ones_own() -> None:
+    table = make_table(
+        [
+            row("mylab", "surprise", "mylab/a/1"),
+            row("mylab", "disgust", "mylab/a/2"),  # neither a class nor mapped
+            row("mmew", "positive", "mmew/b/1"),
+        ]
+    )
+    kept = labels.apply(table, "megc2019").table
+    assert dict(zip(kept["sample_id"], kept["label"], strict=True)) == {
+        "mylab/a/1": "surprise",
+        "mmew/b/1": "positive",
+    }
+
+
+def test_a_known_dataset_that_the_scheme_does_not_map_is_dropped() -> None:
+    table = make_table(
+        [row("casme2", "disgust", "casme2/a/1"), row("samm", "disgust", "samm/b/1")]
+    )
+    reading = labels.apply(table, "casme2-5")
+    assert reading.table["dataset"].tolist() == ["casme2"]
+    assert [remark.item for remark in reading.remarks] == ["samm"]
+
+
 def test_a_table_without_any_class_is_an_error() -> None:
     table = make_table([row("mug", "anger", "mug/001/anger")])
     with pytest.raises(MerError, match=r"no sample has a class.*found are mug anger"):

@@ -112,6 +112,9 @@ def _checked(scheme: dict[str, Any]) -> Scheme:
 def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
     """Give every sample its class and drop the samples that the scheme has none for.
 
+    Of a dataset that has no reader here, such as a table of one's own, and that the scheme does not
+    map, emotions that are class names are those classes.
+
     Args:
         table: An index table.
         scheme: See `load_scheme`.
@@ -123,6 +126,8 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
     Raises:
         MerError: If the scheme is faulty, or no sample at all has a class in it.
     """
+    from mer.datasets import READERS
+
     scheme = load_scheme(scheme)
     excluded = table["sample_id"].isin(scheme["exclude"].keys())
     remarks = [
@@ -130,9 +135,11 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
         for sample in table.loc[excluded, "sample_id"]
     ]
     kept = table[~excluded]
+    mappings = dict.fromkeys(READERS, {}) | scheme["map"]
+    class_names = {name: name for name in scheme["classes"]}
     label = pd.Series(
         [
-            scheme["map"].get(dataset, {}).get(emotion)
+            mappings.get(dataset, class_names).get(emotion)
             for dataset, emotion in zip(kept["dataset"], kept["emotion"], strict=True)
         ],
         index=kept.index,

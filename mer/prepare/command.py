@@ -24,8 +24,9 @@ def main(argv: list[str]) -> int:
 
     cfg = compose(overrides)
     table = Table(title="Prepared stores", title_justify="left")
-    for column in ("role", "dataset", "samples", "persons", "dropped", "remarks", "contact sheet"):
-        table.add_column(column, overflow="fold")
+    for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
+        table.add_column(column)
+    sheets = []
     for role, found in sources.read(cfg, "micro", "macro").items():
         for source in found:
             store, remarks = sources.prepare(cfg, source), source.reading.remarks
@@ -33,7 +34,9 @@ def main(argv: list[str]) -> int:
                 log.info("%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason)
             persons = store.index["person"].nunique()
             counts = [len(store.index), persons, len(store.drops), len(remarks)]
-            sheet = str(store.path / "contact_sheet.png")
-            table.add_row(role, source.name, *map(str, counts), sheet)
-    Console(width=140).print(table)
+            table.add_row(role, source.name, *map(str, counts))
+            sheets.append(store.path / "contact_sheet.png")
+    console = Console()
+    console.print(table)
+    console.print("Look at the contact sheets:", *sheets, sep="\n  ", soft_wrap=True)
     return 0

@@ -7,7 +7,9 @@ itself would remove part of the very motion that a micro-expression consists of.
 import functools
 import hashlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -178,8 +180,21 @@ def _landmarker(confidence: float) -> Any:
         num_faces=4,
         min_face_detection_confidence=confidence,
     )
+    _ignore_profiling_signal()
     with _native_silence():
         return vision.FaceLandmarker.create_from_options(options)
+
+
+def _ignore_profiling_signal() -> None:
+    """Keep a process alive that trains between two uses of the face model.
+
+    MediaPipe's threads send themselves SIGPROF and handle it in native code, which Python cannot see.
+    After a training, Lightning puts back the handlers that Python knows of; for SIGPROF that would
+    be the default, which ends the process at the next face. So Python is told to ignore it first.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 
 @contextmanager
