@@ -31,9 +31,10 @@ demo: install  ## synthetic corpora, preparation, training and the table of scor
 	$(BIN)/mer train experiment=demo
 	$(BIN)/mer train experiment=demo_from_scratch
 
-# Two test processes with one thread each are quicker than two that fight for the same cores.
+# Two processes with one thread each are quicker than two that fight for the cores; a file stays in one process,
+# which sets its fixtures up once.
 test: install  ## the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install  ## the slow tests
 	$(BIN)/pytest -m slow

@@ -164,9 +164,7 @@ def test_class_names_are_classes_in_a_table_of_ones_own() -> None:
 
 
 def test_a_known_dataset_that_the_scheme_does_not_map_is_dropped() -> None:
-    table = make_table(
-        [row("casme2", "disgust", "casme2/a/1"), row("samm", "disgust", "samm/b/1")]
-    )
+    table = make_table([row("casme2", "disgust", "casme2/a/1"), row("samm", "disgust", "samm/b/1")])
     reading = labels.apply(table, "casme2-5")
     assert reading.table["dataset"].tolist() == ["casme2"]
     assert [remark.item for remark in reading.remarks] == ["samm"]

@@ -135,7 +135,7 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
         for sample in table.loc[excluded, "sample_id"]
     ]
     kept = table[~excluded]
-    mappings = dict.fromkeys(READERS, {}) | scheme["map"]
+    mappings = {reader: {} for reader in READERS} | scheme["map"]
     class_names = {name: name for name in scheme["classes"]}
     label = pd.Series(
         [
