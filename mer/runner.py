@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mer import __version__, checks, environment, protocols, results, rundir
 from mer.callbacks.predictions import to_frame
@@ -69,16 +70,17 @@ def run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     if len(pending) < len(folds):
         log.info("%d of %d folds are done already", len(folds) - len(pending), len(folds))
     bar = tqdm(pending, desc=f"{cfg.protocol.name} folds", unit="fold", disable=not pending)
-    for number, fold in enumerate(bar):
-        bar.set_postfix_str(fold.name)
-        folder = rundir.fold_folder(run_dir, fold.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder / ".lock", timeout=0):
-                if not rundir.is_done(run_dir, fold.name):
-                    run_fold(cfg, fold, dataset, corpus, folder, macro, announce=number == 0)
-        except Timeout:
-            log.info("fold %s is being trained by another process", fold.name)
+    with logging_redirect_tqdm():  # a log line pushes the bar down instead of breaking it
+        for number, fold in enumerate(bar):
+            bar.set_postfix_str(fold.name)
+            folder = rundir.fold_folder(run_dir, fold.name)
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with FileLock(folder / ".lock", timeout=0):
+                    if not rundir.is_done(run_dir, fold.name):
+                        run_fold(cfg, fold, dataset, corpus, folder, macro, announce=number == 0)
+            except Timeout:
+                log.info("fold %s is being trained by another process", fold.name)
     return results.pool(run_dir, cfg)
 
 

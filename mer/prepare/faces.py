@@ -188,9 +188,9 @@ def _landmarker(confidence: float) -> Any:
 def _ignore_profiling_signal() -> None:
     """Keep a process alive that trains between two uses of the face model.
 
-    MediaPipe's threads send themselves SIGPROF and handle it in native code, unseen by Python. After
-    a training, Lightning puts back the handlers that Python knows of; for SIGPROF that would be the
-    default, which ends the process at the next face. So Python is told to ignore it first.
+    MediaPipe's threads send themselves SIGPROF and handle it in native code, unseen by Python.
+    After a training, Lightning puts back the handlers that Python knows of; for SIGPROF that would
+    be the default, which ends the process at the next face. So Python is told to ignore it first.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
