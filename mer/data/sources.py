@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,9 +87,10 @@ def read(cfg: DictConfig, *roles: str) -> dict[str, list[Source]]:
                 found[role].append(Source(name, prepare, reading))
             except MerError as error:
                 problems.append(f"data.{role}.{name}: {error}")
-    raise_all(
-        f"Datasets could not be read (data={cfg.data.name}, data.root={cfg.data.root}):", problems
-    )
+    headline = f"Datasets could not be read (data={cfg.data.name}, data.root={cfg.data.root})."
+    if not cfg.data.generate and "MER_DATA" not in os.environ:
+        headline += " MER_DATA is not set: export MER_DATA=FOLDER_OF_YOUR_DATASETS."
+    raise_all(headline, problems)
     return found
 
 
