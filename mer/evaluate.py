@@ -37,10 +37,13 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mer evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument(
+        "--trust", action="store_true", help="allow the run to name code outside of mer"
+    )
+    parser.add_argument(
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )
     arguments = parser.parse_args(argv)
-    result = evaluate(arguments.run, arguments.overrides)
+    result = evaluate(arguments.run, arguments.overrides, arguments.trust)
     console = Console(width=None if console_is_wide() else 120)
     console.print(results.to_table(result, f"{arguments.run}, evaluated from its weights"))
     if arguments.overrides:
@@ -92,17 +95,49 @@ def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig
     return cfg
 
 
-def evaluate(run_dir: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+def foreign_targets(node: Any) -> list[str]:
+    """Every `_target_` of a configuration or checkpoint that is not of this package.
+
+    A run directory may come from somebody else, and a `_target_` is code that gets called.
+    """
+    if isinstance(node, dict):
+        here = str(node["_target_"]) if "_target_" in node else "mer."
+        inner = [target for value in node.values() for target in foreign_targets(value)]
+        return inner if here.startswith("mer.") else [here, *inner]
+    if isinstance(node, list):
+        return [target for value in node for target in foreign_targets(value)]
+    return []
+
+
+def _refuse_foreign(node: Any, path: Path) -> None:
+    targets = sorted(set(foreign_targets(node)))
+    if targets:
+        raise MerError(
+            f"{path} names code outside of mer: {', '.join(targets)}. If you trust whoever made "
+            "this run, say so: mer evaluate --trust RUN"
+        )
+
+
+def evaluate(
+    run_dir: Path, overrides: list[str] | None = None, trust: bool = False
+) -> dict[str, Any]:
     """Predict the test samples of every fold again and score them.
+
+    Args:
+        run_dir: Run directory of a finished run.
+        overrides: Changed settings, see `load_config`.
+        trust: Whether the run may name code outside of this package (an own backbone, say).
 
     Returns:
         `heads` as in `metrics.json`, `different_labels` (head -> number of samples whose label
         differs from the stored one) and, with overrides, `written`: the file that keeps the scores.
 
     Raises:
-        MerError: If the run is incomplete or its data cannot be read.
+        MerError: If the run is incomplete, names foreign code, or its data cannot be read.
     """
     cfg = load_config(run_dir, overrides)
+    if not trust:
+        _refuse_foreign(OmegaConf.to_container(cfg), run_dir / "config.yaml")
     stored_path = run_dir / "predictions.parquet"
     if not stored_path.exists():
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
@@ -114,7 +149,7 @@ def evaluate(run_dir: Path, overrides: list[str] | None = None) -> dict[str, Any
     dataset = UnifiedDataset(
         corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
     )
-    frames = [_predict(cfg, run_dir, fold, dataset) for fold in folds]
+    frames = [_predict(cfg, run_dir, fold, dataset, trust) for fold in folds]
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
@@ -133,10 +168,14 @@ def evaluate(run_dir: Path, overrides: list[str] | None = None) -> dict[str, Any
 
 
 def _predict(
-    cfg: DictConfig, run_dir: Path, fold: protocols.Fold, dataset: UnifiedDataset
+    cfg: DictConfig, run_dir: Path, fold: protocols.Fold, dataset: UnifiedDataset, trust: bool
 ) -> pd.DataFrame:
     folder = rundir.fold_folder(run_dir, fold.name)
-    module = MicroFinetuneModule.load_from_checkpoint(folder / "model.ckpt", map_location="cpu")
+    checkpoint = folder / "model.ckpt"
+    if not trust:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        _refuse_foreign(content["hyper_parameters"], checkpoint)
+    module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
     test = dataset.positions(fold.test)
     refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))
     data = MERDataModule(

@@ -240,6 +240,24 @@ def test_evaluation_with_another_head_leaves_the_run_as_it_was(finished: Path) -
         evaluate(finished, ["callbacks.svm_head.c=9"])
 
 
+def test_a_run_that_names_foreign_code_is_not_evaluated(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    cfg = OmegaConf.load(copy / "config.yaml")
+    cfg.callbacks.svm_head = {"_target_": "os.system", "command": f"touch {tmp_path / 'called'}"}
+    OmegaConf.save(cfg, copy / "config.yaml")
+    with pytest.raises(MerError, match=r"config.yaml names code outside of mer: os.system"):
+        evaluate(copy)
+    shutil.copy(finished / "config.yaml", copy / "config.yaml")
+    checkpoint = next((copy / "folds").glob("*/model.ckpt"))
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["backbone"]["_target_"] = "os.system"
+    torch.save(content, checkpoint)
+    with pytest.raises(MerError, match=r"model.ckpt names code outside of mer: os.system"):
+        evaluate(copy)
+    assert not (tmp_path / "called").exists()
+
+
 def test_weights_are_refused_on_their_own_persons(finished: Path) -> None:
     from mer.models.transfer import refuse_known_persons
 
