@@ -66,6 +66,7 @@ def train(cfg: DictConfig, run_dir: Path) -> float | None:
         _STATUS.append(3)
         return None
     title = f"{cfg.data.name}, {cfg.protocol.name}, {cfg.backbone.name} on {cfg.input.name}"
+    title += ", macro-pretrained" if cfg.macro.enabled else ", not macro-pretrained"
     console.print(
         results.to_table(result, f"{title}: pooled scores and 95 % intervals over persons")
     )
