@@ -23,6 +23,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.data.sources import Corpus
 from mer.errors import MerError
 from mer.models.modules import MacroPretrainModule
+from mer.rundir import MACHINE
 from mer.training import fold_seed, make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,10 @@ def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> P
 
 def _settings(cfg: DictConfig, corpus: Corpus) -> dict[str, Any]:
     """All that decides the weights, as plain values."""
-    nodes = ("backbone", "input", "macro")
+    nodes = ("backbone", "input", "macro", "trainer")
     plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
+    plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
     return {"format": FORMAT, "seed": cfg.seed, "data": corpus.hash, **plain}
 
 

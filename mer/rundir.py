@@ -22,8 +22,28 @@ from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
 from mer.protocols import Fold, describe
 
-#: Keys that may differ when a run is continued: they change where and how fast, not what.
-VOLATILE = ("paths", "trainer", "run", "data.root", "prepare.workers", "logger", "input.cache_gb")
+#: Keys of `trainer` that say where and how fast, not what; the others (precision, limits) decide.
+MACHINE = (
+    "accelerator",
+    "devices",
+    "strategy",
+    "num_nodes",
+    "num_workers",
+    "pin_memory",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "log_every_n_steps",
+)
+
+#: Keys that may differ when a run is continued.
+VOLATILE = (
+    "paths",
+    "run",
+    "data.root",
+    "prepare.workers",
+    "input.cache_gb",
+    *(f"trainer.{key}" for key in MACHINE),
+)
 
 
 def claim(run_dir: Path, cfg: DictConfig) -> None:

@@ -158,6 +158,15 @@ def test_macro_weights_are_reused(
     assert "macro-pretraining of" not in caplog.text
 
 
+def test_a_shortened_pretraining_does_not_stand_in_for_a_whole_one(
+    tiny_config: Config, finished: Path, tmp_path: Path
+) -> None:
+    cfg = tiny_config("model.epochs=1", "callbacks=none", "+trainer.limit_train_batches=1")
+    before = set(Path(cfg.paths.cache, "macro").iterdir())
+    runner.run(cfg, tmp_path)
+    assert len(set(Path(cfg.paths.cache, "macro").iterdir()) - before) == 1
+
+
 def test_selection_by_validation_keeps_the_best_epoch(tiny_config: Config, tmp_path: Path) -> None:
     cfg = tiny_config(
         "protocol.validation=0.3", "selection=validation", "model.epochs=4", "macro.enabled=false"
@@ -173,8 +182,11 @@ def test_a_directory_belongs_to_one_configuration(
     tiny_config: Config, finished: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(MerError) as error:
-        runner.run(tiny_config("protocol.validation=0.3", "model.epochs=7", "seed=5"), finished)
+        changed = ("model.epochs=7", "seed=5", "trainer.precision=bf16-mixed", "trainer.devices=2")
+        runner.run(tiny_config("protocol.validation=0.3", *changed), finished)
     assert "model.epochs: 2 there, 7 now" in str(error.value)
+    assert "trainer.precision: 32-true there, bf16-mixed now" in str(error.value)
+    assert "devices" not in str(error.value)
     assert "seed: 0 there, 5 now" in str(error.value)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(MerError, match=r"is not empty and holds no run \(found thesis.tex\)"):
