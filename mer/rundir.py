@@ -110,10 +110,8 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     path = run_dir / "manifest.parquet"
     if path.exists():
         frozen = pd.read_parquet(path)
-        same = (
-            frozen.shape == manifest.shape
-            and (frozen.astype("str").to_numpy() == manifest.astype("str").to_numpy()).all()
-        )
+        # Parquet gives missing values back in another form, so they are compared as empty text.
+        same = frozen.fillna("").astype("str").equals(manifest.fillna("").astype("str"))
         if not same:
             raise MerError(
                 f"The samples have changed since {run_dir} was started ({len(frozen)} then, "

@@ -193,6 +193,33 @@ def test_a_directory_belongs_to_one_configuration(
         runner.run(tiny_config(), tmp_path)
 
 
+def test_a_table_without_apex_is_resumed_and_a_changed_label_is_noticed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = rng.integers(0, 255, (12, 28, 28, 3), dtype=np.uint8)
+    subjects = np.repeat([f"p{i}" for i in range(4)], 3)
+    columns = {"subject": subjects, "clip": [f"c{i}" for i in range(12)], "flow_bgr": arrays}
+    words = [
+        "data=htnet_flow",
+        f"data.root={tmp_path}",
+        f"paths.cache={tmp_path / 'cache'}",
+        "data.check_counts=false",
+        "+data.micro.flow.name=mylab",
+        "protocol=group_kfold",
+        "protocol.n_splits=2",
+        "backbone=tiny",
+        "input.size=32",
+        "model.epochs=1",
+        "macro.enabled=false",
+        "trainer.accelerator=cpu",
+    ]
+    np.savez(tmp_path / "megc2019_flow.npz", label=np.tile([0, 1, 2], 4), **columns)
+    for _ in range(2):  # the second start finds the first's manifest
+        assert runner.run(compose(words), tmp_path / "run")["status"] == "complete"
+    np.savez(tmp_path / "megc2019_flow.npz", label=np.tile([0, 2, 1], 4), **columns)
+    with pytest.raises(MerError, match=r"The samples have changed since .*run was started"):
+        runner.run(compose(words), tmp_path / "run")
+
+
 def test_no_headline_while_a_fold_is_missing(
     tiny_config: Config, finished: Path, tmp_path: Path
 ) -> None:
