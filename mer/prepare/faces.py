@@ -20,9 +20,9 @@ from typing import Any, Self
 import numpy as np
 
 from mer.errors import MerError
+from mer.libraries import FACE_MODEL_SHA256
 
 MODEL = "face_landmarker.task"
-MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 #: Landmarks that a face returns per picture (MediaPipe face mesh with irises).
 LANDMARKS = 478
@@ -56,7 +56,7 @@ def model_bytes() -> bytes:
     """Read MediaPipe's face landmarker from the package and verify it, once per process.
 
     Raises:
-        MerError: If the file is missing or its checksum is not `MODEL_SHA256`.
+        MerError: If the file is missing or its checksum is not `FACE_MODEL_SHA256`.
     """
     file = resources.files("mer") / "assets" / MODEL
     mend = "install mer again: pip install --force-reinstall mer"
@@ -65,10 +65,10 @@ def model_bytes() -> bytes:
     except OSError as error:
         raise MerError(f"The face model {file} can't be read ({error}); {mend}") from error
     found = hashlib.sha256(content).hexdigest()
-    if found != MODEL_SHA256:
+    if found != FACE_MODEL_SHA256:
         raise MerError(
             f"The face model {file} is altered: sha256 {found} of {len(content)} bytes, expected "
-            f"{MODEL_SHA256}; {mend}"
+            f"{FACE_MODEL_SHA256}; {mend}"
         )
     return content
 
