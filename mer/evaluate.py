@@ -32,8 +32,6 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status: 0 when the predictions equal the stored ones or settings were changed, else 1.
     """
-    from rich.console import Console
-
     parser = argparse.ArgumentParser(prog="mer evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument(
@@ -44,7 +42,7 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     result = evaluate(arguments.run, arguments.overrides, arguments.trust)
-    console = Console(width=None if console_is_wide() else 120)
+    console = results.console()
     console.print(results.to_table(result, f"{arguments.run}, evaluated from its weights"))
     if arguments.overrides:
         console.print(f"Changed: {' '.join(arguments.overrides)}; kept in {result['written']}")
@@ -55,13 +53,6 @@ def main(argv: list[str]) -> int:
         f"{total - max(different.values())} of {total} predictions equal the stored ones."
     )
     return int(any(different.values()))
-
-
-def console_is_wide() -> bool:
-    """Whether the terminal tells its own width."""
-    import sys
-
-    return sys.stdout.isatty()
 
 
 def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig:

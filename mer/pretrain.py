@@ -53,7 +53,8 @@ def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> P
     if len(pool) < len(corpus.table):
         shared = sorted(set(corpus.table["person"]) & set(tested))
         log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
-    settings = _settings(cfg, corpus._replace(table=pool))
+    corpus = corpus._replace(table=pool)
+    settings = _settings(cfg, corpus)
     text = json.dumps(settings, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = Path(cfg.paths.cache, "macro", f"{cfg.backbone.name}-{cfg.input.name}-{digest}")
@@ -61,7 +62,7 @@ def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> P
     report = folder / "pretraining.json"
     with FileLock(folder / ".lock"):
         if not report.exists():
-            _train(cfg, corpus._replace(table=pool), folder, report, settings)
+            _train(cfg, corpus, folder, report, settings)
     result = json.loads(report.read_text())
     log.info(
         "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",

@@ -5,12 +5,14 @@ missing.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
+from rich.console import Console
 from rich.table import Table
 
 from mer import metrics
@@ -164,3 +166,8 @@ def to_table(result: dict[str, Any], title: str) -> Table:
             table.add_row(HEADS[head] if place == 0 else "", part, *counts, *cells)
         table.add_section()
     return table
+
+
+def console() -> Console:
+    """A console as wide as the terminal, or wide enough for the table where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 120)

@@ -51,12 +51,10 @@ def train(cfg: DictConfig, run_dir: Path) -> float | None:
         The pooled UF1 of the validation persons, which is what a sweep may optimise; None without
         any. The test score is never returned.
     """
-    from rich.console import Console
-
     from mer import results, runner
 
     result = runner.run(cfg, run_dir)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = results.console()
     if result["status"] == "incomplete":
         missing = result["missing_folds"]
         console.print(

@@ -1,7 +1,7 @@
 """Shared fixtures: the `tiny` synthetic corpora, generated and prepared once per test session."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,17 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: small networks gain nothing from more; tests share the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_corpora(session_folder: Path) -> Path:
     """Folder with the six synthetic datasets of preset `tiny`."""
@@ -30,26 +41,34 @@ def tiny_corpora(session_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_config(tiny_corpora: Path, session_folder: Path) -> Callable[..., DictConfig]:
+def tiny_words(tiny_corpora: Path, session_folder: Path) -> list[str]:
+    """Overrides for a run of seconds on the tiny corpora."""
+    return [
+        "data.preset=tiny",
+        f"data.root={tiny_corpora}",
+        f"paths.cache={session_folder / 'cache'}",
+        "backbone=tiny",
+        "input.size=32",
+        "prepare.size=96",
+        "protocol=group_kfold",
+        "trainer.accelerator=cpu",
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_words: list[str]) -> Callable[..., DictConfig]:
     """Compose a run of seconds on the tiny corpora; further overrides as arguments."""
     from mer.config import compose
 
     def make(*overrides: str) -> DictConfig:
         return compose(
             [
-                "data.preset=tiny",
-                f"data.root={tiny_corpora}",
-                f"paths.cache={session_folder / 'cache'}",
-                "backbone=tiny",
-                "input.size=32",
-                "prepare.size=96",
+                *tiny_words,
                 "prepare.workers=2",
-                "protocol=group_kfold",
                 "protocol.n_splits=3",
                 "model.epochs=2",
                 "macro.epochs=2",
                 "model.transfer.blocks=all",
-                "trainer.accelerator=cpu",
                 "trainer.enable_progress_bar=false",
                 "run.dir=unused",
                 *overrides,

@@ -1,6 +1,5 @@
 """Every file of conf/backbone keeps timm's contract; wrong nodes are refused with what to type."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,7 @@ from mer.models import backbones, blocks, weights
 FILES = sorted((conf_dir() / "backbone").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def node(**changes: object) -> dict[str, object]:

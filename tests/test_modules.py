@@ -1,7 +1,6 @@
 """The modules: what they normalise, log, freeze, refuse, and that their checkpoints load safely."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,7 @@ from mer.models.tally import EpochTally
 CLASSES = ["negative", "positive", "surprise"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make(kind: type[MERModule] = MicroFinetuneModule, **changes: Any) -> MERModule:

@@ -1,7 +1,6 @@
 """The SVM head: scikit-learn's scores, safe to store, without a trace on the network."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,7 @@ from mer.models.modules import MicroFinetuneModule
 CLASSES = ["negative", "positive", "surprise", "others"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Points(pl.LightningModule):

@@ -18,21 +18,9 @@ BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"
 
 
 @pytest.fixture
-def words(tiny_corpora: Path, session_folder: Path) -> list[str]:
+def words(tiny_words: list[str]) -> list[str]:
     """Words after `mer train` for a run of seconds, without its directory."""
-    return [
-        "data.preset=tiny",
-        f"data.root={tiny_corpora}",
-        f"paths.cache={session_folder / 'cache'}",
-        "backbone=tiny",
-        "input.size=32",
-        "prepare.size=96",
-        "protocol=group_kfold",
-        "protocol.n_splits=2",
-        "model.epochs=1",
-        "macro.enabled=false",
-        "trainer.accelerator=cpu",
-    ]
+    return [*tiny_words, "protocol.n_splits=2", "model.epochs=1", "macro.enabled=false"]
 
 
 def test_train_prints_the_table_and_evaluate_repeats_it(

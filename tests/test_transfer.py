@@ -1,7 +1,6 @@
 """Transfer loads what was asked for, bit for bit, says what it did, and refuses everything else."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,7 @@ from mer.errors import MerError
 from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make(kind: type[MERModule], name: str = "mobilevit_xxs", **changes: Any) -> MERModule:
