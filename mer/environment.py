@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import DictConfig
 
 from mer import __version__
+from mer.rundir import write_json
 
 PACKAGES = (
     "torch",
@@ -67,11 +69,12 @@ def git_revision() -> str | None:
 def write(run_dir: Path, cfg: DictConfig, data_hash: str) -> None:
     """Write `environment.json`; a continued run adds an entry, it does not replace one."""
     path = run_dir / "environment.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
     entry = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": cfg.seed,
         "data_hash": data_hash,
         **describe(),
     }
-    path.write_text(json.dumps([*entries, entry], indent=2))
+    with FileLock(run_dir / ".lock"):
+        entries = json.loads(path.read_text()) if path.exists() else []
+        write_json([*entries, entry], path)

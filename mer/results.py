@@ -10,14 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from filelock import FileLock
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from mer import metrics
 from mer.errors import raise_all
-from mer.rundir import fold_folder, is_done, write_parquet
+from mer.rundir import fold_folder, is_done, write_csv, write_json, write_parquet
+
+#: What a network costs, as a sweep may weigh it against a score.
+COSTS = ("parameters", "latency_ms")
 
 HEADS = {
     "svm": "SVM on embeddings",
@@ -36,6 +42,11 @@ def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
     Raises:
         MerError: If a finished fold lacks a sample, or predicts one twice or one of another fold.
     """
+    with FileLock(run_dir / ".lock"):  # of several processes, the last one sees all folds
+        return _pool(run_dir, cfg)
+
+
+def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     names = list(dict.fromkeys(manifest["fold"]))
     missing = [name for name in names if not is_done(run_dir, name)]
@@ -66,10 +77,68 @@ def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
             labels = manifest.set_index("sample_id")["label"]
             frame["label"] = frame["sample_id"].map(labels)
             result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
-    temporary = run_dir / "metrics.json.tmp"
-    temporary.write_text(json.dumps(result, indent=2))
-    temporary.rename(run_dir / "metrics.json")
+        cost = run_dir / "cost.json"
+        result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
+    write_json(result, run_dir / "metrics.json")
     return result
+
+
+class RunningScore:
+    """Scores of the validation persons, pooled over the folds that are done.
+
+    Args:
+        run_dir: Run directory.
+        table: All samples, with `sample_id` and `label`.
+        classes: Class names in order.
+    """
+
+    def __init__(self, run_dir: Path, table: pd.DataFrame, classes: Sequence[str]) -> None:
+        self.run_dir = run_dir
+        self.number = {name: place for place, name in enumerate(classes)}
+        self._labels = table.set_index("sample_id")["label"].map(self.number)
+        self._counts: dict[str, dict[str, NDArray[np.int64]]] = {}
+
+    def __call__(self, done: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Score some finished folds: head -> `uf1`, `uar`, `accuracy`; empty without persons."""
+        for name in done:
+            if name not in self._counts:
+                self._counts[name] = self._count(name)
+        heads = {head for name in done for head in self._counts[name]}
+        return {
+            head: {
+                name: float(value)
+                for name, value in metrics.scores_from_confusion(
+                    sum(self._counts[name][head] for name in done if head in self._counts[name])
+                ).items()
+            }
+            for head in sorted(heads)
+        }
+
+    def _count(self, name: str) -> dict[str, NDArray[np.int64]]:
+        path = fold_folder(self.run_dir, name) / "validation.parquet"
+        if not path.exists():
+            return {}
+        frame = pd.read_parquet(path)
+        true = frame["sample_id"].map(self._labels)
+        return {
+            head: metrics.confusion(true, frame[head].map(self.number), len(self.number))
+            for head in ("svm", "softmax")
+            if head in frame
+        }
+
+
+def objective(
+    validation: dict[str, dict[str, float]], cost: dict[str, Any], names: Sequence[str]
+) -> list[float]:
+    """What a sweep optimises: scores of the validation persons, or the cost of the network.
+
+    Args:
+        validation: Head -> score -> value; the SVM's are taken where there is an SVM.
+        cost: Content of `cost.json`.
+        names: Out of `uf1`, `uar`, `accuracy`, `parameters`, `latency_ms`.
+    """
+    scores = validation.get("svm") or validation.get("softmax") or {}
+    return [float({**scores, **cost}[name]) for name in names]
 
 
 def join(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +214,7 @@ def score(
 def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
     path = run_dir / "folds.csv"
     folds = pd.read_csv(path).drop(columns=["seconds", "epochs", "best_epoch"], errors="ignore")
-    folds.merge(pd.DataFrame(records), on="fold").to_csv(path, index=False)
+    write_csv(folds.merge(pd.DataFrame(records), on="fold"), path)
 
 
 def to_table(result: dict[str, Any], title: str) -> Table:

@@ -7,15 +7,18 @@ dropped.csv           what readers, labels and preparation dropped or mended, an
 folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet
 predictions.parquet   one row per sample id, all folds
 folds.csv             persons and samples per side, seconds
+cost.json             parameters and time of one sample
 metrics.json          pooled scores with intervals; `status` tells whether anything is missing
 """
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from mer.data.sources import Corpus
@@ -39,6 +42,11 @@ MACHINE = (
 VOLATILE = (
     "paths",
     "run",
+    "logger",
+    "objective",
+    "search",
+    "trial",
+    "protocol.folds",
     "data.root",
     "prepare.workers",
     "input.cache_gb",
@@ -54,28 +62,24 @@ def claim(run_dir: Path, cfg: DictConfig) -> None:
     """
     path = run_dir / "config.yaml"
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    if path.exists():
-        differences = _differences(OmegaConf.load(path), resolved)
-        raise_all(
-            f"{run_dir} holds a run with another configuration. Set another run.dir, or the old "
-            "values:",
-            differences,
-        )
-        return
-    strangers = (
-        [p.name for p in run_dir.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
-        if run_dir.exists()
-        else []
-    )
-    if strangers:
-        raise MerError(
-            f"{run_dir} is not empty and holds no run (found {', '.join(sorted(strangers)[:3])}). "
-            "Set another run.dir."
-        )
+    resolved.protocol.folds = None  # which folds one process does is no property of the run
     run_dir.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    OmegaConf.save(resolved, temporary)
-    temporary.rename(path)
+    with FileLock(run_dir / ".lock"):
+        if path.exists():
+            differences = _differences(OmegaConf.load(path), resolved)
+            raise_all(
+                f"{run_dir} holds a run with another configuration. Set another run.dir, or the "
+                "old values:",
+                differences,
+            )
+            return
+        strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
+        if strangers:
+            raise MerError(
+                f"{run_dir} is not empty and holds no run (found "
+                f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
+            )
+        _write(path, lambda temporary: OmegaConf.save(resolved, temporary))
 
 
 def _differences(old: DictConfig, new: DictConfig) -> list[str]:
@@ -120,8 +124,8 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     else:
         write_parquet(manifest, path)
     remarks = pd.DataFrame(corpus.remarks, columns=["item", "action", "reason"])
-    remarks.to_csv(run_dir / "dropped.csv", index=False)
-    describe(folds, corpus.table).to_csv(run_dir / "folds.csv", index=False)
+    write_csv(remarks, run_dir / "dropped.csv")
+    write_csv(describe(folds, corpus.table), run_dir / "folds.csv")
 
 
 def fold_folder(run_dir: Path, name: str) -> Path:
@@ -136,6 +140,20 @@ def is_done(run_dir: Path, name: str) -> bool:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a table so that a reader sees all of it or nothing."""
+    _write(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table so that a reader sees all of it or nothing."""
+    _write(path, lambda temporary: frame.to_csv(temporary, index=False))
+
+
+def write_json(values: Any, path: Path) -> None:
+    """Write plain values so that a reader sees all of them or nothing."""
+    _write(path, lambda temporary: temporary.write_text(json.dumps(values, indent=2)))
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    frame.to_parquet(temporary, index=False)
-    temporary.rename(path)
+    write(temporary)
+    temporary.replace(path)

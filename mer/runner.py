@@ -8,6 +8,7 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from mer.callbacks.predictions import to_frame
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
-from mer.data.sources import Corpus
+from mer.models import cost
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
+from mer.observers import Observer, Progress, RunContext, watch
 from mer.pretrain import macro_weights
 from mer.protocols import Fold
 from mer.training import KeepBest, fold_seed, make_trainer, module_arguments
@@ -35,12 +37,13 @@ from mer.training import KeepBest, fold_seed, make_trainer, module_arguments
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> dict[str, Any]:
     """Carry out a run in its directory, or finish one that was interrupted.
 
     Args:
         cfg: Composed configuration (`conf/train.yaml`).
         run_dir: New, empty, or the directory of the same run.
+        observers: Told of the start, every fold and the end.
 
     Returns:
         The content of `metrics.json`; its `status` is `complete` or `incomplete`.
@@ -66,38 +69,53 @@ def run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     dataset = UnifiedDataset(
         corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
     )
-    pending = [fold for fold in folds if not rundir.is_done(run_dir, fold.name)]
-    if len(pending) < len(folds):
-        log.info("%d of %d folds are done already", len(folds) - len(pending), len(folds))
+    order = protocols.running_order(folds, corpus.table)
+    context = RunContext(cfg, run_dir, corpus, dataset, order, macro)
+    with watch(observers, context):
+        _run_folds(context, observers)
+        result = results.pool(run_dir, cfg)
+        for observer in observers:
+            observer.end(result)
+    return result
+
+
+def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
+    """Train the folds that are this process's and not done yet."""
+    cfg, mine = run.cfg, protocols.select_folds(run.folds, run.cfg.protocol.folds)
+    pending = [fold for fold in mine if not rundir.is_done(run.run_dir, fold.name)]
+    if len(pending) < len(mine):
+        log.info("%d of %d folds are done already", len(mine) - len(pending), len(mine))
+    running = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
+    names = [fold.name for fold in run.folds]
     bar = tqdm(pending, desc=f"{cfg.protocol.name} folds", unit="fold", disable=not pending)
     with logging_redirect_tqdm():  # a log line pushes the bar down instead of breaking it
         for number, fold in enumerate(bar):
             bar.set_postfix_str(fold.name)
-            folder = rundir.fold_folder(run_dir, fold.name)
+            folder = rundir.fold_folder(run.run_dir, fold.name)
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 with FileLock(folder / ".lock", timeout=0):
-                    if not rundir.is_done(run_dir, fold.name):
-                        run_fold(cfg, fold, dataset, corpus, folder, macro, announce=number == 0)
+                    if rundir.is_done(run.run_dir, fold.name):
+                        continue
+                    run_fold(run, fold, announce=number == 0)
             except Timeout:
                 log.info("fold %s is being trained by another process", fold.name)
-    return results.pool(run_dir, cfg)
+                continue
+            done = [name for name in names if rundir.is_done(run.run_dir, name)]
+            record = json.loads((folder / "fold.json").read_text())
+            progress = Progress(fold.name, len(done), len(names), record, running(done))
+            for observer in observers:
+                observer.fold(progress)
 
 
-def run_fold(
-    cfg: DictConfig,
-    fold: Fold,
-    dataset: UnifiedDataset,
-    corpus: Corpus,
-    folder: Path,
-    macro: Path | None,
-    announce: bool = True,
-) -> None:
+def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """Train the model of one fold and write its predictions.
 
     Labels of the test persons play no part here: their loader gives none, and the predictions get
     theirs when the folds are pooled.
     """
+    cfg, dataset, corpus = run.cfg, run.dataset, run.corpus
+    folder = rundir.fold_folder(run.run_dir, fold.name)
     started = time.time()
     pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
     train = dataset.positions(fold.train)
@@ -107,7 +125,7 @@ def run_fold(
         freeze=cfg.model.transfer.freeze,
         lr_scale=cfg.model.transfer.lr_scale,
     )
-    macro_persons = _transfer(cfg, module, macro, corpus, test, folder, announce)
+    macro_persons = _transfer(run, module, test, folder, announce)
     persons = corpus.table["person"]
     module.provenance = {
         "stage": "micro",
@@ -144,6 +162,10 @@ def run_fold(
     trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
     states = {type(head).__name__: head.state_dict() for head in heads}
     torch.save(states, folder / "heads.pt")
+    if not (run.run_dir / "cost.json").exists():
+        image = torch.from_numpy(dataset.image(0).transpose(2, 0, 1).copy())
+        measured = cost.measure(module, image, trainer.strategy.root_device)
+        rundir.write_json(measured, run.run_dir / "cost.json")
     if "validation" in frames:
         rundir.write_parquet(frames["validation"], folder / "validation.parquet")
     record = {
@@ -152,23 +174,17 @@ def run_fold(
         "epochs": trainer.current_epoch,
         "best_epoch": callbacks[0].epoch if callbacks else None,
     }
-    (folder / "fold.json").write_text(json.dumps(record))
+    rundir.write_json(record, folder / "fold.json")
     rundir.write_parquet(frames["test"], folder / "predictions.parquet")
 
 
 def _transfer(
-    cfg: DictConfig,
-    module: MicroFinetuneModule,
-    macro: Path | None,
-    corpus: Corpus,
-    test: np.ndarray,
-    folder: Path,
-    announce: bool,
+    run: RunContext, module: MicroFinetuneModule, test: np.ndarray, folder: Path, announce: bool
 ) -> list[str]:
     """Load the macro blocks into a fold's model; return the persons who trained them."""
-    if macro is None:
+    if run.macro is None:
         return []
-    report = load_blocks(module, macro, cfg.model.transfer.blocks, announce)
-    refuse_known_persons(report.provenance, set(corpus.table["person"].iloc[test]))
+    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, announce)
+    refuse_known_persons(report.provenance, set(run.corpus.table["person"].iloc[test]))
     (folder / "transfer.txt").write_text(f"{report}\n")
     return list(report.provenance["persons"])

@@ -1,0 +1,95 @@
+"""Observers of a run: loggers, and the reporter that lets a sweep end a hopeless trial early.
+
+An observer sees what the run directory holds anyway. It never sees a test label before all folds
+are done, since nobody does.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from mer.data.dataset import UnifiedDataset
+from mer.data.sources import Corpus
+from mer.protocols import Fold
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run is, before its first fold.
+
+    Args:
+        cfg: Composed configuration.
+        run_dir: Its directory; `config.yaml`, `environment.json` and `manifest.parquet` are there.
+        corpus: The micro samples.
+        dataset: The same samples as inputs of the network.
+        folds: All folds of the protocol in running order, also those that are done already.
+        macro: Checkpoint of macro-pretraining, or None.
+    """
+
+    cfg: DictConfig
+    run_dir: Path
+    corpus: Corpus
+    dataset: UnifiedDataset
+    folds: Sequence[Fold]
+    macro: Path | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known after a fold.
+
+    Args:
+        fold: Name of the fold that has just been finished.
+        done: Finished folds of the run, this one included, also those of other processes.
+        total: Folds of the protocol.
+        record: The fold's `fold.json`: seconds, epochs, best epoch.
+        validation: Head -> `uf1`, `uar`, `accuracy` of the validation persons, pooled over the
+            finished folds; empty without validation persons.
+    """
+
+    fold: str
+    done: int
+    total: int
+    record: dict[str, Any]
+    validation: dict[str, dict[str, float]]
+
+
+class Observer:
+    """Watches one run in one process. Every method may be left out by a subclass."""
+
+    def start(self, run: RunContext) -> None:
+        """Called once, before the first fold; also when the run is continued."""
+
+    def fold(self, progress: Progress) -> None:
+        """Called after every fold that this process finished."""
+
+    def end(self, result: dict[str, Any]) -> None:
+        """Called with the content of `metrics.json`, complete or not, when no fold is left."""
+
+    def fail(self, error: BaseException) -> None:
+        """Called instead of `end` when the run stops early, by an error, a pruner or Ctrl-C."""
+
+
+@contextlib.contextmanager
+def watch(observers: Sequence[Observer], run: RunContext) -> Iterator[None]:
+    """Start the observers; tell all of them when the body fails, and raise its error again."""
+    started: list[Observer] = []
+    try:
+        for observer in observers:
+            started.append(observer)
+            observer.start(run)
+        yield
+    except BaseException as error:
+        for observer in started:
+            try:
+                observer.fail(error)
+            except Exception:  # the run's own error is the one to show
+                log.exception("%s could not record the failure", type(observer).__name__)
+        raise
