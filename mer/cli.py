@@ -50,6 +50,11 @@ COMMANDS: dict[str, Command] = {
         "score a finished run again from its checkpoints",
         "The run directory is as it was.",
     ),
+    "compare": Command(
+        "mer.compare.command:main",
+        "put runs side by side: scores with intervals, cost, and the settings that differ",
+        "The run directories are as they were.",
+    ),
     "doctor": Command(
         "mer.doctor:main",
         "check Python, packages, device, face model and datasets, with the mend of each problem",

@@ -60,8 +60,9 @@ def compose(overrides: list[str], config_name: str = "train") -> "DictConfig":
 def check_words(words: list[str]) -> None:
     """Report mistyped overrides of a Hydra command line before Hydra itself starts.
 
-    Of a sweep such as `seed=1,2` the first value is tried. Command lines with options other than
-    `-m` (`--help`, `--config-dir`, ...) are left to Hydra, which may then read other files.
+    Of a sweep such as `seed=1,2` or `interval(0, 1)` the first value is tried. Command lines with
+    options other than `-m` (`--help`, `--config-dir`, ...) are left to Hydra, which may then read
+    other files.
 
     Args:
         words: What was typed after `mer train`.
@@ -133,12 +134,16 @@ def to_plain(config: "DictConfig") -> dict[str, Any]:
 def _first_value(word: str) -> str:
     """Return an override with a sweep replaced by its first value; other words unchanged."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.core.override_parser.types import IntervalSweep
+    from hydra.errors import HydraException
 
     try:
         override = OverridesParser.create().parse_override(word)
-    except OverrideParseException:
+    except HydraException:
         return word  # `compose` says what is wrong with it
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return f"{override.get_key_element()}={value.start}"
     if not override.is_discrete_sweep():
         return word
     return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"

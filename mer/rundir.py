@@ -44,6 +44,7 @@ VOLATILE = (
     "run",
     "logger",
     "objective",
+    "reuse_networks",
     "search",
     "trial",
     "protocol.folds",
@@ -83,22 +84,27 @@ def claim(run_dir: Path, cfg: DictConfig) -> None:
 
 
 def _differences(old: DictConfig, new: DictConfig) -> list[str]:
-    flat_old, flat_new = _flatten(old), _flatten(new)
+    flat_old, flat_new = flatten(old), flatten(new)
     return [
         f"{key}: {flat_old.get(key, 'absent')} there, {flat_new.get(key, 'absent')} now"
         for key in sorted({*flat_old, *flat_new})
-        if flat_old.get(key, "absent") != flat_new.get(key, "absent")
-        and not any(key == volatile or key.startswith(f"{volatile}.") for volatile in VOLATILE)
+        if flat_old.get(key, "absent") != flat_new.get(key, "absent") and not is_volatile(key)
     ]
 
 
-def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+def is_volatile(key: str) -> bool:
+    """Whether a dotted key of the configuration may differ when a run is continued."""
+    return any(key == volatile or key.startswith(f"{volatile}.") for volatile in VOLATILE)
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Give a configuration as dotted keys and plain values; an empty mapping is a value."""
     plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
     if not isinstance(plain, dict) or not plain:
         return {prefix: plain}
     flat: dict[str, Any] = {}
     for key, value in plain.items():
-        flat.update(_flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+        flat.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
     return flat
 
 

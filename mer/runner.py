@@ -21,18 +21,19 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mer import __version__, checks, environment, protocols, results, rundir
+from mer import __version__, checks, distributed, environment, protocols, results, rundir
 from mer.callbacks.predictions import to_frame
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
+from mer.data.sources import Corpus
 from mer.models import cost
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.observers import Observer, Progress, RunContext, watch
 from mer.pretrain import macro_weights
 from mer.protocols import Fold
-from mer.training import KeepBest, fold_seed, make_trainer, module_arguments
+from mer.training import KeepBest, batch_size, fold_seed, make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,11 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
             belongs to a run with another configuration.
     """
     checks.check(cfg)
-    roles = ("micro", "macro") if cfg.macro.enabled else ("micro",)
-    found = sources.read(cfg, *roles)
+    distributed.check(cfg)
+    if distributed.follows(cfg):
+        told = distributed.follow_once()
+        return json.loads((told / "metrics.json").read_text()) if told else {}
+    found = sources.read(cfg, *_roles(cfg))
     rundir.claim(run_dir, cfg)
     corpus = sources.load(cfg, "micro", found["micro"])
     folds = protocols.make_folds(
@@ -62,21 +66,55 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
     )
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, cfg, corpus.hash)
+    pool = sources.load(cfg, "macro", found["macro"]) if cfg.macro.enabled else None
+    with distributed.together(cfg, run_dir):
+        context = _context(cfg, run_dir, corpus, folds, pool)
+        with watch(observers, context):
+            _run_folds(context, observers)
+            result = results.pool(run_dir, cfg)
+            for observer in observers:
+                observer.end(result)
+    return result
+
+
+def follow(cfg: DictConfig, run_dir: Path) -> None:
+    """Take part in the trainings of a run as another rank than 0; nothing is written.
+
+    Args:
+        cfg: Configuration of rank 0, resolved.
+        run_dir: Its run directory.
+
+    Raises:
+        RunEnded: When rank 0 ends the run.
+    """
+    found = sources.read(cfg, *_roles(cfg))
+    corpus = sources.load(cfg, "micro", found["micro"])
+    folds = protocols.make_folds(
+        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
+    )
+    pool = sources.load(cfg, "macro", found["macro"]) if cfg.macro.enabled else None
+    context = _context(cfg, run_dir, corpus, folds, pool)
+    by_name = {fold.name: fold for fold in folds}
+    while True:
+        run_fold(context, by_name[distributed.share()], announce=False)
+
+
+def _roles(cfg: DictConfig) -> tuple[str, ...]:
+    return ("micro", "macro") if cfg.macro.enabled else ("micro",)
+
+
+def _context(
+    cfg: DictConfig, run_dir: Path, corpus: Corpus, folds: list[Fold], pool: Corpus | None
+) -> RunContext:
+    """Train or find the macro weights and put together what every fold needs."""
     macro = None
-    if cfg.macro.enabled:
-        pool = sources.load(cfg, "macro", found["macro"])
+    if pool is not None:
         macro = macro_weights(cfg, pool, tested=set(corpus.table["person"]))
     dataset = UnifiedDataset(
         corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
     )
     order = protocols.running_order(folds, corpus.table)
-    context = RunContext(cfg, run_dir, corpus, dataset, order, macro)
-    with watch(observers, context):
-        _run_folds(context, observers)
-        result = results.pool(run_dir, cfg)
-        for observer in observers:
-            observer.end(result)
-    return result
+    return RunContext(cfg, run_dir, corpus, dataset, order, macro)
 
 
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
@@ -97,6 +135,7 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
                 with FileLock(folder / ".lock", timeout=0):
                     if rundir.is_done(run.run_dir, fold.name):
                         continue
+                    distributed.share(fold.name)
                     run_fold(run, fold, announce=number == 0)
             except Timeout:
                 log.info("fold %s is being trained by another process", fold.name)
@@ -110,6 +149,9 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
 
 def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """Train the model of one fold and write its predictions.
+
+    Several devices train together; rank 0 alone predicts and writes, on its own device, since
+    Lightning would split the samples.
 
     Labels of the test persons play no part here: their loader gives none, and the predictions get
     theirs when the folds are pooled.
@@ -141,7 +183,7 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
         train,
         validation,
         test,
-        batch_size=cfg.model.batch_size,
+        batch_size=batch_size(cfg.model, len(train)),
         augment=OmegaConf.to_container(cfg.model.augment, resolve=True),
         num_workers=cfg.trainer.num_workers,
         pin_memory=cfg.trainer.pin_memory,
@@ -153,13 +195,18 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *heads])
     trainer.fit(module, data)
     refuse_known_persons(module.provenance, set(persons.iloc[test]))
+    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)  # a matter of all ranks
+    if distributed.rank():
+        return
+    alone = (
+        trainer if distributed.size() == 1 else make_trainer(cfg, cfg.model, folder, heads, True)
+    )
     frames = {}
     for side, positions in (("validation", validation), ("test", test)):
         if len(positions):
-            outputs = trainer.predict(module, data.unlabelled_dataloader(positions))
+            outputs = alone.predict(module, data.unlabelled_dataloader(positions))
             frame = to_frame(outputs, corpus.table, corpus.classes, positions)
             frames[side] = frame.assign(fold=fold.name)
-    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
     states = {type(head).__name__: head.state_dict() for head in heads}
     torch.save(states, folder / "heads.pt")
     if not (run.run_dir / "cost.json").exists():
@@ -186,5 +233,6 @@ def _transfer(
         return []
     report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, announce)
     refuse_known_persons(report.provenance, set(run.corpus.table["person"].iloc[test]))
-    (folder / "transfer.txt").write_text(f"{report}\n")
+    if not distributed.rank():
+        (folder / "transfer.txt").write_text(f"{report}\n")
     return list(report.provenance["persons"])

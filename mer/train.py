@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,30 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status: 0 when every fold is done, 3 when the run is incomplete.
     """
+    from mer import distributed
+
     words = [_spread(word) for word in argv]
+    return distributed.lead_or_follow(words, lambda: _lead(argv, words))
+
+
+def _lead(argv: list[str], words: list[str]) -> int:
+    """Check the words and hand them to Hydra."""
     check_words(words)
-    if not {"-m", "--multirun"} & set(words) and any(w.startswith("search=") for w in words):
-        raise MerError("a search is a sweep; add -m: mer train -m " + " ".join(argv))
+    options = {word for word in words if word.startswith("-")}
+    if not options and any(word.startswith("search=") for word in words):
+        raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
     sys.argv = ["mer train", *words]
+    if options & {"-m", "--multirun"}:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors of a sweep get here, to be said once
     _entry()
     return STATUS.pop() if STATUS else 0
 
 
 #: Exit statuses of the jobs of this process; Hydra gives a job no other way to answer.
 STATUS: list[int] = []
+
+#: The first job of a sweep in this process.
+_JOBS: list[Path] = []
 
 
 def _spread(word: str) -> str:
@@ -56,6 +70,11 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
     # The jobs of a sweep have a directory each, but the jobs that share one run's folds share its.
     shared = not alone and cfg.protocol.folds is not None
     run_dir = Path(cfg.run.dir if shared else hydra_config.runtime.output_dir)
+    if not alone and not _JOBS:
+        _JOBS.append(run_dir)
+    elif not alone:  # what was read and prepared is the same for every job, and was said once
+        for name in ("mer.data", "mer.prepare", "mer.pretrain", "mer.models"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     try:
         return train(cfg, run_dir, alone)
     except MerError as error:
@@ -80,21 +99,33 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     """
     from hydra.utils import instantiate
 
-    from mer import results, runner
+    from mer import distributed, results, runner
 
     observers = [instantiate(node) for node in (cfg.logger or {}).values() if node is not None]
     if cfg.trial.number is not None:
         from mer.search.reporting import TrialReporter
 
         # First, so that no logger takes a pruned trial's last fold for its end.
-        observers.insert(0, TrialReporter(HydraConfig.get().sweeper, cfg.trial.number))
+        hydra_config = HydraConfig.get()
+        folder = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
+        observers.insert(0, TrialReporter(hydra_config.sweeper, folder, cfg.trial.number))
     result = runner.run(cfg, run_dir, observers)
-    show(cfg, run_dir, result)
+    if distributed.follows(cfg):
+        return None
+    scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
+    if not alone and cfg.protocol.folds is not None:
+        log.info("folds %s are done", cfg.protocol.folds)  # the sweep shows the whole run, once
+    elif cfg.trial.number is None or result["status"] == "incomplete":
+        show(cfg, run_dir, result)
+    else:  # test scores beside each other are an invitation to choose by them
+        said = [
+            f"{head} {scores[head]['uf1']:.3f}" for head in ("svm", "softmax") if head in scores
+        ]
+        log.info("trial %d: validation UF1 of %s", cfg.trial.number, ", ".join(said) or "nobody")
     if result["status"] == "incomplete":
         if alone:
             STATUS.append(3)
         return None
-    scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
     single = not isinstance(cfg.objective, list | ListConfig)
     names = [cfg.objective] if single else list(cfg.objective)
     if not scores and set(names) - set(results.COSTS):

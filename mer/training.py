@@ -11,9 +11,13 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities import rank_zero_only
 
+from mer import distributed
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
+from mer.ranks import number
 
 
 def fold_seed(seed: int, name: str) -> int:
@@ -53,34 +57,59 @@ def module_arguments(
     }
 
 
+def batch_size(node: DictConfig, samples: int) -> int:
+    """Samples per training batch and device: `batch_size`, or a device's share if that is less.
+
+    Args:
+        node: `model` or `macro`.
+        samples: Samples of the training side.
+    """
+    ranks = distributed.size()
+    return node.batch_size if ranks == 1 else max(2, min(node.batch_size, samples // ranks))
+
+
 def make_trainer(
     cfg: DictConfig,
     node: DictConfig,
     folder: Path,
     callbacks: list[pl.Callback],
+    alone: bool = False,
     progress: bool = False,
 ) -> pl.Trainer:
-    """Build a Lightning trainer from the `trainer` node.
+    """Build a Lightning trainer from the `trainer` node, for the ranks that this process is of.
 
     Args:
         cfg: Composed configuration.
         node: `model` or `macro`; gives the number of epochs.
         folder: Where the CSV history goes.
         callbacks: Callbacks of this training.
+        alone: Whether this rank works without the others, on its own device, with no history.
         progress: Whether to show a bar per epoch.
     """
     options = OmegaConf.to_container(cfg.trainer, resolve=True)
     for own in ("num_workers", "pin_memory"):  # these two are the data module's
         options.pop(own)
     bar = options.pop("enable_progress_bar")
+    # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
+    options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
+    if distributed.size() > 1 and not alone:
+        if options["strategy"] == "auto":
+            options["strategy"] = "ddp"
+        callbacks = [*callbacks, OwnDraws()]
+    elif number(cfg) > 1 or str(options["strategy"]).startswith("ddp"):
+        device = distributed.own_device(cfg)
+        options["devices"] = 1 if device.index is None else [device.index]
+        options |= {"num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
+    # Lightning takes this from the variables of srun, also for tasks that are runs of their own.
+    rank_zero_only.rank = distributed.rank()
     quiet()
     return pl.Trainer(
         max_epochs=node.epochs,
         default_root_dir=folder,
-        logger=pl.loggers.CSVLogger(folder, name="", version=""),
+        logger=False if alone else pl.loggers.CSVLogger(folder, name="", version=""),
         callbacks=callbacks,
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
-        enable_progress_bar=progress and bar,
+        enable_progress_bar=progress and bar and not distributed.rank(),
         **options,
     )
 
@@ -98,8 +127,19 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*Experiment logs directory .* exists.*",
         ".*`.fit` with .* was called without.*",
+        ".*`srun` command is available.*",  # and need not be used
+        ".*callbacks used to create the checkpoint need.*",  # to go on, not to read its weights
+        ".*on epoch level in distributed setting.*",  # said where one rank works alone
     ):
         warnings.filterwarnings("ignore", message=text)
+
+
+class OwnDraws(pl.Callback):
+    """Lets each rank draw its own augmentations and dropout; Lightning seeds all of them alike."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed torch, whose generator the others follow; weights are rank 0's anyway."""
+        torch.manual_seed(torch.initial_seed() + distributed.rank())
 
 
 class KeepBest(pl.Callback):

@@ -39,13 +39,21 @@ def test_wheel_carries_every_configuration_file(wheel: set[str]) -> None:
 
 def test_wheel_carries_every_module_and_the_face_model(wheel: set[str]) -> None:
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "mer").rglob("*.py")}
-    assert modules <= wheel
+    plugin = (
+        "hydra_plugins/mer_optuna.py"  # a namespace of Hydra's, so it is no part of `mer` there
+    )
+    assert f"mer/plugins/{plugin}" in modules
+    assert {module.removeprefix("mer/plugins/") for module in modules} <= wheel
+    assert "hydra_plugins/__init__.py" not in wheel, "it would hide the plugins of others"
     assert "mer/assets/face_landmarker.task" in wheel
 
 
 def test_wheel_carries_nothing_else(wheel: set[str]) -> None:
     tops = {name.split("/")[0] for name in wheel}
-    assert tops == {"mer", f"mer-{mer.__version__}.dist-info"}
+    assert tops == {"mer", "hydra_plugins", f"mer-{mer.__version__}.dist-info"}
+    assert [name for name in wheel if name.startswith("hydra_plugins")] == [
+        "hydra_plugins/mer_optuna.py"
+    ]
     assert not [name for name in wheel if "test" in Path(name).name or name.endswith(".pyc")]
     assert f"mer-{mer.__version__}.dist-info/licenses/LICENSE" in wheel
 
@@ -54,10 +62,17 @@ def project() -> dict:
     return tomllib.loads(PYPROJECT.read_text())["project"]
 
 
-def all_requirements() -> list[Requirement]:
-    extras = project()["optional-dependencies"].values()
-    texts = [*project()["dependencies"], *(text for extra in extras for text in extra)]
-    return [need for need in map(Requirement, texts) if need.name != "mer"]
+def all_requirements(without: tuple[str, ...] = ()) -> list[Requirement]:
+    extras = project()["optional-dependencies"].items()
+    texts = [text for name, extra in extras if name not in without for text in extra]
+    needs = map(Requirement, [*project()["dependencies"], *texts])
+    return [need for need in needs if need.name != "mer"]
+
+
+def test_all_brings_every_extra_but_ray_and_the_tools_of_development() -> None:
+    extras = project()["optional-dependencies"]
+    (everything,) = map(Requirement, extras["all"])
+    assert everything.extras == set(extras) - {"all", "dev", "ray"}
 
 
 def test_each_dependency_says_why_it_is_there() -> None:
@@ -79,7 +94,8 @@ def test_each_imported_package_is_a_dependency() -> None:
                 names = [alias.name for alias in node.names]
             else:
                 continue
-            for top in {name.split(".")[0] for name in names} - {*sys.stdlib_module_names, "mer"}:
+            own = {*sys.stdlib_module_names, "mer", "hydra_plugins"}
+            for top in {name.split(".")[0] for name in names} - own:
                 owners = {canonicalize_name(owner) for owner in providers.get(top, [])}
                 assert owners & declared, f"{path} imports {top}, which no dependency brings"
 
@@ -93,7 +109,7 @@ def pins() -> dict[str, str]:
 
 def test_constraints_pin_every_dependency_within_its_bounds() -> None:
     pinned = pins()
-    for need in all_requirements():
+    for need in all_requirements(without=("ray",)):  # which asks for older ones, see there
         version = pinned.get(canonicalize_name(need.name))
         assert version is not None, f"{need.name} is not in constraints.txt"
         assert need.specifier.contains(version, prereleases=True), f"{need} excludes {version}"

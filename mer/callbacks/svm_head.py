@@ -90,7 +90,11 @@ class SVMHead(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add `svm_scores` (B, K) float64 to the outputs of a batch."""
+        """Add the scores to the outputs of a batch."""
+        self.score_batch(outputs)
+
+    def score_batch(self, outputs: dict[str, torch.Tensor]) -> None:
+        """Add `svm_scores` (B, K) float64 to a batch with `embedding` (B, E)."""
         outputs["svm_scores"] = self.scores(outputs["embedding"])
 
     def fit_head(
@@ -105,7 +109,21 @@ class SVMHead(pl.Callback):
         Raises:
             MerError: If a sample has no label, there is no sample, or an embedding isn't finite.
         """
-        embeddings, labels = _embed(module, loader)
+        self.fit_embeddings(*_embed(module, loader), len(module.classes))
+
+    def fit_embeddings(
+        self, embeddings: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
+    ) -> None:
+        """Fit scaler and SVM on embeddings of the training side.
+
+        Args:
+            embeddings: Shape: (N, E).
+            labels: Class numbers. Shape: (N,).
+            n_classes: K.
+
+        Raises:
+            MerError: As `fit_head`.
+        """
         problems = []
         if not len(labels):
             problems.append("there is no training sample")
@@ -116,7 +134,7 @@ class SVMHead(pl.Callback):
         if not np.isfinite(embeddings).all():
             problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")
         raise_all("The SVM head cannot be fitted:", problems)
-        self.fitted = self._fit(embeddings, labels, len(module.classes))
+        self.fitted = self._fit(embeddings, labels, n_classes)
 
     def scores(self, embedding: torch.Tensor) -> torch.Tensor:
         """Score embeddings.

@@ -83,6 +83,8 @@ class MERModule(pl.LightningModule):
         self.provenance: dict[str, Any] = {}
         #: What `mer.models.transfer.load_blocks` brought in, or None.
         self.transfer: dict[str, Any] | None = None
+        #: Set by `mer.models.trunk.cut`: feature maps from activations in place of images.
+        self.rest: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.classes: list[str] = list(classes)
         for name, values in (("input_mean", input_mean), ("input_std", input_std)):
             constants = torch.tensor(values, dtype=torch.float32)
@@ -138,14 +140,13 @@ class MERModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def embed(self, image: torch.Tensor) -> torch.Tensor:
-        """Compute embeddings.
+        """Compute embeddings (B, E).
 
         Args:
             image: As the data module gives it, not normalised. Shape: (B, C, S, S), float32.
-
-        Returns:
-            Shape: (B, E).
         """
+        if self.rest is not None:
+            return self.backbone.forward_head(self.rest(image), pre_logits=True)
         if image.shape[1] != self.hparams["in_chans"]:
             raise MerError(
                 f"The model takes inputs of {self.hparams['in_chans']} channels, found "

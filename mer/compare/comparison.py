@@ -1,0 +1,214 @@
+"""The comparison itself: a row per run, what differs between them, and what forbids comparing."""
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mer.compare.runs import Run, shortest_ends
+from mer.errors import MerError
+from mer.metrics import SCORES
+
+#: What the rows can be sorted by, and whether the smallest value comes first.
+SORTS = {
+    **dict.fromkeys((*SCORES, "validation"), False),
+    **dict.fromkeys(("seconds", "parameters", "latency_ms", "name"), True),
+}
+
+COUNTS = ["samples", "persons", "parameters"]
+
+
+class Comparison(NamedTuple):
+    """Runs side by side.
+
+    Attributes:
+        part: `pooled` or a dataset.
+        frame: A row per run: `name`, `status`, `head`, each score with its `_low` and `_high`,
+            `validation` (UF1 of the same head on the validation persons, pooled), `samples`,
+            `persons`, `seconds`, `parameters`, `latency_ms`, and a column per differing key.
+        keys: Differing key -> the shortest end of it that no other key has.
+        notes: Sentences: what must not be compared blindly, and scores over seeds.
+    """
+
+    part: str
+    frame: pd.DataFrame
+    keys: dict[str, str]
+    notes: list[str]
+
+
+def side_by_side(
+    runs: Sequence[Run], head: str | None = None, part: str = "pooled", sort: str = "uf1"
+) -> Comparison:
+    """Compare runs by the scores that they hold.
+
+    Args:
+        runs: What `read` returns.
+        head: `svm`, `softmax` or `majority`; by default the SVM where there is one, else the
+            softmax. There is no choice of the better one, since the test persons would make it.
+        part: `pooled` or the name of a dataset.
+        sort: One of `SORTS`; scores fall, costs rise, and runs without a value come last.
+
+    Raises:
+        MerError: If there are complete runs, but none has such a head or part.
+    """
+    complete = [run for run in runs if run.complete]
+    without = [run.name for run in complete if not run.scores(head, part)[1]]
+    if complete and len(without) == len(complete):
+        heads = {name: parts for run in complete for name, parts in run.metrics["heads"].items()}
+        raise MerError(
+            f"No run has scores of head {head or 'svm or softmax'}, part {part}. There are the "
+            f"heads {', '.join(heads)} and the parts "
+            f"{', '.join(dict.fromkeys(part for parts in heads.values() for part in parts))}."
+        )
+    keys = differing_keys(runs)
+    rows = [_row(run, head, part) | {key: _cell(run, key) for key in keys} for run in runs]
+    frame = pd.DataFrame(rows)
+    frame[COUNTS] = frame[COUNTS].astype("Int64")
+    if sort != "name":  # the order in which they were read
+        frame = frame.sort_values(sort, ascending=SORTS[sort], kind="stable", ignore_index=True)
+    notes = grounds(runs, part)
+    if without:
+        notes.append(f"No score of this head on this part: {_list(without)}.")
+    return Comparison(part, frame, keys, [*notes, *over_seeds(runs, head, part)])
+
+
+def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
+    chosen, values = run.scores(head, part)
+    row = {"name": run.name, "status": run.status, "head": chosen if values else None}
+    for name in SCORES:
+        low, high = values["intervals"][name] if values else (None, None)
+        row |= {name: values.get(name), f"{name}_low": low, f"{name}_high": high}
+    validation = run.metrics.get("validation", {}).get(chosen, {}).get("pooled", {})
+    cost = run.metrics.get("cost", {})
+    return row | {
+        "validation": validation.get("uf1"),
+        "samples": values.get("samples"),
+        "persons": values.get("persons"),
+        "seconds": run.metrics.get("seconds"),
+        "parameters": cost.get("parameters"),
+        "latency_ms": cost.get("latency_ms"),
+    }
+
+
+def differing_keys(runs: Sequence[Run]) -> dict[str, str]:
+    """Keys whose values are not the same in all runs, each with its short form.
+
+    The short form keeps two parts where there are two: `enabled` alone says nothing.
+    """
+    everything = dict.fromkeys(key for run in runs for key in run.config)
+    short = shortest_ends((tuple(key.split(".")) for key in everything), least=2)
+    return {
+        key: ".".join(short[tuple(key.split("."))])
+        for key in everything
+        if len({_text(_cell(run, key)) for run in runs}) > 1
+    }
+
+
+def _cell(run: Run, key: str) -> Any:
+    """The value as it is typed after `mer train`; numbers stay numbers."""
+    value = run.config.get(key, "absent")
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def grounds(runs: Sequence[Run], part: str) -> list[str]:
+    """Say in which respect runs were not judged on the same ground, and which ones."""
+    notes = []
+    for what, value in (("classes", _classes), ("protocol", _protocol)):
+        groups = _groups(runs, value)
+        if len(groups) > 1:
+            notes.append(f"Not comparable, different {what}: {_spell(groups)}.")
+    started = [run for run in runs if run.samples]
+    tested = _groups(
+        started,
+        lambda run: frozenset(row for row in run.samples if part in ("pooled", row[1])),
+    )
+    if len(tested) > 1:
+        sizes = "; ".join(f"{len(rows)} in {_list(names)}" for rows, names in tested.items())
+        shared = len(frozenset.intersection(*tested))
+        notes.append(
+            f"Not comparable, different samples, persons or labels: {sizes}; {shared} in every run."
+        )
+    for names in _groups(started, lambda run: run.samples).values():
+        notes += _pictures([run for run in started if run.name in names])
+    timed = [run for run in runs if run.metrics.get("cost")]
+    machines = _groups(timed, _machine)
+    if len(machines) > 1:
+        notes.append(f"Latencies are of different machines: {_spell(machines)}.")
+    return notes
+
+
+def _pictures(runs: Sequence[Run]) -> list[str]:
+    """Compare the data hashes of runs over the same samples."""
+    hashes = _groups([run for run in runs if run.data_hash], lambda run: run.data_hash)
+    if len(hashes) < 2:
+        return []
+    if any(key.startswith(("data.", "prepare.")) for key in differing_keys(runs)):
+        return [
+            f"The same samples, from other data or prepare settings (data hash): {_spell(hashes)}."
+        ]
+    return [
+        "Not comparable, the data changed between the runs, though no setting did (data hash): "
+        f"{_spell(hashes)}."
+    ]
+
+
+def _classes(run: Run) -> str:
+    return _text(run.config.get("labels.classes"))
+
+
+def _protocol(run: Run) -> str:
+    """The protocol and how it splits; validation persons are part of the method."""
+    own = {key: value for key, value in run.config.items() if key.startswith("protocol.")}
+    name = str(own.pop("protocol.name"))
+    own.pop("protocol.validation", None)
+    settings = [f"{key.removeprefix('protocol.')}={_text(own[key])}" for key in sorted(own)]
+    return f"{name} ({', '.join(settings)})" if settings else name
+
+
+def _machine(run: Run) -> str:
+    cost = run.metrics["cost"]
+    return f"{cost.get('device')} with {cost.get('threads')} threads"
+
+
+def over_seeds(runs: Sequence[Run], head: str | None, part: str) -> list[str]:
+    """Sum up runs that differ in nothing but their seed."""
+
+    def apart_from_seed(run: Run) -> Hashable:
+        config = {key: _text(value) for key, value in run.config.items() if key != "seed"}
+        return run.scores(head, part)[0], run.samples, frozenset(config.items())
+
+    notes = []
+    scored = {run.name: run for run in runs if run.scores(head, part)[1]}
+    for names in _groups(scored.values(), apart_from_seed).values():
+        seeds = [scored[name].config["seed"] for name in names]
+        if len(set(seeds)) > 1:
+            values = [scored[name].scores(head, part)[1]["uf1"] for name in names]
+            notes.append(
+                f"{_list(names)}: seeds {', '.join(map(str, sorted(seeds)))}: UF1 mean "
+                f"{sum(values) / len(values):.3f} (min {min(values):.3f}, max {max(values):.3f})."
+            )
+    return notes
+
+
+def _groups(runs: Iterable[Run], value: Callable[[Run], Hashable]) -> dict[Any, list[str]]:
+    """Value -> names of the runs that have it, the largest group first."""
+    groups: dict[Any, list[str]] = {}
+    for run in runs:
+        groups.setdefault(value(run), []).append(run.name)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def _spell(groups: dict[Any, list[str]]) -> str:
+    return "; ".join(f"{value} in {_list(names)}" for value, names in groups.items())
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
+    return ", ".join(names[:4] if more else names) + more

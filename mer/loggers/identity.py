@@ -1,0 +1,66 @@
+"""Who a run is for Weights & Biases: its id, name and group, its settings, and whose account."""
+
+import hashlib
+import json
+import netrc
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mer.rundir import write_json
+
+
+def settings(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain values, without what says where things lie."""
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return {key: value for key, value in plain.items() if key not in ("hydra", "paths")}
+
+
+def names(cfg: DictConfig, run_dir: Path) -> tuple[str, str | None]:
+    """Name and group of a W&B run, where the configuration gives none."""
+    sweep = None
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        sweep = Path(HydraConfig.get().sweep.dir).name
+    if cfg.protocol.folds is not None:
+        return f"{run_dir.name} folds {cfg.protocol.folds}", run_dir.name
+    if sweep is None:
+        return run_dir.name, None
+    if cfg.trial.number is not None:
+        return f"{sweep} trial {cfg.trial.number}", sweep
+    return f"{sweep} job {HydraConfig.get().job.num}", sweep
+
+
+def keep(cfg: DictConfig, run_dir: Path, project: str) -> tuple[dict[str, Any], Path]:
+    """Id, name and group of a run's W&B run, made once and kept in its directory, and their file.
+
+    Processes that share the folds of a run work at the same time, which one W&B run cannot bear.
+    """
+    folds = None if cfg.protocol.folds is None else str(cfg.protocol.folds)
+    end = "" if folds is None else f"-{hashlib.sha256(folds.encode()).hexdigest()[:8]}"
+    path = run_dir / f"wandb{end}.json"
+    with FileLock(run_dir / ".lock"):
+        if not path.exists():
+            name, group = names(cfg, run_dir)
+            # Random whatever the seed: two runs of one seed are two runs.
+            own = {"id": uuid.uuid4().hex[:12], "project": project, "name": name, "group": group}
+            write_json({**own, "folds": folds}, path)
+        return json.loads(path.read_text()), path
+
+
+def logged_in() -> bool:
+    """Whether there is a W&B login; only its presence is looked at."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    host = address.partition("://")[2].strip("/")
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,144 @@
+"""From Hydra overrides to an Optuna search space, and from a trial's values back to overrides."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.errors import HydraException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from mer.errors import MerError, raise_all
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search varies, and what all its trials share.
+
+    Args:
+        params: Override key -> distribution.
+        fixed: Overrides of every trial, as typed.
+    """
+
+    params: dict[str, BaseDistribution]
+    fixed: list[str]
+
+    def as_json(self) -> dict[str, str]:
+        """Describe the parameters as text, to compare them with a stored study's."""
+        return {key: distribution_to_json(dist) for key, dist in sorted(self.params.items())}
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every combination of the parameters.
+
+        Raises:
+            MerError: If a parameter has no finite list of values; all such are named.
+        """
+        lists = {key: _values(dist) for key, dist in self.params.items()}
+        endless = [key for key, values in lists.items() if values is None]
+        raise_all(
+            "A grid needs a finite list of values; write choice(...) or range(...) for:", endless
+        )
+        return [dict(zip(lists, point, strict=True)) for point in product(*lists.values())]
+
+
+def parse(words: Sequence[str], config_loader: Any = None) -> Space:
+    """Sort overrides into searched and fixed ones; of a key given twice the last counts.
+
+    `interval(1, 8)` gives a float, `int(interval(1, 8))` an integer, `range` one with a step; the
+    tag `log` searches the exponent. Everything else that sweeps (`choice`, `a,b`, `glob`) gives
+    its values as Hydra would write them, so quotes, lists and null survive.
+
+    Args:
+        words: Overrides in Hydra's syntax.
+        config_loader: Hydra's, for `glob` over the choices of a group.
+
+    Raises:
+        MerError: If an override cannot be understood; all are listed.
+    """
+    parser = OverridesParser.create(config_loader=config_loader)
+    params: dict[str, BaseDistribution] = {}
+    fixed: dict[str, str] = {}
+    problems = []
+    for word in words:
+        try:
+            override = parser.parse_override(word)
+            override.config_loader = config_loader
+            key = override.get_key_element()
+            params.pop(key, None)
+            fixed.pop(key, None)
+            if override.is_sweep_override():
+                params[key] = _distribution(override)
+            else:
+                fixed[key] = word
+        except (HydraException, ValueError) as error:
+            problems.append(f"{word}: {str(error).splitlines()[0]}")
+    raise_all("These overrides cannot be searched:", problems)
+    shared = [key for key in params if key.startswith(("protocol.folds", "hydra.", "trial."))]
+    raise_all("A search cannot vary these keys, which belong to every trial as a whole:", shared)
+    return Space(params, list(fixed.values()))
+
+
+def words(params: dict[str, Any], space: Space) -> list[str]:
+    """Write a trial's values as overrides.
+
+    Text from a `choice` is Hydra's own already; text that a custom search space suggested is
+    quoted.
+    """
+    return [f"{key}={_text(value, key in space.params)}" for key, value in params.items()]
+
+
+def _text(value: Any, written: bool) -> str:
+    if isinstance(value, str) and not written:
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
+
+
+def _distribution(override: Override) -> BaseDistribution:
+    value = override.value()
+    log = "log" in getattr(value, "tags", ())
+    if override.is_interval_sweep():
+        low, high = value.start, value.end
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(float(low), float(high), log=log)
+    if isinstance(value, RangeSweep) and not value.shuffle and not log:
+        steps = list(override.sweep_iterator())
+        if not steps:
+            raise ValueError("the range is empty")
+        low, high, step = min(steps), max(steps), abs(value.step)
+        if all(isinstance(number, int) for number in (low, high, step)):
+            return IntDistribution(low, high, step=step)
+        return FloatDistribution(float(low), float(high), step=float(step))
+    choices = list(dict.fromkeys(override.sweep_string_iterator()))
+    if not choices:
+        raise ValueError("there is nothing to choose from")
+    return CategoricalDistribution(choices)
+
+
+def _values(distribution: BaseDistribution) -> list[Any] | None:
+    """The values of a distribution in order, or None when there is no end to them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    step = distribution.step  # type: ignore[attr-defined]
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        return list(range(low, high + 1, step))
+    if step is None or distribution.log:  # type: ignore[attr-defined]
+        return None
+    return [low + place * step for place in range(round((high - low) / step) + 1)]
+
+
+def option(name: str, value: Any, allowed: str) -> MerError:
+    """The error of a sweeper option that cannot be used."""
+    return MerError(f"hydra.sweeper.{name} is {value}; set {allowed}.")

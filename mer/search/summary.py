@@ -1,0 +1,242 @@
+"""What a search has found so far: two files that are rewritten after every trial, and a report."""
+
+import csv
+import io
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import optuna
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.trial import FrozenTrial, TrialState
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mer import results
+from mer.search import trials
+from mer.search.space import Space, words
+
+#: Keys of words that concern the search itself; a plain run knows nothing of them.
+SEARCH_KEYS = ("search", "trial", "hydra.sweep", "hydra.sweeper", "hydra.launcher", "hydra.mode")
+
+#: Rows of the table on the terminal.
+BEST = 10
+
+
+def write(
+    study: optuna.Study, sweep_dir: Path, fixed: Sequence[str], settings: Sequence[str] = ()
+) -> None:
+    """Write `trials.csv` and `optimization_results.yaml`, each atomically.
+
+    Keys of the latter that mean the same as in Hydra's published Optuna plugin have its names.
+
+    Args:
+        study: The study of the search.
+        sweep_dir: Directory of the search.
+        fixed: Overrides that all trials share, as typed.
+        settings: Overrides for what the search config sets besides the parameters.
+    """
+    study = trials.copy(study)
+    table = rows(study)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]) if table else ["number"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_text(text.getvalue(), sweep_dir / "trials.csv")
+
+    found: dict[str, Any] = {"name": "optuna"}
+    entries: list[dict[str, Any]] = [
+        {
+            "params": trial.params,
+            "values": [float(value) for value in trial.values],
+            "trial": trial.number,
+            "directory": trials.directory(trial),
+            "command": repeat(study, trial, fixed, settings),
+        }
+        for trial in trials.best(study)
+    ]
+    if len(study.directions) > 1:
+        found["solutions"] = entries
+    elif entries:
+        first = entries[0]
+        found["best_params"], found["best_value"] = first["params"], first["values"][0]
+        found["best_trial"] = first["trial"]
+        found["directory"], found["command"] = first["directory"], first["command"]
+    counts = Counter(trials.kind(trial) for trial in trials.shown(study))
+    found["n_trials"] = len(table)
+    found["counts"] = {kind: counts[kind] for kind in trials.KINDS}
+    dumped = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=1_000_000)
+    write_text(dumped, sweep_dir / "optimization_results.yaml")
+
+
+def rows(study: optuna.Study) -> list[dict[str, Any]]:
+    """One row per trial, as in `trials.csv`; None where there is nothing."""
+    found, names = trials.shown(study), trials.objectives(study)
+    columns = ["value"] if len(names) == 1 else [f"value_{name}" for name in names]
+    keys = trials.parameters(found)
+    table = []
+    for trial in found:
+        # Optuna gives pruned trials a value as well, but it is one of their first folds alone.
+        values = trial.values if trial.state == TrialState.COMPLETE else [None] * len(names)
+        row = {
+            "number": trial.number,
+            "state": trials.STATES[trial.state],
+            "outcome": trials.reason(trial) if trial.state.is_finished() else "",
+            **dict(zip(columns, values, strict=True)),
+            "seconds": trials.seconds(trial),
+            "folds": len(trial.intermediate_values),
+            **{key: trial.params.get(key) for key in keys},
+            "directory": trials.directory(trial),
+        }
+        table.append(row)
+    return table
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write text so that a reader sees all of it or nothing, whoever else writes it too."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def command(fixed: Sequence[str], params: Mapping[str, Any], settings: Sequence[str] = ()) -> str:
+    """The shell command that repeats a trial as a plain run.
+
+    Args:
+        fixed: Overrides that all trials share, as typed.
+        params: Override key -> value of the trial; text as Hydra reads it.
+        settings: Overrides for what the search config sets besides the parameters.
+
+    Returns:
+        One line. Of a key given twice, the parameter counts, then the fixed word.
+    """
+    chosen = words(dict(params), Space(dict.fromkeys(params), []))  # type: ignore[arg-type]
+    parser = OverridesParser.create()
+    last: dict[str, str] = {}
+    for word in (*settings, *fixed):
+        if word.startswith("-"):
+            continue
+        override = parser.parse_override(word)
+        path = override.key_or_group.replace("/", ".")
+        if not any(path == key or path.startswith(f"{key}.") for key in SEARCH_KEYS):
+            _put(last, override.get_key_element(), word)
+    for key, word in zip(params, chosen, strict=True):
+        _put(last, key, word)
+    return shlex.join(["mer", "train", *last.values()])
+
+
+def _put(words_of: dict[str, str], key: str, word: str) -> None:
+    """Let a word take the place of an earlier one for the same key, at the end."""
+    name = key.lstrip("+~")
+    words_of.pop(name, None)
+    words_of[name] = word
+
+
+def repeat(
+    study: optuna.Study, trial: FrozenTrial, fixed: Sequence[str], settings: Sequence[str] = ()
+) -> str:
+    """The command of a trial; text that a custom search space suggested is quoted for Hydra."""
+    searched = trials.noted(study).get("space", trial.params)
+    written = words(trial.params, Space(searched, []))
+    return command(fixed, dict(word.split("=", 1) for word in written), settings)
+
+
+def show(
+    study: optuna.Study, sweep_dir: Path, fixed: Sequence[str], settings: Sequence[str] = ()
+) -> None:
+    """Print what a search has found: the best trials, those without a value, how to go on.
+
+    Args:
+        study: The study of the search.
+        sweep_dir: Directory of the search.
+        fixed: Overrides that all trials share, as typed.
+        settings: Overrides for what the search config sets besides the parameters.
+    """
+    study = trials.copy(study)
+    console = results.console()
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    say(f"Search {study.study_name} in {sweep_dir}: {count(study)}.")
+    best = trials.best(study)
+    if best:
+        console.print(_to_table(study, sweep_dir))
+    else:
+        say("No trial is complete yet, so there is no best one.")
+    for kind in trials.KINDS[1:-1]:
+        listed = [trial for trial in trials.shown(study) if trials.kind(trial) == kind]
+        if listed:
+            say(f"{kind.capitalize()} ({len(listed)}):")
+        for trial in listed:
+            why = " ".join(trials.reason(trial).split()).removeprefix(f"{kind} ")
+            say(f"  trial {trial.number}: {why}  ({trials.directory(trial) or 'no directory'})")
+    if not best:
+        return
+    first = best[0]
+    what = f"Trial {first.number}, the best"
+    if len(study.directions) > 1:
+        what += f" in {trials.objectives(study)[0]} (others: optimization_results.yaml)"
+    say(f"{what}, is in {trials.directory(first)}; as a plain run:")
+    say(f"  {repeat(study, first, fixed, settings)}")
+    for place, name in enumerate(trials.objectives(study)):
+        found = trials.importances(study, place)
+        if isinstance(found, dict):
+            names = trials.short_names(list(found))
+            shares = ", ".join(f"{names[key]} {share:.2f}" for key, share in found.items())
+            found = f"Importance of the parameters for {name}: {shares}"
+        say(found)
+    say(trials.caution(study))
+
+
+def count(study: optuna.Study) -> str:
+    """Say how many trials there are in which state."""
+    found = trials.shown(study)
+    states = Counter(trials.STATES[trial.state] for trial in found)
+    parts = ", ".join(f"{states[name]} {name}" for name in trials.STATES.values())
+    return f"{trials.plural(len(found), 'trial')}: {parts}"
+
+
+def brief(value: Any) -> str:
+    """Write a value for a table: about four digits of a number, nothing for None."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def place(trial: FrozenTrial, sweep_dir: Path) -> str:
+    """Directory of a trial, short where it lies in that of the search."""
+    path = trials.directory(trial)
+    inside = path and Path(path).is_relative_to(sweep_dir.resolve())
+    return str(Path(path).relative_to(sweep_dir.resolve())) if inside else path
+
+
+def _to_table(study: optuna.Study, sweep_dir: Path) -> Table:
+    several = len(study.directions) > 1
+    listed = trials.best(study) if several else trials.complete(study)[:BEST]
+    objectives = trials.objectives(study)
+    keys = [
+        key
+        for key in trials.parameters(listed)
+        if len({repr(trial.params.get(key)) for trial in listed}) > 1
+    ]
+    names = trials.short_names(keys)
+    title = "Pareto front: no other trial is better in all" if several else "Best trials"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    headers = [
+        f"{name}, {direction[:3]}."
+        for name, direction in zip(objectives, trials.directions(study), strict=True)
+    ]
+    for header in ("trial", *headers, *names.values(), "seconds"):
+        table.add_column(Text(header), justify="right", overflow="fold")
+    table.add_column("directory", overflow="fold")
+    for trial in listed:
+        shown = [trial.number, *trial.values, *(trial.params.get(key) for key in keys)]
+        cells = [*map(brief, shown), brief(trials.seconds(trial)), place(trial, sweep_dir)]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table

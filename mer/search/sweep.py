@@ -1,0 +1,256 @@
+"""A search: asks Optuna for trials, lets Hydra's launcher carry them out, and tells what came back.
+
+Started again with the same words it goes on; started beside itself it shares the work. What is done
+lies in the study and in the trials' run directories, never in this process.
+"""
+
+import importlib
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.trial import Trial, TrialState
+
+from mer import checks, metrics, rundir
+from mer.config import compose
+from mer.errors import MerError
+from mer.search import page, space, summary
+from mer.search.study import GRID, Queue, build, claim, open_storage, open_study, worker
+from mer.training import fold_seed
+
+if TYPE_CHECKING:
+    from hydra_plugins.mer_optuna import OptunaSweeper
+
+log = logging.getLogger(__name__)
+
+
+class Search:
+    """One worker of a search.
+
+    Args:
+        sweeper: Hydra's sweeper with its launcher and options.
+        arguments: Words of the command line that concern the configuration.
+    """
+
+    def __init__(self, sweeper: "OptunaSweeper", arguments: Sequence[str]) -> None:
+        self.sweeper, self.config = sweeper, sweeper.config
+        self.options: dict[str, Any] = OmegaConf.to_container(
+            OmegaConf.create(sweeper.options), resolve=True
+        )  # type: ignore[assignment]
+        loader = sweeper.hydra_context.config_loader
+        params = [f"{key}={value}" for key, value in self.options["params"].items()]
+        self.space = space.parse([*params, *arguments], loader)
+        given = space.parse(arguments, loader)
+        # A parameter that the user fixed by hand is not searched; one of the options' own may be
+        # fixed there too, and then belongs to the settings of the search.
+        self.typed = given.fixed
+        self.folder = Path(self.config.hydra.sweep.dir)
+        self.suggest = self._function(self.options["custom_search_space"])
+
+    def run(self) -> None:
+        """Carry out trials until the study has as many as it should; then say what was found.
+
+        Raises:
+            MerError: If the options contradict each other, the study is another search's, or too
+                many trials in a row have failed.
+        """
+        options = self.options
+        shared = self._check()
+        self.settings = self._settings()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
+        directions = options["direction"]
+        directions = [directions] if isinstance(directions, str) else list(directions)
+        storage = open_storage(options["storage"], self.folder)
+        study = open_study(options["study_name"] or "search", storage, directions, self.folder)
+        claim(study, self.space, shared)
+        queue = Queue(
+            study, storage, self.folder, self.space, options["n_trials"], options["max_attempts"]
+        )
+        with worker(self.folder) as number:
+            seed = self.config.seed if options["seed"] is None else options["seed"]
+            drawn = fold_seed(seed, f"sampler {number} {len(study.trials)}")
+            sampler = options["sampler"]
+            target = sampler.get("_target_") if isinstance(sampler, dict) else sampler
+            if target == GRID:
+                queue.fill(seed)
+                sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
+            study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
+            # For its errors and for the page: the trials prune, each in its own process.
+            study.pruner = build(options["pruner"], "pruner", "optuna.pruners.NopPruner")
+            log.info(
+                "search in %s: worker %d, %d of %s trials are done",
+                self.folder,
+                number,
+                len(queue.trials(TrialState.COMPLETE, TrialState.PRUNED)),
+                queue.total or "endless",
+            )
+            try:
+                self._work(study, queue)
+            finally:
+                page_path = self._report(study)
+        summary.show(study, self.folder, self.typed, self.settings)
+        if page_path is not None:
+            log.info("page of the search: %s", page_path)
+
+    def _work(self, study: optuna.Study, queue: Queue) -> None:
+        failures = 0
+        while trials := queue.take(self.options["n_jobs"]):
+            for trial, job in zip(trials, self._launch(trials, queue), strict=True):
+                failures = 0 if self._tell(trial, job, queue) else failures + 1
+            summary.write(study, self.folder, self.typed, self.settings)
+            if failures >= self.options["max_failures"]:
+                raise MerError(
+                    f"{failures} trials in a row have failed, so the search has stopped; see the "
+                    f"logs, the last one in {self.folder / str(trials[-1].number)}. Mend the "
+                    "cause; the same command goes on."
+                )
+
+    def _launch(self, trials: Sequence[Trial], queue: Queue) -> Sequence[JobReturn | None]:
+        """Carry out some trials; None for each when their launcher itself failed.
+
+        Interrupted trials go back to the queue, with the folds that they have finished.
+        """
+        numbers = [trial.number for trial in trials]
+        try:
+            batch = [self._words(trial) for trial in trials]
+            self.sweeper.validate_batch_is_legal(batch)
+            return self.sweeper.launcher.launch(batch, initial_job_idx=numbers[0])
+        except Exception as error:
+            # A worker process was killed, or a cluster refused a job. The trials stay in state
+            # running without a lock, so `Queue.take` finds them as it does after a power cut.
+            log.warning("the launcher failed: %s: %s", type(error).__name__, error)
+            for number in numbers:
+                queue.release(number)
+            return [None] * len(numbers)
+        except BaseException as stop:
+            queue.put_back(numbers)
+            raise KeyboardInterrupt(
+                f"Trial {', '.join(map(str, numbers))} is queued again and keeps its finished "
+                "folds; the same command goes on."
+            ) from stop
+
+    def _words(self, trial: Trial) -> list[str]:
+        if self.suggest is not None:
+            self.suggest(self.config, trial)
+        return [
+            *self.space.fixed,
+            *space.words(trial.params, self.space),
+            f"trial.number={trial.number}",
+        ]
+
+    def _tell(self, trial: Trial, job: JobReturn | None, queue: Queue) -> bool:
+        """Write down how a trial ended; False if it failed."""
+        if job is None:
+            return False
+        # The property `return_value` would raise a job's error again.
+        value = job._return_value
+        if job.status != JobStatus.COMPLETED:
+            if isinstance(value, optuna.TrialPruned):
+                queue.finish(trial.number, TrialState.PRUNED, str(value))
+                return True
+            first = (str(value).strip() or "without a message").splitlines()[0]
+            outcome = f"raised {type(value).__name__}: {first}"
+        elif value is None:
+            outcome = "gave no value: folds are missing, or there are no validation persons"
+        else:
+            values = [float(number) for number in (value if isinstance(value, list) else [value])]
+            if not any(math.isnan(number) for number in values):
+                queue.finish(trial.number, TrialState.COMPLETE, values=values)
+                return True
+            outcome = "not a number"
+        log.warning("trial %d failed: %s", trial.number, outcome)
+        queue.finish(trial.number, TrialState.FAIL, outcome)
+        return False
+
+    def _report(self, study: optuna.Study) -> Path | None:
+        """Write tables and page; a page that cannot be made loses no search."""
+        summary.write(study, self.folder, self.typed, self.settings)
+        try:
+            return page.write(study, self.folder, self.typed, self.settings)
+        except Exception as error:
+            log.warning("no page of the search: %s", error)
+            return None
+
+    def _check(self) -> dict[str, Any]:
+        """Check the search before anything is computed; return what all its trials share."""
+        options = self.options
+        if not self.space.params and self.suggest is None:
+            raise MerError(
+                "There is nothing to search: write sweeps such as "
+                "'model.optimizer.lr=tag(log, interval(1e-4, 1e-2))', or hydra.sweeper.params."
+            )
+        for name in ("n_trials", "n_jobs", "max_failures", "max_attempts"):
+            value = options[name]
+            if (name != "n_trials" or value is not None) and not (
+                isinstance(value, int) and value >= 1
+            ):
+                raise space.option(name, value, "1 or more")
+        cfg = self._trial_config()
+        checks.check(cfg)
+        names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+        directions = options["direction"]
+        if isinstance(cfg.objective, str) != isinstance(directions, str) or (
+            not isinstance(directions, str) and len(directions) != len(names)
+        ):
+            raise MerError(
+                f"objective={names} and hydra.sweeper.direction={directions} do not belong "
+                "together; set one direction for each objective."
+            )
+        if set(names) & set(metrics.SCORES) and not cfg.protocol.validation:
+            raise MerError(
+                f"objective={','.join(names)} is a score of validation persons, and there are none;"
+                " set protocol.validation to a share of the training persons, such as 0.2."
+            )
+        if cfg.protocol.folds is not None:
+            raise MerError("protocol.folds belongs to one run; a search trains all folds.")
+        basic = "basic_launcher" in self.config.hydra.launcher._target_
+        if options["n_jobs"] > 1 and basic:
+            log.warning(
+                "hydra.sweeper.n_jobs=%d, but the basic launcher does one trial after the other: "
+                "use hydra/launcher=joblib, or start the same command several times",
+                options["n_jobs"],
+            )
+        return {
+            key: value
+            for key, value in rundir.flatten(cfg).items()
+            if not rundir.is_volatile(key) or key == "objective"
+        }
+
+    def _trial_config(self) -> DictConfig:
+        """The configuration that all trials share, with defaults for what is searched."""
+        loader = self.sweeper.hydra_context.config_loader
+        cfg = loader.load_sweep_config(self.config, self.space.fixed)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+
+    def _settings(self) -> list[str]:
+        """What the search itself sets, as words: a plain run needs them to repeat a trial."""
+        own = ("search=", "search.")
+        plain = compose([word for word in self.typed if not word.startswith(own)])
+        before = rundir.flatten(OmegaConf.to_container(plain, resolve=True))
+        changed = {
+            key if key in before else f"+{key}": value
+            for key, value in rundir.flatten(self._trial_config()).items()
+            if before.get(key) != value
+            and not rundir.is_volatile(key)
+            and not any(key == k or key.startswith(f"{k}.") for k in self.space.params)
+        }
+        return space.words(changed, self.space)
+
+    def _function(self, name: str | None) -> Any:
+        if name is None:
+            return None
+        try:
+            module, _, function = name.rpartition(".")
+            return getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise space.option(
+                "custom_search_space", name, f"package.module.function(cfg, trial) ({error})"
+            ) from error

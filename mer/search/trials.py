@@ -1,0 +1,188 @@
+"""How the trials of a study are read: which count, what became of each, which are the best.
+
+The best of several objectives is their Pareto front. Surplus trials, which two workers took at the
+same moment, are left out of everything.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from mer.libraries import one_line
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "queued",
+}
+
+#: Start of a failed trial's outcome -> what the failure is called.
+FAILURES = {
+    "raised": "raised an error",
+    "not a number": "gave no number",
+    "gave no": "gave no number",
+    "killed": "killed",
+}
+
+#: What a trial may be, in the order of a report.
+KINDS = (
+    "complete",
+    "raised an error",
+    "gave no number",
+    "killed",
+    "failed otherwise",
+    "pruned",
+    "running",
+    "queued",
+)
+
+
+def copy(
+    study: optuna.Study, change: Callable[[FrozenTrial], FrozenTrial] = lambda trial: trial
+) -> optuna.Study:
+    """Copy a study into memory, so that all parts of a report see the same trials.
+
+    Trials keep their numbers; of a surplus one nothing else is left.
+    """
+    quiet = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    copied = optuna.create_study(
+        study_name=study.study_name,
+        directions=study.directions,
+        sampler=study.sampler,
+        pruner=study.pruner,
+    )
+    optuna.logging.set_verbosity(quiet)
+    for key, value in study.user_attrs.items():
+        copied.set_user_attr(key, value)
+    surplus = create_trial(state=TrialState.FAIL, user_attrs={"outcome": "surplus"})
+    for trial in study.get_trials(deepcopy=False):
+        copied.add_trial(surplus if _is_surplus(trial) else change(trial))
+    return copied
+
+
+def _is_surplus(trial: FrozenTrial) -> bool:
+    return trial.user_attrs.get("outcome") == "surplus"
+
+
+def shown(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials of a study, without surplus ones."""
+    return [trial for trial in study.get_trials(deepcopy=False) if not _is_surplus(trial)]
+
+
+def complete(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, those with the best first objective first."""
+    found = [trial for trial in shown(study) if trial.state == TrialState.COMPLETE]
+    sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
+    return sorted(found, key=lambda trial: sign * trial.values[0])
+
+
+def best(study: optuna.Study) -> list[FrozenTrial]:
+    """The best trial, or the Pareto front of several objectives; empty while none is complete."""
+    if len(study.directions) == 1:
+        return complete(study)[:1]
+    front = {trial.number for trial in study.best_trials if not _is_surplus(trial)}
+    return [trial for trial in complete(study) if trial.number in front]
+
+
+def kind(trial: FrozenTrial) -> str:
+    """Which of `KINDS` a trial is."""
+    if trial.state != TrialState.FAIL:
+        return STATES[trial.state]
+    found = (name for start, name in FAILURES.items() if reason(trial).startswith(start))
+    return next(found, "failed otherwise")
+
+
+def reason(trial: FrozenTrial) -> str:
+    """Why a trial has no value; empty for one that is complete or queued."""
+    folds = plural(len(trial.intermediate_values), "fold")
+    text = {
+        TrialState.PRUNED: f"pruned after {folds}",
+        TrialState.FAIL: "no reason recorded",
+        TrialState.RUNNING: f"{folds} so far",
+    }.get(trial.state, "")
+    known = trial.state in (TrialState.PRUNED, TrialState.FAIL)
+    return str(trial.user_attrs.get("outcome", text)) if known else text
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def noted(study: optuna.Study) -> dict[str, Any]:
+    """What the sweeper noted of a search: `space` and `settings`, each key -> value."""
+    return json.loads(study.user_attrs.get("mer", "{}"))  # type: ignore[no-any-return]
+
+
+def objectives(study: optuna.Study) -> list[str]:
+    """Names of the objectives; `value` where the study does not know them."""
+    count = len(study.directions)
+    objective = noted(study).get("settings", {}).get("objective")
+    names = [objective] if isinstance(objective, str) else objective
+    if names and len(names) == count:
+        return list(names)
+    return ["value"] if count == 1 else [f"value {place}" for place in range(1, count + 1)]
+
+
+def directions(study: optuna.Study) -> list[str]:
+    """`maximize` or `minimize` for each objective."""
+    return [direction.name.lower() for direction in study.directions]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Key -> its shortest tail that no other key ends with."""
+    tails = {key: [key.split(".", n)[-1] for n in range(key.count("."), -1, -1)] for key in keys}
+    ends = Counter(tail for own in tails.values() for tail in own)
+    return {key: next((t for t in own if ends[t] == 1), key) for key, own in tails.items()}
+
+
+def parameters(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Keys that the trials set, in their order of appearance."""
+    return list(dict.fromkeys(key for trial in trials for key in trial.params))
+
+
+def seconds(trial: FrozenTrial) -> float | None:
+    """How long a finished trial took."""
+    return None if trial.duration is None else round(trial.duration.total_seconds(), 1)
+
+
+def directory(trial: FrozenTrial) -> str:
+    """Run directory of a trial; empty until it has started."""
+    return str(trial.user_attrs.get("directory", ""))
+
+
+def importances(study: optuna.Study, place: int = 0) -> dict[str, float] | str:
+    """Share of each parameter in one objective, the largest first, or why there is none."""
+    if len({trial.values[place] for trial in complete(study)}) < 2:
+        return "Parameter importances need at least two complete trials with different values."
+    try:
+        shares = optuna.importance.get_param_importances(
+            study, evaluator=evaluator(), target=lambda trial: trial.values[place]
+        )
+    except Exception as error:
+        return f"Parameter importances cannot be computed: {one_line(error)}"
+    return {key: float(share) for key, share in shares.items()}
+
+
+def evaluator() -> BaseImportanceEvaluator:
+    """What importances come from: of Optuna's, the one that does not need hundreds of trials."""
+    return FanovaImportanceEvaluator(seed=0)
+
+
+def caution(study: optuna.Study) -> str:
+    """What must be said wherever scores of a search are shown."""
+    tried = [t for t in shown(study) if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return (
+        "Scores of trials are pooled over validation persons, and by them the best of "
+        f"{plural(len(tried), 'trial')} was chosen, so they are optimistic. Only the test scores "
+        "of a run that was fixed beforehand are results."
+    )

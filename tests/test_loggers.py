@@ -1,0 +1,296 @@
+"""What loggers say of a run: by hand where numbers are made, read back where they are written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from mer import runner
+from mer.config import compose
+from mer.data.inputs import KINDS
+from mer.errors import MerError
+from mer.loggers import curves, report
+from mer.loggers.csv import CsvLogger
+from mer.loggers.examples import SIDE, choose, draw
+from mer.loggers.tensorboard import TensorBoardLogger, markdown
+from mer.observers import Progress
+
+pytest.importorskip("tensorboard")
+
+Config = Callable[..., DictConfig]
+
+HISTORY = """epoch,step,train/accuracy,train/loss,train/uf1,val/loss,val/uf1
+0,3,,,,{val},0.5
+0,3,0.25,{first},0.2,,
+1,7,,,,{val},0.7
+1,7,0.5,{second},0.4,,
+"""
+
+
+@pytest.fixture
+def two_folds(tmp_path: Path) -> Path:
+    """Run directory with the histories of two folds, the second without validation persons."""
+    for name, values in (("a", (1.0, 0.5, 2.0)), ("b", (3.0, 1.5, ""))):
+        folder = tmp_path / "folds" / name
+        folder.mkdir(parents=True)
+        text = HISTORY.format(first=values[0], second=values[1], val=values[2])
+        if name == "b":
+            text = text.replace(",,0.5", ",,").replace(",,0.7", ",,")
+        (folder / "metrics.csv").write_text(text)
+    (tmp_path / "folds" / "not_begun").mkdir()
+    return tmp_path
+
+
+def test_mean_curves_and_their_spread(two_folds: Path) -> None:
+    mean = curves.mean(two_folds, ["a", "b", "not_begun"])
+    assert mean.index.tolist() == [0, 1]
+    assert mean["train/loss"].tolist() == [2.0, 1.0]  # of 1 and 3, of 0.5 and 1.5
+    assert mean["train/loss_low"].tolist() == [1.0, 0.5]
+    assert mean["train/loss_high"].tolist() == [3.0, 1.5]
+    assert mean["val/loss"].tolist() == [2.0, 2.0]  # of the one fold that has validation persons
+    assert mean["val/uf1"].tolist() == [0.5, 0.7]
+    assert mean["val/uf1_high"].tolist() == [0.5, 0.7]
+
+
+def test_a_missing_history_is_no_obstacle(two_folds: Path) -> None:
+    assert curves.last_train_loss(two_folds / "folds" / "a") == 0.5
+    assert curves.last_train_loss(two_folds / "folds" / "not_begun") is None
+    assert curves.mean(two_folds, ["not_begun"]).empty
+
+
+def test_values_after_a_fold(two_folds: Path) -> None:
+    record = {"fold": "b", "seconds": 3.5, "epochs": 2, "best_epoch": None}
+    progress = Progress("b", 2, 9, record, {"svm": {"uf1": 0.4, "uar": 0.5}})
+    assert report.running(two_folds, progress) == {
+        "folds/done": 2,
+        "fold/seconds": 3.5,
+        "fold/epochs": 2,
+        "fold/train_loss": 1.5,
+        "val/svm/uf1": 0.4,
+        "val/svm/uar": 0.5,
+    }
+
+
+def scores(value: float) -> dict:
+    """Scores of which each bound is 0.1 away."""
+    names = ("uf1", "uar", "accuracy")
+    bounds = {name: [value - 0.1, value + 0.1] for name in names}
+    return {**dict.fromkeys(names, value), "intervals": bounds}
+
+
+def test_final_numbers_have_one_key_each() -> None:
+    result = {
+        "status": "complete",
+        "heads": {"svm": {"pooled": scores(0.5), "samm": scores(0.3)}},
+        "validation": {"svm": {"pooled": scores(0.6)}},
+        "seconds": 12.5,
+        "cost": {"parameters": 100, "latency_ms": 2.5, "device": "cpu"},
+    }
+    final = report.final(result)
+    assert final["test/svm/uf1"] == 0.5
+    assert (final["test/svm/uf1_low"], final["test/svm/uf1_high"]) == (0.4, 0.6)
+    assert final["test/svm/samm/accuracy"] == 0.3
+    assert final["val/svm/uar"] == 0.6
+    assert (final["seconds"], final["parameters"], final["latency_ms"]) == (12.5, 100, 2.5)
+    assert len(final) == 3 * 9 + 3
+
+
+def test_an_incomplete_run_has_no_final_number() -> None:
+    assert report.final({"status": "incomplete", "folds": 3, "missing_folds": ["a"]}) == {}
+
+
+def table() -> pd.DataFrame:
+    """Five predictions; `sure` leads by 0.8, `half` by 0.3, and so on."""
+    rows = [
+        ("sure_wrong", "b", "a", 0.9, 0.1),  # by 0.8
+        ("half_wrong", "b", "a", 0.6, 0.4),  # by 0.2
+        ("sure_right", "b", "b", 0.05, 0.95),  # by 0.9
+        ("half_right", "a", "a", 0.65, 0.35),  # by 0.3
+        ("just_right", "a", "a", 0.55, 0.45),  # by 0.1
+    ]
+    columns = ["sample_id", "label", "softmax", "softmax_a", "softmax_b"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(softmax_correct=frame["softmax"] == frame["label"])
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (2, ["sure_wrong", "sure_right"]),
+        (4, ["sure_wrong", "half_wrong", "sure_right", "half_right"]),
+        (9, ["sure_wrong", "half_wrong", "sure_right", "half_right", "just_right"]),
+    ],
+)
+def test_examples_are_the_surest_wrong_and_right_predictions(
+    count: int, expected: list[str]
+) -> None:
+    assert choose(table(), ["a", "b"], count)["sample_id"].tolist() == expected
+
+
+def test_where_nothing_is_wrong_all_examples_are_right() -> None:
+    right = table()[lambda frame: frame["softmax_correct"]]
+    chosen = choose(right, ["a", "b"], 2)
+    assert chosen["sample_id"].tolist() == ["sure_right", "half_right"]
+
+
+class Inputs:
+    """As much of a dataset as drawing needs."""
+
+    def __init__(self, name: str) -> None:
+        self.kind = KINDS[name]
+
+
+def test_pictures_show_what_the_channels_are() -> None:
+    image = np.zeros((8, 8, 6), np.float32)
+    image[..., :3] = (1.0, 0.5, 0.0)
+    image[..., 3] = 2.0  # motion to the right, at full strength
+    image[..., 5] = 0.25  # half of the strain at full strength
+    drawn = draw(Inputs("apex_flow"), image, (2.0, 0.5))
+    assert drawn.shape == (SIDE, 3 * SIDE, 3)
+    frame, flow, strain = (drawn[5, place * SIDE + 5].tolist() for place in range(3))
+    assert frame == [255, 128, 0]
+    assert flow == [255, 0, 0]  # red is right
+    assert strain == [128, 128, 128]
+    still = draw(Inputs("difference"), np.zeros((8, 8, 3), np.float32), (1.0, 1.0))
+    assert still[5, 5].tolist() == [128, 128, 128]
+
+
+def test_something_that_cannot_be_logged_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    lost: list[str] = []
+    with report.careful("W&B: tables", lost):
+        raise OSError("disk full")
+    assert lost == ["W&B: tables"]
+    assert "W&B: tables could not be logged: OSError: disk full" in caplog.text
+    with pytest.raises(KeyboardInterrupt), report.careful("W&B: tables", lost):
+        raise KeyboardInterrupt
+
+
+def test_confusion_as_markdown() -> None:
+    assert markdown([[3, 1], [0, 2]], ["negative", "positive"]).splitlines() == [
+        "| true \\ predicted | negative | positive |",
+        "| --- | --- | --- |",
+        "| negative | 3 | 1 |",
+        "| positive | 0 | 2 |",
+    ]
+
+
+@pytest.fixture(scope="module")
+def logged(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with `logger=tensorboard` that was interrupted after its first fold and finished."""
+    run_dir = tmp_path_factory.mktemp("tensorboard") / "run"
+    cfg = tiny_config("protocol.validation=0.3", "logger=tensorboard")
+    run_fold, done = runner.run_fold, []
+
+    def stop_in_second_fold(*words: object, **more: object) -> None:
+        if done:
+            raise KeyboardInterrupt
+        run_fold(*words, **more)
+        done.append(words)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "run_fold", stop_in_second_fold)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(cfg, run_dir, [instantiate(node) for node in cfg.logger.values()])
+    assert not scalars(run_dir).get("test/svm/uf1")
+    runner.run(cfg, run_dir, [instantiate(node) for node in cfg.logger.values()])
+    return run_dir
+
+
+def events(run_dir: Path) -> "EventAccumulator":  # noqa: F821
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"images": 0}).Reload()
+
+
+def scalars(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value) as they were written."""
+    read = events(run_dir)
+    return {
+        tag: [(event.step, event.value) for event in read.Scalars(tag)]
+        for tag in read.Tags()["scalars"]
+    }
+
+
+def test_tensorboard_and_history_csv_hold_the_same_running_scores(logged: Path) -> None:
+    history = pd.read_csv(logged / "history.csv")
+    assert history["done"].tolist() == [1, 2, 3]
+    written = scalars(logged)
+    for key in ("svm_uf1", "svm_accuracy", "softmax_uar"):
+        steps, values = zip(*written[f"val/{key.replace('_', '/')}"], strict=True)
+        assert steps == (1, 2, 3, 3)  # the last one again, as the final score
+        assert values[:3] == pytest.approx(history[key], abs=1e-6)
+        assert values[3] == values[2]
+    assert [value for _, value in written["fold/epochs"]] == [2, 2, 2]
+
+
+def test_tensorboard_holds_the_final_scores_and_the_settings(logged: Path) -> None:
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    metrics = json.loads((logged / "metrics.json").read_text())
+    written = scalars(logged)
+    svm = metrics["heads"]["svm"]
+    assert written["test/svm/uf1"][0][1] == pytest.approx(svm["pooled"]["uf1"], abs=1e-6)
+    low = svm["pooled"]["intervals"]["uar"][0]
+    assert written["test/svm/uar_low"][0][1] == pytest.approx(low, abs=1e-6)
+    assert written["test/svm/samm/uf1"][0][1] == pytest.approx(svm["samm"]["uf1"], abs=1e-6)
+    contents = events(logged).PluginTagToContent("hparams")
+    start = plugin_data_pb2.HParamsPluginData.FromString(
+        contents["_hparams_/session_start_info"]
+    ).session_start_info.hparams
+    assert start["model.epochs"].number_value == 2
+    assert start["backbone.name"].string_value == "test_efficientnet"
+    assert not [key for key in start if key.startswith(("paths", "run", "logger"))]
+
+
+def test_tensorboard_holds_mean_curves_by_epoch(logged: Path) -> None:
+    values = [
+        pd.read_csv(path)["train/loss"].dropna().to_numpy()
+        for path in logged.glob("folds/*/metrics.csv")
+    ]
+    steps, written = zip(*scalars(logged)["curves/train/loss"], strict=True)
+    assert steps == (0, 1)
+    assert written == pytest.approx(np.mean(values, axis=0), abs=1e-5)
+
+
+def test_tensorboard_holds_pictures_and_the_pooled_confusion(logged: Path) -> None:
+    read = events(logged)
+    images = read.Tags()["images"]
+    assert len(images) == 8
+    first = read.Images(images[0])[0]
+    assert (first.width, first.height) == (2 * SIDE, SIDE)  # flow and strain
+    metrics = json.loads((logged / "metrics.json").read_text())
+    text = read.Tensors("confusion/svm/text_summary")[0].tensor_proto.string_val[0].decode()
+    expected = markdown(metrics["heads"]["svm"]["pooled"]["confusion"], metrics["classes"])
+    assert text == expected
+
+
+def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    TensorBoardLogger().check()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MerError, match=r"pip install 'mer\[tensorboard\]'"):
+        TensorBoardLogger().check()
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("none", set()),
+        ("csv", {"csv"}),
+        ("tensorboard", {"csv", "tensorboard"}),
+        ("wandb", {"csv", "wandb"}),
+    ],
+)
+def test_every_choice_of_loggers_composes(choice: str, expected: set[str]) -> None:
+    node = compose([f"logger={choice}"]).logger
+    assert set(node) == expected
+    if expected:
+        assert isinstance(instantiate(node.csv), CsvLogger)
+
+
+def test_wandb_sends_nothing_by_default() -> None:
+    assert compose(["logger=wandb"]).logger.wandb.mode == "offline"
