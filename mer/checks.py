@@ -52,4 +52,11 @@ def check(cfg: DictConfig) -> None:
             "macro.enabled is true, but model.transfer.blocks is null; set mobilenetv2, all or "
             "patterns, or macro.enabled=false"
         )
+    draws = cfg.model.augment_draws
+    if draws is not None and not (isinstance(draws, int) and draws >= 1):
+        problems.append(f"model.augment_draws is {draws}; set null, or 1 or more")
+    if cfg.model.transfer.input_stats not in ("fold", "macro"):
+        problems.append(
+            f"model.transfer.input_stats is `{cfg.model.transfer.input_stats}`; set fold or macro"
+        )
     raise_all("The configuration contradicts itself:", problems)

@@ -76,7 +76,7 @@ def check_wandb() -> list[Check]:
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").partition("://")[2].strip("/")
     if os.environ.get("WANDB_API_KEY") or _in_netrc(host):
         return [Check("wandb", "ok", f"logged in at {host}")]
-    return [Check("wandb", "note", "not logged in, runs stay offline; `wandb login` changes that")]
+    return [Check("wandb", "note", "not logged in: runs can only be offline until `wandb login`")]
 
 
 def main(argv: list[str]) -> int:

@@ -25,11 +25,10 @@ class Summary(Callback):
         if spread:
             self._spread(config)
             return
-        runs = sorted(path.parent for path in sweep_dir.glob("*/metrics.json"))
-        if len(runs) > 1:
+        if len(list(sweep_dir.glob("*/manifest.parquet"))) > 1:
             from mer import compare
 
-            compare.show(runs)
+            compare.show([sweep_dir])
 
     def _spread(self, config: DictConfig) -> None:
         from mer import results, train

@@ -64,6 +64,9 @@ class Progress:
 class Observer:
     """Watches one run in one process. Every method may be left out by a subclass."""
 
+    def check(self) -> None:
+        """Called before anything is read; raises `MerError` if this observer cannot work."""
+
     def start(self, run: RunContext) -> None:
         """Called once, before the first fold; also when the run is continued."""
 

@@ -30,7 +30,7 @@ from mer.training import batch_size, fold_seed, make_trainer, module_arguments
 log = logging.getLogger(__name__)
 
 #: Raise it when a change of this code changes the weights that the same settings give.
-FORMAT = 1
+FORMAT = 2
 
 
 def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> Path:
@@ -132,7 +132,7 @@ def _train(
         validation,
         np.empty(0, np.int64),
         batch_size=batch_size(cfg.macro, len(train)),
-        augment=OmegaConf.to_container(cfg.macro.augment, resolve=True),
+        augment=OmegaConf.to_container(cfg.macro, resolve=True)["augment"],
         num_workers=cfg.trainer.num_workers,
         pin_memory=cfg.trainer.pin_memory,
     )

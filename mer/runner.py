@@ -7,33 +7,23 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 
 import json
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytorch_lightning as pl
-import torch
 from filelock import FileLock, Timeout
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mer import __version__, checks, distributed, environment, protocols, results, rundir
-from mer.callbacks.predictions import to_frame
+from mer import checks, distributed, environment, protocols, results, rundir
 from mer.data import sources
-from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.data.sources import Corpus
-from mer.models import cost
-from mer.models.modules import MicroFinetuneModule
-from mer.models.transfer import load_blocks, refuse_known_persons
+from mer.fold import run_fold
 from mer.observers import Observer, Progress, RunContext, watch
 from mer.pretrain import macro_weights
 from mer.protocols import Fold
-from mer.training import KeepBest, batch_size, fold_seed, make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +48,8 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
     if distributed.follows(cfg):
         told = distributed.follow_once()
         return json.loads((told / "metrics.json").read_text()) if told else {}
+    for observer in observers:
+        observer.check()
     found = sources.read(cfg, *_roles(cfg))
     rundir.claim(run_dir, cfg)
     corpus = sources.load(cfg, "micro", found["micro"])
@@ -145,94 +137,3 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
             progress = Progress(fold.name, len(done), len(names), record, running(done))
             for observer in observers:
                 observer.fold(progress)
-
-
-def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
-    """Train the model of one fold and write its predictions.
-
-    Several devices train together; rank 0 alone predicts and writes, on its own device, since
-    Lightning would split the samples.
-
-    Labels of the test persons play no part here: their loader gives none, and the predictions get
-    theirs when the folds are pooled.
-    """
-    cfg, dataset, corpus = run.cfg, run.dataset, run.corpus
-    folder = rundir.fold_folder(run.run_dir, fold.name)
-    started = time.time()
-    pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
-    train = dataset.positions(fold.train)
-    validation, test = dataset.positions(fold.validation), dataset.positions(fold.test)
-    module = MicroFinetuneModule(
-        **module_arguments(cfg, cfg.model, dataset, train),
-        freeze=cfg.model.transfer.freeze,
-        lr_scale=cfg.model.transfer.lr_scale,
-    )
-    macro_persons = _transfer(run, module, test, folder, announce)
-    persons = corpus.table["person"]
-    module.provenance = {
-        "stage": "micro",
-        "version": __version__,
-        "fold": fold.name,
-        "persons": sorted({*persons.iloc[train], *persons.iloc[validation], *macro_persons}),
-        "classes": corpus.classes,
-        "input": dict(dataset.settings),
-        "data_hash": corpus.hash,
-    }
-    data = MERDataModule(
-        dataset,
-        train,
-        validation,
-        test,
-        batch_size=batch_size(cfg.model, len(train)),
-        augment=OmegaConf.to_container(cfg.model.augment, resolve=True),
-        num_workers=cfg.trainer.num_workers,
-        pin_memory=cfg.trainer.pin_memory,
-    )
-    callbacks: list[pl.Callback] = []
-    if cfg.selection == "validation":
-        callbacks.append(KeepBest(module.monitor, module.mode))
-    heads = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
-    trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *heads])
-    trainer.fit(module, data)
-    refuse_known_persons(module.provenance, set(persons.iloc[test]))
-    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)  # a matter of all ranks
-    if distributed.rank():
-        return
-    alone = (
-        trainer if distributed.size() == 1 else make_trainer(cfg, cfg.model, folder, heads, True)
-    )
-    frames = {}
-    for side, positions in (("validation", validation), ("test", test)):
-        if len(positions):
-            outputs = alone.predict(module, data.unlabelled_dataloader(positions))
-            frame = to_frame(outputs, corpus.table, corpus.classes, positions)
-            frames[side] = frame.assign(fold=fold.name)
-    states = {type(head).__name__: head.state_dict() for head in heads}
-    torch.save(states, folder / "heads.pt")
-    if not (run.run_dir / "cost.json").exists():
-        image = torch.from_numpy(dataset.image(0).transpose(2, 0, 1).copy())
-        measured = cost.measure(module, image, trainer.strategy.root_device)
-        rundir.write_json(measured, run.run_dir / "cost.json")
-    if "validation" in frames:
-        rundir.write_parquet(frames["validation"], folder / "validation.parquet")
-    record = {
-        "fold": fold.name,
-        "seconds": round(time.time() - started, 2),
-        "epochs": trainer.current_epoch,
-        "best_epoch": callbacks[0].epoch if callbacks else None,
-    }
-    rundir.write_json(record, folder / "fold.json")
-    rundir.write_parquet(frames["test"], folder / "predictions.parquet")
-
-
-def _transfer(
-    run: RunContext, module: MicroFinetuneModule, test: np.ndarray, folder: Path, announce: bool
-) -> list[str]:
-    """Load the macro blocks into a fold's model; return the persons who trained them."""
-    if run.macro is None:
-        return []
-    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, announce)
-    refuse_known_persons(report.provenance, set(run.corpus.table["person"].iloc[test]))
-    if not distributed.rank():
-        (folder / "transfer.txt").write_text(f"{report}\n")
-    return list(report.provenance["persons"])

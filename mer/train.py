@@ -1,10 +1,12 @@
 """`mer train`: compose a configuration, carry out the run, print the table."""
 
+import contextlib
 import logging
 import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def _lead(argv: list[str], words: list[str]) -> int:
     sys.argv = ["mer train", *words]
     if options & {"-m", "--multirun"}:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors of a sweep get here, to be said once
+    _JOBS.clear()
     _entry()
     return STATUS.pop() if STATUS else 0
 
@@ -50,8 +53,8 @@ def _lead(argv: list[str], words: list[str]) -> int:
 #: Exit statuses of the jobs of this process; Hydra gives a job no other way to answer.
 STATUS: list[int] = []
 
-#: The first job of a sweep in this process.
-_JOBS: list[Path] = []
+#: One entry for each job that this process has begun since `main` was called.
+_JOBS: list[str] = []
 
 
 def _spread(word: str) -> str:
@@ -70,18 +73,35 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
     # The jobs of a sweep have a directory each, but the jobs that share one run's folds share its.
     shared = not alone and cfg.protocol.folds is not None
     run_dir = Path(cfg.run.dir if shared else hydra_config.runtime.output_dir)
-    if not alone and not _JOBS:
-        _JOBS.append(run_dir)
-    elif not alone:  # what was read and prepared is the same for every job, and was said once
-        for name in ("mer.data", "mer.prepare", "mer.pretrain", "mer.models"):
-            logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        return train(cfg, run_dir, alone)
+        with _brief(said=bool(_JOBS)):
+            return train(cfg, run_dir, alone)
     except MerError as error:
         if not alone or os.environ.get("MER_DEBUG"):
             raise
         print(f"mer: error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextlib.contextmanager
+def _brief(said: bool) -> Iterator[None]:
+    """Keep quiet about what was read and prepared: it is the same for every job of a sweep.
+
+    Args:
+        said: Whether an earlier job of this process has said it.
+    """
+    _JOBS.append("done")
+    loggers = [
+        logging.getLogger(f"mer.{name}") for name in ("data", "prepare", "pretrain", "models")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers if said else []:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[float] | None:

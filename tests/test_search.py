@@ -89,8 +89,12 @@ def test_raised_not_a_number_and_pruned_are_told_apart(
         complete,
     ]
     said = " ".join(capfd.readouterr().out.split())
-    for outcome in ("lost a tensor", "not a number", "pruned after 3 of 9 folds"):
-        assert outcome in said
+    for listed in (
+        "Raised an error (1): trial 2: raised ValueError: lost a tensor",
+        "Gave no number (1): trial 3: not a number",
+        "Pruned (1): trial 4: after 3 of 9 folds",
+    ):
+        assert listed in said
 
 
 def test_failures_in_a_row_end_the_search_and_the_same_command_goes_on(

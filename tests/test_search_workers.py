@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ TOTAL = 5
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Address of an empty database on a server of its own, on loopback."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'mer[postgres]'")
     homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -30,14 +31,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     binaries = Path(initdb).resolve().parent
     as_user: list[str] = []
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's folder, which the server's user may not enter.
+    folder = Path(tempfile.mkdtemp(prefix="mer-postgres-"))
     if os.geteuid() == 0:  # the server refuses to run as root
         if shutil.which("runuser") is None:
             pytest.skip("PostgreSQL does not run as root, and there is no runuser")
         as_user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(folder, "postgres")
-        for parent in [folder, *folder.parents][:4]:
-            parent.chmod(parent.stat().st_mode | 0o711)
     port = str(20000 + os.getpid() % 20000)
 
     def command(name: str, *words: str) -> None:
@@ -55,6 +55,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"postgresql://mer@127.0.0.1:{port}/searches"
     finally:
         command("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,6 +1,7 @@
 """UnifiedDataset: samples of every dataset, micro or macro, as the same kind of tensor."""
 
 import logging
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -171,8 +172,10 @@ class FoldView(Dataset[dict[str, Any]]):
         image = self.dataset.image(position)
         if self.transform is not None:
             # Torch's generator is seeded per epoch and per loader worker; Albumentations follows
-            # it.
-            self.transform.set_random_seed(int(torch.randint(2**31, ())))
+            # it. One state serves all steps: with `set_random_seed` each step would start from the
+            # same number, and whether a sample is mirrored would tell its contrast.
+            seed = int(torch.randint(2**31, ()))
+            self.transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
             image = self.transform(image=image)["image"]
         label = -1 if self.sealed else int(self.dataset.labels[position])
         tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))

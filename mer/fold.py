@@ -1,0 +1,214 @@
+"""One fold of a run: its network, its heads, its predictions.
+
+Several devices train together; rank 0 alone predicts and writes, on its own device, since Lightning
+would split the samples. Labels of the test persons play no part here: their loader gives none, and
+the predictions get theirs when the folds are pooled.
+"""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from mer import __version__, distributed, rundir
+from mer.callbacks.predictions import to_frame
+from mer.data.activations import ActivationStore
+from mer.data.datamodule import MERDataModule
+from mer.data.draws import DrawnDataModule, DrawnImages
+from mer.models import cost, trunk
+from mer.models.modules import MicroFinetuneModule
+from mer.models.transfer import load_blocks, refuse_known_persons
+from mer.networks import FILES, KeptNetwork, Outputs, fit_heads
+from mer.observers import RunContext
+from mer.protocols import Fold
+from mer.training import KeepBest, batch_size, fold_seed, make_trainer, module_arguments
+
+
+class Sides(NamedTuple):
+    """Positions of a fold's samples in the dataset."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
+    """Train the network of one fold, or take a kept one; fit the heads; write the predictions.
+
+    Args:
+        run: The run.
+        fold: Who trains, validates, is tested.
+        announce: Whether to log what is transferred, which is the same for every fold.
+    """
+    started = time.time()
+    folder = rundir.fold_folder(run.run_dir, fold.name)
+    sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
+    heads = [instantiate(node) for node in run.cfg.callbacks.values() if node is not None]
+    if not distributed.rank():
+        for name in FILES:  # of an interrupted training, or links to a kept network
+            (folder / name).unlink(missing_ok=True)
+    if run.cfg.reuse_networks:
+        found = _kept_or_trained(run, fold, sides, folder, heads, announce)
+    else:
+        found = _train(run, fold, sides, folder, heads, announce)
+    if found is None:
+        return  # another rank than 0
+    outputs, record = found
+    states = {type(head).__name__: head.state_dict() for head in heads}
+    torch.save(states, folder / "heads.pt")
+    table, classes = run.corpus.table, run.corpus.classes
+    for side, name in (("validation", "validation"), ("test", "predictions")):
+        if side in outputs:
+            frame = to_frame(outputs[side], table, classes, getattr(sides, side))
+            frame = frame.assign(fold=fold.name)
+            if side == "test":  # its presence says that the fold is done
+                record = {"fold": fold.name, "seconds": round(time.time() - started, 2), **record}
+                rundir.write_json(record, folder / "fold.json")
+            rundir.write_parquet(frame, folder / f"{name}.parquet")
+
+
+def _kept_or_trained(
+    run: RunContext,
+    fold: Fold,
+    sides: Sides,
+    folder: Path,
+    heads: Sequence[Any],
+    announce: bool,
+) -> tuple[Outputs, dict[str, Any]] | None:
+    """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
+    kept = KeptNetwork(run.cfg, run.corpus.hash, fold)
+    with contextlib.nullcontext() if distributed.rank() else kept.lock():
+        if distributed.share(kept.exists):
+            if distributed.rank():
+                return None
+            outputs, record = kept.restore(folder)
+            fit_heads(heads, outputs, run.dataset.labels, len(run.corpus.classes))
+            _write_cost(run, folder)
+            return outputs, record
+        trained = _train(run, fold, sides, folder, heads, announce)
+        if trained is not None:
+            kept.keep(folder, *trained)
+        return trained
+
+
+def _train(
+    run: RunContext,
+    fold: Fold,
+    sides: Sides,
+    folder: Path,
+    heads: Sequence[Any],
+    announce: bool,
+) -> tuple[Outputs, dict[str, Any]] | None:
+    """Train the network and the heads of a fold.
+
+    Returns:
+        Side -> predicted batches, and what is worth recording; None on other ranks than 0.
+    """
+    cfg, persons = run.cfg, run.corpus.table["person"]
+    pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
+    arguments = module_arguments(cfg, cfg.model, run.dataset, sides.train)
+    if run.macro is not None and cfg.model.transfer.input_stats == "macro":
+        arguments["input_mean"], arguments["input_std"] = trunk.trunk_statistics(run.macro)
+    module = MicroFinetuneModule(
+        **arguments,
+        freeze=cfg.model.transfer.freeze,
+        lr_scale=cfg.model.transfer.lr_scale,
+    )
+    macro_persons = _transfer(run, module, sides.test, folder, announce)
+    trained_by = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
+    module.provenance = {
+        "stage": "micro",
+        "version": __version__,
+        "fold": fold.name,
+        "persons": sorted(trained_by),
+        "classes": run.corpus.classes,
+        "input": dict(run.dataset.settings),
+        "data_hash": run.corpus.hash,
+    }
+    data = _data(run, module, sides)
+    callbacks: list[pl.Callback] = []
+    if cfg.selection == "validation":
+        callbacks.append(KeepBest(module.monitor, module.mode))
+    trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *heads])
+    trainer.fit(module, data)
+    refuse_known_persons(module.provenance, set(persons.iloc[sides.test]))
+    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)  # a matter of all ranks
+    if distributed.rank():
+        return None
+    alone = (
+        trainer
+        if distributed.size() == 1
+        else make_trainer(cfg, cfg.model, folder, list(heads), True)
+    )
+    wanted = ("train", "validation", "test") if cfg.reuse_networks else ("validation", "test")
+    outputs = {
+        side: alone.predict(module, data.unlabelled_dataloader(getattr(sides, side)))
+        for side in wanted
+        if len(getattr(sides, side))
+    }
+    _write_cost(run, folder)
+    return outputs, {
+        "epochs": trainer.current_epoch,
+        "best_epoch": callbacks[0].epoch if callbacks else None,
+    }
+
+
+def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:
+    """The loaders of a fold; where the first blocks are frozen, they give what those compute.
+
+    Frozen blocks can be computed once only for inputs that come back: without augmentation, or with
+    a fixed number of augmentations per sample. The results are the same either way.
+    """
+    cfg = run.cfg
+    augment = OmegaConf.to_container(cfg.model, resolve=True)["augment"]
+    options = {
+        "batch_size": batch_size(cfg.model, len(sides.train)),
+        "num_workers": cfg.trainer.num_workers,
+        "pin_memory": cfg.trainer.pin_memory,
+    }
+    if augment is not None and cfg.model.augment_draws is None:
+        return MERDataModule(run.dataset, *sides, augment=augment, **options)
+    images = DrawnImages(run.dataset, augment, cfg.model.augment_draws, cfg.seed)
+    frozen = trunk.cut(module)
+    if frozen is None:
+        return DrawnDataModule(images, *sides, **options)
+    frozen.to(distributed.own_device(cfg))
+    store = ActivationStore.open_or_compute(
+        frozen, images, Path(cfg.paths.cache, "trunk"), run.corpus.hash
+    )
+    return DrawnDataModule(store, *sides, **options)
+
+
+def _transfer(
+    run: RunContext,
+    module: MicroFinetuneModule,
+    test: NDArray[np.int64],
+    folder: Path,
+    announce: bool,
+) -> list[str]:
+    """Load the macro blocks into a fold's model; return the persons who trained them."""
+    if run.macro is None:
+        return []
+    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, announce)
+    refuse_known_persons(report.provenance, set(run.corpus.table["person"].iloc[test]))
+    if not distributed.rank():
+        (folder / "transfer.txt").write_text(f"{report}\n")
+    return list(report.provenance["persons"])
+
+
+def _write_cost(run: RunContext, folder: Path) -> None:
+    """Measure what the network costs, once per run."""
+    path = run.run_dir / "cost.json"
+    if path.exists():
+        return
+    module = MicroFinetuneModule.load_from_checkpoint(folder / "model.ckpt", map_location="cpu")
+    image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
+    rundir.write_json(cost.measure(module, image, distributed.own_device(run.cfg)), path)

@@ -1,0 +1,106 @@
+"""Shortcuts of a fold change nothing: kept networks, and frozen blocks computed once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from mer import fold, runner
+from mer.data.dataset import FoldView, UnifiedDataset
+from mer.errors import MerError
+
+Config = Callable[..., DictConfig]
+HEAD = "callbacks.svm_head.C=0.02"
+
+
+def predictions(folder: Path, name: str = "predictions") -> pd.DataFrame:
+    found = [pd.read_parquet(path) for path in sorted(folder.glob(f"folds/*/{name}.parquet"))]
+    return pd.concat(found, ignore_index=True)
+
+
+def test_a_head_on_kept_networks_equals_one_after_training(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["protocol.n_splits=2", "protocol.validation=0.3", "macro.enabled=false"]
+    cache = f"paths.cache={tmp_path / 'cache'}"
+    plain = runner.run(tiny_config(*words, HEAD), tmp_path / "plain")
+    keep = [*words, cache, "reuse_networks=true"]
+    first = runner.run(tiny_config(*keep), tmp_path / "first")
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a network was trained")
+
+    monkeypatch.setattr(pl.Trainer, "fit", never)
+    again = runner.run(tiny_config(*keep, HEAD), tmp_path / "again")
+    assert again["heads"] == plain["heads"] != first["heads"]
+    assert again["validation"] == plain["validation"]
+    for name in ("predictions", "validation"):
+        pd.testing.assert_frame_equal(
+            predictions(tmp_path / "again", name), predictions(tmp_path / "plain", name)
+        )
+    for kind in ("model.ckpt", "metrics.csv", "heads.pt"):
+        assert len(list((tmp_path / "again").glob(f"folds/*/{kind}"))) == 2
+    assert again["cost"]["parameters"] == plain["cost"]["parameters"]
+    with pytest.raises(AssertionError, match="a network was trained"):
+        runner.run(tiny_config(*keep, "model.optimizer.lr=0.01"), tmp_path / "other")
+
+
+@pytest.mark.parametrize("augment", [["model.augment_draws=2"], ["model.augment=null"]])
+def test_frozen_blocks_computed_once_give_the_same_predictions(
+    augment: list[str], tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny_config(
+        "protocol.n_splits=2",
+        "model.transfer.freeze=[conv_stem,bn1,blocks.0]",
+        "model.transfer.input_stats=macro",
+        *augment,
+    )
+    cfg.paths.cache = str(tmp_path / "cache") if augment[0].endswith("null") else cfg.paths.cache
+    runner.run(cfg, tmp_path / "cut")
+    stores = list(Path(cfg.paths.cache, "trunk").iterdir())
+    assert stores
+    monkeypatch.setattr(fold.trunk, "cut", lambda module: None)
+    runner.run(cfg, tmp_path / "whole")
+    cut, whole = predictions(tmp_path / "cut"), predictions(tmp_path / "whole")
+    numbers = cut.select_dtypes("number").columns
+    np.testing.assert_allclose(cut[numbers], whole[numbers], atol=1e-4)
+    assert list(cut["svm"]) == list(whole["svm"])
+    # One set of normalisation constants: all folds and runs use one store.
+    assert len([path for path in stores if path.is_dir()]) >= 1
+
+
+def test_mirroring_says_nothing_of_contrast() -> None:
+    class Ramp:
+        """Samples that tell afterwards whether they were mirrored and how they were scaled."""
+
+        labels = np.zeros(1, np.int64)
+
+        def image(self, position: int) -> np.ndarray:
+            ramp = np.linspace(0.2, 0.8, 16, dtype=np.float32)
+            return np.repeat(np.tile(ramp, (16, 1))[:, :, None], 3, axis=2)
+
+    from mer.data.inputs import kind_of
+    from mer.data.transforms import augmentation
+
+    settings = {"flip": 0.5, "shift": 0.0, "scale": 0.0, "rotate": 0.0}
+    settings |= {"gain": 0.3, "offset": 0.0, "noise": 0.0}
+    transform = augmentation(settings, kind_of({"name": "apex", "size": 16, "center": "none"}))
+    dataset: UnifiedDataset = Ramp()  # type: ignore[assignment]
+    view = FoldView(dataset, np.zeros(1, np.int64), transform)
+    images = [view[0]["image"][0, 8].numpy() for _ in range(400)]
+    mirrored = [image[0] > image[-1] for image in images]
+    contrast = [abs(image[0] - image[-1]) for image in images]
+    assert 0.4 < np.mean(mirrored) < 0.6
+    assert abs(np.corrcoef(mirrored, contrast)[0, 1]) < 0.2
+
+
+def test_draws_and_statistics_that_mean_nothing_are_refused(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    cfg = tiny_config("model.augment_draws=0", "model.transfer.input_stats=mean")
+    with pytest.raises(MerError, match=r"(?s)augment_draws is 0.*input_stats is `mean`"):
+        runner.run(cfg, tmp_path)
