@@ -7,7 +7,6 @@ the predictions get theirs when the folds are pooled.
 
 import contextlib
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +39,20 @@ class Sides(NamedTuple):
     test: NDArray[np.int64]
 
 
+class Job(NamedTuple):
+    """One fold of one run, and what becomes of it.
+
+    `announce` says whether to log what is transferred, which is the same for every fold.
+    """
+
+    run: RunContext
+    fold: Fold
+    sides: Sides
+    folder: Path
+    heads: list[Any]
+    announce: bool
+
+
 def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """Train the network of one fold, or take a kept one; fit the heads; write the predictions.
 
@@ -55,63 +68,52 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     if not distributed.rank():
         for name in FILES:  # of an interrupted training, or links to a kept network
             (folder / name).unlink(missing_ok=True)
-    if run.cfg.reuse_networks:
-        found = _kept_or_trained(run, fold, sides, folder, heads, announce)
-    else:
-        found = _train(run, fold, sides, folder, heads, announce)
+    job = Job(run, fold, sides, folder, heads, announce)
+    found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
     if found is None:
         return  # another rank than 0
     outputs, record = found
     states = {type(head).__name__: head.state_dict() for head in heads}
     torch.save(states, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
-    for side, name in (("validation", "validation"), ("test", "predictions")):
-        if side in outputs:
-            frame = to_frame(outputs[side], table, classes, getattr(sides, side))
-            frame = frame.assign(fold=fold.name)
-            if side == "test":  # its presence says that the fold is done
-                record = {"fold": fold.name, "seconds": round(time.time() - started, 2), **record}
-                rundir.write_json(record, folder / "fold.json")
-            rundir.write_parquet(frame, folder / f"{name}.parquet")
+    frames = {
+        side: to_frame(outputs[side], table, classes, getattr(sides, side)).assign(fold=fold.name)
+        for side in ("validation", "test")
+        if side in outputs
+    }
+    if "validation" in frames:
+        rundir.write_parquet(frames["validation"], folder / "validation.parquet")
+    seconds = round(time.time() - started, 2)
+    rundir.write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
+    # Last, since its presence says that the fold is done.
+    rundir.write_parquet(frames["test"], folder / "predictions.parquet")
 
 
-def _kept_or_trained(
-    run: RunContext,
-    fold: Fold,
-    sides: Sides,
-    folder: Path,
-    heads: Sequence[Any],
-    announce: bool,
-) -> tuple[Outputs, dict[str, Any]] | None:
+def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
-    kept = KeptNetwork(run.cfg, run.corpus.hash, fold)
+    run = job.run
+    kept = KeptNetwork(run.cfg, run.corpus.hash, job.fold)
     with contextlib.nullcontext() if distributed.rank() else kept.lock():
         if distributed.share(kept.exists):
             if distributed.rank():
                 return None
-            outputs, record = kept.restore(folder)
-            fit_heads(heads, outputs, run.dataset.labels, len(run.corpus.classes))
-            _write_cost(run, folder)
+            outputs, record = kept.restore(job.folder)
+            fit_heads(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
+            _write_cost(run, job.folder)
             return outputs, record
-        trained = _train(run, fold, sides, folder, heads, announce)
+        trained = _train(job)
         if trained is not None:
-            kept.keep(folder, *trained)
+            kept.keep(job.folder, *trained)
         return trained
 
 
-def _train(
-    run: RunContext,
-    fold: Fold,
-    sides: Sides,
-    folder: Path,
-    heads: Sequence[Any],
-    announce: bool,
-) -> tuple[Outputs, dict[str, Any]] | None:
+def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     """Train the network and the heads of a fold.
 
     Returns:
         Side -> predicted batches, and what is worth recording; None on other ranks than 0.
     """
+    run, fold, sides, folder = job.run, job.fold, job.sides, job.folder
     cfg, persons = run.cfg, run.corpus.table["person"]
     pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
     arguments = module_arguments(cfg, cfg.model, run.dataset, sides.train)
@@ -122,7 +124,7 @@ def _train(
         freeze=cfg.model.transfer.freeze,
         lr_scale=cfg.model.transfer.lr_scale,
     )
-    macro_persons = _transfer(run, module, sides.test, folder, announce)
+    macro_persons = _transfer(job, module)
     trained_by = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
     module.provenance = {
         "stage": "micro",
@@ -137,7 +139,7 @@ def _train(
     callbacks: list[pl.Callback] = []
     if cfg.selection == "validation":
         callbacks.append(KeepBest(module.monitor, module.mode))
-    trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *heads])
+    trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *job.heads])
     trainer.fit(module, data)
     refuse_known_persons(module.provenance, set(persons.iloc[sides.test]))
     trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)  # a matter of all ranks
@@ -146,7 +148,7 @@ def _train(
     alone = (
         trainer
         if distributed.size() == 1
-        else make_trainer(cfg, cfg.model, folder, list(heads), True)
+        else make_trainer(cfg, cfg.model, folder, job.heads, True)
     )
     wanted = ("train", "validation", "test") if cfg.reuse_networks else ("validation", "test")
     outputs = {
@@ -187,20 +189,16 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     return DrawnDataModule(store, *sides, **options)
 
 
-def _transfer(
-    run: RunContext,
-    module: MicroFinetuneModule,
-    test: NDArray[np.int64],
-    folder: Path,
-    announce: bool,
-) -> list[str]:
+def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:
     """Load the macro blocks into a fold's model; return the persons who trained them."""
+    run = job.run
     if run.macro is None:
         return []
-    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, announce)
-    refuse_known_persons(report.provenance, set(run.corpus.table["person"].iloc[test]))
+    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, job.announce)
+    tested = set(run.corpus.table["person"].iloc[job.sides.test])
+    refuse_known_persons(report.provenance, tested)
     if not distributed.rank():
-        (folder / "transfer.txt").write_text(f"{report}\n")
+        (job.folder / "transfer.txt").write_text(f"{report}\n")
     return list(report.provenance["persons"])
 
 

@@ -12,8 +12,9 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from mer.errors import MerError
+from mer.search.queue import Queue, worker
 from mer.search.space import Space, parse
-from mer.search.study import Queue, build, claim, open_storage, open_study, worker
+from mer.search.study import build, claim, open_storage, open_study
 
 SPACE = parse(["x=interval(0, 1)", "y=choice(a, b)"])
 MakeQueue = Callable[..., Queue]
@@ -84,7 +85,8 @@ def test_a_killed_worker_loses_its_trial_to_the_next_one(
         "import sys, os, signal\n"
         "from pathlib import Path\n"
         "from mer.search.space import parse\n"
-        "from mer.search.study import Queue, open_storage, open_study\n"
+        "from mer.search.queue import Queue\n"
+        "from mer.search.study import open_storage, open_study\n"
         "folder, address = Path(sys.argv[1]), sys.argv[2] or None\n"
         "storage = open_storage(address, folder)\n"
         "study = open_study('s', storage, ['maximize'], folder)\n"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mer.data.dataset import FoldView, UnifiedDataset
 from mer.data.transforms import augmentation
@@ -50,7 +50,7 @@ class MERDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Shuffled, augmented batches; a last incomplete batch is left out of the epoch."""
         return DataLoader(
-            FoldView(self.dataset, self.train_positions, self.transform),
+            self._view(self.train_positions, augmented=True),
             batch_size=self.batch_size,
             shuffle=True,
             drop_last=len(self.train_positions) > self.batch_size,
@@ -75,8 +75,14 @@ class MERDataModule(pl.LightningDataModule):
 
     def _plain(self, positions: NDArray[np.int64], sealed: bool = False) -> DataLoader:
         return DataLoader(
-            FoldView(self.dataset, positions, sealed=sealed),
+            self._view(positions, sealed=sealed),
             batch_size=4 * self.batch_size,
             shuffle=False,
             **self._options,
         )
+
+    def _view(
+        self, positions: NDArray[np.int64], augmented: bool = False, sealed: bool = False
+    ) -> Dataset[dict[str, Any]]:
+        """Some samples as a dataset; what an item holds is up to a subclass."""
+        return FoldView(self.dataset, positions, self.transform if augmented else None, sealed)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
@@ -136,20 +136,7 @@ class DrawnDataModule(MERDataModule):
         super().__init__(source.dataset, *sides)
         self.source = source
 
-    def train_dataloader(self) -> DataLoader:
-        """Shuffled, augmented batches; a last incomplete batch is left out of the epoch."""
-        return DataLoader(
-            DrawnView(self.source, self.train_positions, augmented=True),
-            batch_size=self.batch_size,
-            shuffle=True,
-            drop_last=len(self.train_positions) > self.batch_size,
-            **self._options,
-        )
-
-    def _plain(self, positions: NDArray[np.int64], sealed: bool = False) -> DataLoader:
-        return DataLoader(
-            DrawnView(self.source, positions, sealed=sealed),
-            batch_size=4 * self.batch_size,
-            shuffle=False,
-            **self._options,
-        )
+    def _view(
+        self, positions: NDArray[np.int64], augmented: bool = False, sealed: bool = False
+    ) -> DrawnView:
+        return DrawnView(self.source, positions, augmented, sealed)

@@ -20,7 +20,8 @@ from mer import checks, metrics, rundir
 from mer.config import compose
 from mer.errors import MerError
 from mer.search import page, space, summary
-from mer.search.study import GRID, Queue, build, claim, open_storage, open_study, worker
+from mer.search.queue import GRID, Queue, worker
+from mer.search.study import build, claim, open_storage, open_study
 from mer.training import fold_seed
 
 if TYPE_CHECKING:

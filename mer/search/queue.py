@@ -1,0 +1,182 @@
+"""Who carries out which trial of a search.
+
+A trial belongs to the directory of its run. Whoever carries it out holds a lock there, so a trial
+that is called running while nobody holds its lock was killed, and is put back in the queue under
+its own number: its finished folds are not trained again. Optuna's heartbeat cannot do this; it does
+not work with ask and tell.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from mer.search.space import Space
+
+log = logging.getLogger(__name__)
+
+#: The one sampler that is not asked for points but lists them; see `Queue.fill`.
+GRID = "optuna.samplers.GridSampler"
+
+
+class Queue:
+    """Hands out the trials of a study, to any number of workers.
+
+    Args:
+        study: The study.
+        folder: Directory of the search; trial n has the folder n in it.
+        space: What is varied.
+        total: Trials in total, or None for no end.
+        attempts: Starts of a killed trial before it counts as failed.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: BaseStorage,
+        folder: Path,
+        space: Space,
+        total: int | None,
+        attempts: int,
+    ) -> None:
+        self.study, self.storage, self.folder, self.space = study, storage, folder.resolve(), space
+        self.total, self.attempts = total, attempts
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._lock = FileLock(self.folder / ".queue.lock")
+        self._held: dict[int, FileLock] = {}
+
+    def fill(self, seed: int) -> None:
+        """Queue every point of the grid, once, in a random order.
+
+        Optuna's own grid sampler may give two workers the same point.
+        """
+        points = self.space.grid()
+        if self.total is None or self.total > len(points):
+            self.total = len(points)
+        with self._lock:
+            if "grid" in self.study.user_attrs:
+                return
+            for place in np.random.default_rng(seed).permutation(len(points)):
+                self.study.enqueue_trial(points[place])
+            self.study.set_user_attr("grid", len(points))
+
+    def take(self, count: int) -> list[Trial]:
+        """Take up to `count` trials: queued ones first, then new points of the sampler.
+
+        None is left when the study has its total. Each trial taken is locked until `release`.
+        """
+        with self._lock:
+            self._requeue_killed()
+            taken = []
+            while len(taken) < count and self._free() > 0:
+                trial = self.study.ask(self.space.params)
+                if self._is_surplus(trial.number):
+                    self.finish(trial.number, TrialState.FAIL, "surplus")
+                    break
+                directory = self.folder / str(trial.number)
+                directory.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(directory / ".trial.lock")
+                lock.acquire()
+                self._held[trial.number] = lock
+                trial.set_user_attr("directory", str(directory))
+                trial.set_user_attr("attempts", trial.user_attrs.get("attempts", 0) + 1)
+                taken.append(trial)
+            return taken
+
+    def finish(
+        self,
+        number: int,
+        state: TrialState,
+        outcome: str | None = None,
+        values: Sequence[float] | None = None,
+    ) -> None:
+        """Write down how a trial ended."""
+        if outcome:
+            self.storage.set_trial_user_attr(self._id(number), "outcome", outcome)
+        self.study.tell(number, values, state)
+        self.release(number)
+
+    def put_back(self, numbers: Sequence[int]) -> None:
+        """Queue trials again under their numbers; any worker may take them."""
+        for number in numbers:
+            self.storage.set_trial_state_values(self._id(number), TrialState.WAITING)
+            self.release(number)
+
+    def release(self, number: int) -> None:
+        """Give up the lock of a trial."""
+        lock = self._held.pop(number, None)
+        if lock is not None:
+            lock.release()
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials in some states."""
+        return self.study.get_trials(deepcopy=False, states=states)
+
+    def _free(self) -> float:
+        """Trials that may still be taken."""
+        if self.total is None:
+            return float("inf")
+        counted = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING]
+        if "grid" in self.study.user_attrs:
+            counted.append(TrialState.FAIL)  # a point that fails is not tried again
+        return self.total - len(self.trials(*counted))
+
+    def _is_surplus(self, number: int) -> bool:
+        """Whether another machine's worker took the last trial at the same moment."""
+        over = -self._free()
+        if over <= 0:
+            return False
+        running = sorted(trial.number for trial in self.trials(TrialState.RUNNING))
+        return number in running[-int(over) :]
+
+    def _requeue_killed(self) -> None:
+        """Queue the trials of this directory that nobody carries out any more."""
+        for trial in self.trials(TrialState.RUNNING):
+            if trial.number in self._held or not self._is_dead(trial):
+                continue
+            if trial.user_attrs.get("attempts", 1) >= self.attempts:
+                log.warning("trial %d was killed %d times; it failed", trial.number, self.attempts)
+                self.finish(trial.number, TrialState.FAIL, f"killed {self.attempts} times")
+            else:
+                log.info("trial %d was interrupted; it goes on where it stopped", trial.number)
+                self.put_back([trial.number])
+
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        directory = trial.user_attrs.get("directory")
+        if directory is None:  # killed in the moment between its creation and its lock
+            started = trial.datetime_start or datetime.now()
+            return datetime.now() - started > timedelta(minutes=2)
+        path = Path(directory)
+        if path.parent != self.folder or not path.is_dir():
+            return False  # another machine's
+        try:
+            with FileLock(path / ".trial.lock", timeout=0):
+                return True
+        except Timeout:
+            return False
+
+    def _id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+@contextlib.contextmanager
+def worker(folder: Path) -> Iterator[int]:
+    """Give this process a number, from 0, that no other living worker on the folder has."""
+    for number in range(10_000):
+        lock = FileLock(folder / f".worker-{number}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        try:
+            yield number
+        finally:
+            lock.release()
+        return
