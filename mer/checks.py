@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from mer.data.inputs import kind_of
 from mer.errors import raise_all
 
-SELECTIONS = ("last", "validation")
+SELECTIONS = ("last", "validation", "oracle")
 
 
 def check(cfg: DictConfig) -> None:

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from mer import protocols, results, rundir
+from mer import protocols, results, rundir, seals
 from mer.callbacks.predictions import to_frame
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
@@ -129,8 +129,8 @@ def evaluate(
     cfg = load_config(run_dir, overrides)
     if not trust:
         _refuse_foreign(OmegaConf.to_container(cfg), run_dir / "config.yaml")
-    stored_path = run_dir / "predictions.parquet"
-    if not stored_path.exists():
+    stored_path = rundir.find(run_dir, "predictions.parquet")
+    if stored_path is None:
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
     stored = pd.read_parquet(stored_path)
     corpus = sources.load(cfg, "micro")
@@ -150,12 +150,25 @@ def evaluate(
         for head in ("svm", "softmax")
         if head in both and f"{head}_stored" in both
     }
+    seals.record(run_dir, stored, "run")
+    seals.record(run_dir, predictions, " ".join(["evaluate", *(overrides or [])]))
+    result["stains"] = seals.stains(run_dir)
+    _mark(run_dir, result["stains"])
     if overrides:
         name = "-".join(override.replace("callbacks.", "") for override in overrides)
         path = run_dir / f"evaluation-{name.replace('/', '_')}.json"
-        path.write_text(json.dumps({"overrides": overrides, **result}, indent=2))
+        rundir.write_json({"overrides": overrides, **result}, path)
         result["written"] = str(path)
     return result
+
+
+def _mark(run_dir: Path, stains: list[str]) -> None:
+    """Let the stored scores say how often the test labels were opened."""
+    path = rundir.find(run_dir, "metrics.json")
+    if path is not None:
+        metrics = json.loads(path.read_text())
+        openings = len(seals.openings(run_dir))
+        rundir.write_json({**metrics, "openings": openings, "stains": stains}, path)
 
 
 def _predict(

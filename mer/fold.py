@@ -73,7 +73,8 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     if found is None:
         return  # another rank than 0
     outputs, record = found
-    states = {type(head).__name__: head.state_dict() for head in heads}
+    fitted_on = {"fitted_on": rundir.fingerprint(fold.train)}
+    states = {type(head).__name__: {**head.state_dict(), **fitted_on} for head in heads}
     torch.save(states, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
     frames = {
@@ -86,7 +87,8 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     seconds = round(time.time() - started, 2)
     rundir.write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
-    rundir.write_parquet(frames["test"], folder / "predictions.parquet")
+    name = rundir.marked("predictions.parquet", run.cfg.selection)
+    rundir.write_parquet(frames["test"], folder / name)
 
 
 def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
@@ -134,10 +136,14 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
         "classes": run.corpus.classes,
         "input": dict(run.dataset.settings),
         "data_hash": run.corpus.hash,
+        "selection": cfg.selection,
+        "monitor": module.monitor if cfg.selection != "last" else None,
+        "fitted_on": rundir.fingerprint(fold.train),
     }
-    data = _data(run, module, sides)
+    oracle = cfg.selection == "oracle"
+    data = _data(run, module, sides._replace(validation=sides.test) if oracle else sides)
     callbacks: list[pl.Callback] = []
-    if cfg.selection == "validation":
+    if cfg.selection != "last":
         callbacks.append(KeepBest(module.monitor, module.mode))
     trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *job.heads])
     trainer.fit(module, data)

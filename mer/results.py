@@ -18,9 +18,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from mer import metrics
+from mer import metrics, seals
 from mer.errors import raise_all
-from mer.rundir import fold_folder, is_done, write_csv, write_json, write_parquet
+from mer.rundir import find, fold_folder, is_done, marked, write_csv, write_json, write_parquet
 
 #: What a network costs, as a sweep may weigh it against a score.
 COSTS = ("parameters", "latency_ms")
@@ -61,10 +61,13 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
     }
     if not missing:
         frames = [
-            pd.read_parquet(fold_folder(run_dir, name) / "predictions.parquet") for name in names
+            pd.read_parquet(find(fold_folder(run_dir, name), "predictions.parquet"))
+            for name in names
         ]
         predictions = join(pd.concat(frames, ignore_index=True), manifest)
-        write_parquet(predictions, run_dir / "predictions.parquet")
+        write_parquet(predictions, run_dir / marked("predictions.parquet", cfg.selection))
+        result["openings"] = seals.record(run_dir, predictions, "run")
+        result["stains"] = seals.stains(run_dir)
         records = [
             json.loads((fold_folder(run_dir, name) / "fold.json").read_text()) for name in names
         ]
@@ -79,7 +82,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
             result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
         cost = run_dir / "cost.json"
         result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
-    write_json(result, run_dir / "metrics.json")
+    write_json(result, run_dir / marked("metrics.json", cfg.selection))
     return result
 
 
@@ -219,7 +222,8 @@ def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
 
 def to_table(result: dict[str, Any], title: str) -> Table:
     """Lay out pooled scores as a table for the terminal: a row per head and part."""
-    table = Table(title=title, title_justify="left")
+    stained = "".join(f"\n!! {sentence}" for sentence in result.get("stains", []))
+    table = Table(title=title + stained, title_justify="left", caption_justify="left")
     table.add_column("head")
     table.add_column("data")
     for name in ("samples", "persons", "UF1", "UAR", "accuracy"):

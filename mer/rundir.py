@@ -3,17 +3,23 @@
 config.yaml           the resolved configuration
 environment.json      one entry per start: versions, revision, machine, seed, data hash
 manifest.parquet      every sample that must be tested, with its fold; frozen before training
+splits.parquet        who trains, validates, is tested in each fold; frozen too
 dropped.csv           what readers, labels and preparation dropped or mended, and why
 folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet
 predictions.parquet   one row per sample id, all folds
 folds.csv             persons and samples per side, seconds
 cost.json             parameters and time of one sample
 metrics.json          pooled scores with intervals; `status` tells whether anything is missing
+openings.json         every set of test predictions whose score was looked at
+history.csv, wandb*, tensorboard/  what loggers write
+
+With `selection=oracle` the files with predictions and scores have -ORACLE in their names.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +134,27 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
                 f"{len(manifest)} now, or other labels or folds). Start a new run directory."
             )
     else:
+        write_parquet(_splits(folds), run_dir / "splits.parquet")
         write_parquet(manifest, path)
     remarks = pd.DataFrame(corpus.remarks, columns=["item", "action", "reason"])
     write_csv(remarks, run_dir / "dropped.csv")
     write_csv(describe(folds, corpus.table), run_dir / "folds.csv")
+
+
+def _splits(folds: Sequence[Fold]) -> pd.DataFrame:
+    """One row per fold and sample: on which side it is."""
+    rows = [
+        (fold.name, sample, side)
+        for fold in folds
+        for side in ("train", "validation", "test")
+        for sample in getattr(fold, side)
+    ]
+    return pd.DataFrame(rows, columns=["fold", "sample_id", "side"])
+
+
+def fingerprint(samples: Iterable[str]) -> str:
+    """SHA-256 of a set of sample ids, in whatever order they come. 64 hexadecimal digits."""
+    return hashlib.sha256("\n".join(sorted(samples)).encode()).hexdigest()
 
 
 def fold_folder(run_dir: Path, name: str) -> Path:
@@ -141,7 +164,25 @@ def fold_folder(run_dir: Path, name: str) -> Path:
 
 def is_done(run_dir: Path, name: str) -> bool:
     """Whether a fold is finished: its predictions are written last, and atomically."""
-    return (fold_folder(run_dir, name) / "predictions.parquet").exists()
+    return find(fold_folder(run_dir, name), "predictions.parquet") is not None
+
+
+#: In the names of all that a choice on the test persons has touched.
+STAIN = "-ORACLE"
+
+
+def marked(name: str, selection: str) -> str:
+    """The name of a file with scores or predictions; `selection=oracle` shows in it."""
+    stem, _, ending = name.partition(".")
+    return f"{stem}{STAIN if selection == 'oracle' else ''}.{ending}"
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """A file with scores or predictions, under its plain name or the marked one; None if absent."""
+    for candidate in (folder / name, folder / marked(name, "oracle")):
+        if candidate.exists():
+            return candidate
+    return None
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:

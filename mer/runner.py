@@ -47,7 +47,8 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
     distributed.check(cfg)
     if distributed.follows(cfg):
         told = distributed.follow_once()
-        return json.loads((told / "metrics.json").read_text()) if told else {}
+        found = rundir.find(told, "metrics.json") if told else None
+        return json.loads(found.read_text()) if found else {}
     for observer in observers:
         observer.check()
     found = sources.read(cfg, *_roles(cfg))

@@ -13,7 +13,7 @@ from mer.loggers.curves import last_train_loss
 from mer.metrics import SCORES
 from mer.observers import Progress
 from mer.results import COSTS
-from mer.rundir import fold_folder
+from mer.rundir import find, fold_folder
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def final(result: dict[str, Any]) -> dict[str, float]:
 
 def predictions(run_dir: Path) -> pd.DataFrame:
     """One row per sample: who and what it is, what each head said, and whether that is right."""
-    frame = pd.read_parquet(run_dir / "predictions.parquet")
+    frame = pd.read_parquet(find(run_dir, "predictions.parquet"))
     for head in heads(frame):
         frame[f"{head}_correct"] = frame[head] == frame["label"]
     return frame

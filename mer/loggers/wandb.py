@@ -122,7 +122,7 @@ class WandbLogger(Observer):
                 reinit="create_new",  # leaves alone what a notebook logs
                 name=self.name or kept["name"],
                 group=self._group,
-                tags=self.tags,
+                tags=[*self.tags, *(["ORACLE"] if run.cfg.selection == "oracle" else [])],
                 notes=self.notes,
                 dir=self._place,
                 config={**identity.settings(run.cfg), "origin": self._origin},
