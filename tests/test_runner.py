@@ -312,7 +312,7 @@ def test_weights_are_refused_on_their_own_persons(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("selection=oracle", "selection is `oracle`; set one of last, validation"),
+        ("selection=best", "selection is `best`; set one of last, validation, oracle"),
         ("selection=validation", "set protocol.validation to a share"),
         ("prepare.flow.method=null", "input=flow needs flow, but prepare.flow.method is null"),
         ("model.transfer.blocks=null", "model.transfer.blocks is null"),
