@@ -55,6 +55,16 @@ COMMANDS: dict[str, Command] = {
         "put runs side by side: scores with intervals, cost, and the settings that differ",
         "The run directories are as they were.",
     ),
+    "report": Command(
+        "mer.report.command:main",
+        "show a run on one page: scores, data, mistakes, embeddings, settings",
+        "The run directory is as it was.",
+    ),
+    "audit": Command(
+        "mer.audit.command:main",
+        "prove or deny from a run's artefacts that its score can be believed",
+        "The run directories are as they were.",
+    ),
     "doctor": Command(
         "mer.doctor:main",
         "check Python, packages, device, face model and datasets, with the mend of each problem",

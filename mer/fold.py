@@ -119,8 +119,10 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     cfg, persons = run.cfg, run.corpus.table["person"]
     pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
     arguments = module_arguments(cfg, cfg.model, run.dataset, sides.train)
+    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[sides.train])
     if run.macro is not None and cfg.model.transfer.input_stats == "macro":
         arguments["input_mean"], arguments["input_std"] = trunk.trunk_statistics(run.macro)
+        fitted_on = "macro"
     module = MicroFinetuneModule(
         **arguments,
         freeze=cfg.model.transfer.freeze,
@@ -138,7 +140,7 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
         "data_hash": run.corpus.hash,
         "selection": cfg.selection,
         "monitor": module.monitor if cfg.selection != "last" else None,
-        "fitted_on": rundir.fingerprint(fold.train),
+        "fitted_on": fitted_on,
     }
     oracle = cfg.selection == "oracle"
     data = _data(run, module, sides._replace(validation=sides.test) if oracle else sides)

@@ -32,15 +32,20 @@ def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
     Returns:
         Number of openings so far.
     """
-    heads = [name for name in ("svm", "softmax") if name in predictions]
-    text = predictions.sort_values("sample_id")[["sample_id", *heads]].to_csv(index=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = digest_of(predictions)
     known = openings(run_dir)
     if digest not in {entry["sha256"] for entry in known}:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         known.append({"at": at, "how": how, "sha256": digest})
         write_json(known, run_dir / FILE)
     return len(known)
+
+
+def digest_of(predictions: pd.DataFrame) -> str:
+    """SHA-256 of the predicted classes of all heads, in whatever order the rows come."""
+    heads = [name for name in ("svm", "softmax") if name in predictions]
+    text = predictions.sort_values("sample_id")[["sample_id", *heads]].to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def openings(run_dir: Path) -> list[dict[str, Any]]:

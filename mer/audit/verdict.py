@@ -1,0 +1,131 @@
+"""The audit of a run: all checks, one verdict in plain words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mer import __version__
+from mer.audit.artefacts import Artefacts
+from mer.audit.choices import check_complete, check_openings, check_search, check_selection
+from mer.audit.findings import Check, Findings, Verdict, check, some
+from mer.audit.persons import check_persons, check_statistics, check_weights
+from mer.audit.samples import check_duplicates, check_predictions, check_samples
+from mer.errors import MerError
+
+CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
+    check_samples,
+    check_predictions,
+    check_persons,
+    check_duplicates,
+    check_weights,
+    check_statistics,
+    check_selection,
+    check_openings,
+    check_search,
+    check_complete,
+)
+
+#: What makes a folder a run directory, even if the rest of it is lost.
+SIGNS = ("config.yaml", "manifest.parquet", "metrics.json", "metrics-ORACLE.json")
+
+#: Exit status of each verdict.
+STATUS: dict[Verdict, int] = {"pass": 0, "fail": 1, "unknown": 4}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the artefacts of one run say.
+
+    Attributes:
+        run: Run directory.
+        checks: One per question.
+    """
+
+    run: str
+    checks: tuple[Check, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the checks."""
+        return worst([check.verdict for check in self.checks])
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        by_name = {check.name: check for check in self.checks}
+        failed = [check.name for check in self.checks if check.verdict == "fail"]
+        open_ = [check.name for check in self.checks if check.verdict == "unknown"]
+        if failed:
+            number = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+            return f"The score cannot be believed: {number} failed: {', '.join(failed)}."
+        if by_name["complete"].verdict == "unknown":
+            return f"There is nothing to believe yet: {by_name['complete'].evidence}"
+        if open_:
+            number = "1 check" if len(open_) == 1 else f"{len(open_)} checks"
+            return (
+                "Whether the score can be believed cannot be decided: "
+                f"{number} could not be made: {', '.join(open_)}."
+            )
+        return f"Nothing speaks against the score of this run: {len(self.checks)} checks passed."
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as they stand in `audit.json`."""
+        return {
+            "run": self.run,
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+            "mer": __version__,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def audit(run_dir: Path) -> Audit:
+    """Check a run by its artefacts alone; nothing is written.
+
+    Raises:
+        MerError: If there is no run at all.
+    """
+    if not any((run_dir / name).exists() for name in SIGNS):
+        raise MerError(
+            f"{run_dir} is no run directory: it has none of {', '.join(SIGNS[:3])}. Name one, e.g. "
+            "runs/demo."
+        )
+    artefacts = Artefacts(run_dir)
+    return Audit(str(run_dir), tuple(check(artefacts) for check in CHECKS))
+
+
+def comparable(runs: Sequence[Path]) -> Check:
+    """Check that several runs were made on the same data, samples and labels."""
+
+    @check("comparable", "a difference between these scores may be one between the data")
+    def compare(_: Artefacts, found: Findings) -> str:
+        artefacts = [Artefacts(path) for path in runs]
+        hashes: dict[str, list[str]] = {}
+        samples: dict[str, list[str]] = {}
+        for run in artefacts:
+            with found.attempt():
+                for key in {str(start["data_hash"]) for start in run.environment}:
+                    hashes.setdefault(key, []).append(str(run.run_dir))
+            with found.attempt():
+                samples.setdefault(_content(run.manifest), []).append(str(run.run_dir))
+        for what, groups in (("data (by hash)", hashes), ("samples, labels or persons", samples)):
+            if len(groups) > 1:
+                sets = " | ".join(some(names) for names in groups.values())
+                found.problems.append(f"the runs have different {what}: {sets}")
+        return f"the {len(runs)} runs have the same data, samples, labels and persons."
+
+    return compare(Artefacts(runs[0]))
+
+
+def _content(manifest: pd.DataFrame) -> str:
+    columns = ["sample_id", "dataset", "person", "label"]
+    return str(manifest.sort_values("sample_id")[columns].to_csv(index=False))
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that decides over several."""
+    order: tuple[Verdict, ...] = ("fail", "unknown", "pass")
+    return next(verdict for verdict in order if verdict in verdicts)
