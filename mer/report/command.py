@@ -1,0 +1,35 @@
+"""`mer report RUN`: one page that shows a run, what it ran on and how far it can be believed."""
+
+import argparse
+from pathlib import Path
+
+
+def main(argv: list[str]) -> int:
+    """Write `report.html` into a run directory, with `--figures` also figures and a LaTeX table.
+
+    Returns:
+        Exit status 0.
+    """
+    parser = argparse.ArgumentParser(prog="mer report", description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory, finished or not")
+    parser.add_argument(
+        "--figures", action="store_true", help="also write figures/*.png, *.pdf and table.tex"
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="show faces of real persons too; the licences of most datasets forbid publishing them",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out what needs the data and the networks"
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="allow the run to name code outside of mer"
+    )
+    arguments = parser.parse_args(argv)
+    from mer.report.page import Choices, write
+
+    choices = Choices(arguments.figures, arguments.pictures, arguments.quick, arguments.trust)
+    for path in write(arguments.run, choices):
+        print(path)
+    return 0

@@ -1,0 +1,116 @@
+"""The data and the networks of a finished run, opened as an evaluation would open them.
+
+A report never reads a dataset anew, prepares or trains: what is not there is said in the page.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from mer import rundir
+from mer.data import sources
+from mer.data.dataset import UnifiedDataset
+from mer.errors import MerError
+from mer.evaluate import foreign_targets
+from mer.models.modules import MicroFinetuneModule
+from mer.prepare.layout import settings_hash
+from mer.prepare.settings import complete
+from mer.report.material import Material
+
+
+class Absent(Exception):
+    """What a section needs is not here; the message says what, as a sentence for the page."""
+
+
+class Networks:
+    """Samples of a run as inputs, and the network of each fold.
+
+    Args:
+        material: A complete run.
+        trust: Whether the run may name code outside of this package.
+
+    Raises:
+        Absent: If the data are elsewhere, were not prepared here, or are others.
+    """
+
+    def __init__(self, material: Material, trust: bool = False) -> None:
+        cfg, self.run_dir, self.trust = material.cfg, material.run_dir, trust
+        if not trust:
+            _refuse(OmegaConf.to_container(cfg), "The configuration")
+        for name, node in (material.get("data.micro") or {}).items():
+            root = Path(cfg.data.root, node.root).expanduser()
+            if not root.exists():
+                raise Absent(f"The data are not here: data.micro.{name} is to be at {root}.")
+        try:
+            found = sources.read(cfg, "micro")["micro"]
+            for source in found:
+                _require_store(cfg, source)
+            self.corpus = sources.load(cfg, "micro", found)
+        except MerError as error:
+            raise Absent(f"The data cannot be read: {error}") from error
+        known = {entry.get("data_hash") for entry in material.environment}
+        if known and self.corpus.hash not in known:
+            raise Absent(
+                f"The data have changed since the run (hash {self.corpus.hash} now, "
+                f"{', '.join(map(str, known))} then)."
+            )
+        try:
+            settings = OmegaConf.to_container(cfg.input, resolve=True)
+            table, classes = self.corpus.table, self.corpus.classes
+            self.dataset = UnifiedDataset(table, self.corpus.stores, classes, settings)
+            tested = material.manifest.groupby("fold", sort=False)["sample_id"]
+            self.tested = {str(fold): self.dataset.positions(ids.tolist()) for fold, ids in tested}
+        except MerError as error:
+            raise Absent(f"The inputs cannot be built: {error}") from error
+
+    def modules(self) -> Iterator[tuple[NDArray[np.int64], MicroFinetuneModule]]:
+        """Positions of each fold's test samples, and its network in evaluation mode on the CPU.
+
+        Raises:
+            Absent: If a checkpoint is missing, damaged, or names foreign code.
+        """
+        for fold, positions in self.tested.items():
+            path = rundir.fold_folder(self.run_dir, fold) / "model.ckpt"
+            if not path.exists():
+                raise Absent(f"Fold {fold} has no model.ckpt.")
+            try:
+                if not self.trust:
+                    content = torch.load(path, map_location="cpu", weights_only=True)
+                    _refuse(content["hyper_parameters"], f"The checkpoint of {fold}")
+                module = MicroFinetuneModule.load_from_checkpoint(path, map_location="cpu")
+            except Absent:
+                raise
+            except Exception as error:
+                raise Absent(f"The checkpoint of {fold} cannot be loaded: {error}") from error
+            yield positions, module.eval()
+
+    def batch(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """Inputs of some samples as the network takes them. Shape: (B, C, S, S), float32."""
+        images = np.stack([self.dataset.image(int(position)) for position in positions])
+        return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+
+
+def _refuse(node: object, what: str) -> None:
+    targets = sorted(set(foreign_targets(node)))
+    if targets:
+        raise Absent(
+            f"{what} names code outside of mer ({', '.join(targets)}). If you trust whoever made "
+            "this run: mer report --trust RUN."
+        )
+
+
+def _require_store(cfg: DictConfig, source: sources.Source) -> None:
+    """Preparing can take hours, which nobody expects of a report."""
+    settings = OmegaConf.to_container(OmegaConf.merge(cfg.prepare, source.prepare), resolve=True)
+    table = source.reading.table.sort_values("sample_id", kind="stable", ignore_index=True)
+    name = f"{source.name}-{settings_hash(complete(settings), table)}"
+    folder = Path(cfg.paths.cache, "prepared", name)
+    if not folder.is_dir():
+        raise Absent(
+            f"{source.name} is not prepared under {cfg.paths.cache}. Type `mer report` where the "
+            "run was started, or prepare the data again with `mer prepare`."
+        )
