@@ -7,7 +7,7 @@ control, feeds the labels themselves: a pipeline that does not find them has mix
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -176,7 +176,11 @@ def band(
 
 
 def measure(
-    pipeline: Pipeline, samples: Samples, repeats: int, told: Callable[[str], None] = log.info
+    pipeline: Pipeline,
+    samples: Samples,
+    repeats: int,
+    names: Collection[str] = tuple(NULLS),
+    told: Callable[[str], None] = log.info,
 ) -> tuple[list[Null], list[Check]]:
     """Run all nulls and checks; where a null scores, find the stage that leaks.
 
@@ -184,6 +188,7 @@ def measure(
         pipeline: The pipeline; its stages may be anybody's.
         samples: What nulls are made of.
         repeats: Repeats of each null.
+        names: Which nulls, keys of `NULLS`.
         told: Called with a line of progress now and then.
 
     Returns:
@@ -192,7 +197,8 @@ def measure(
     nulls: list[Null] = []
     checks: list[Check] = []
     broken: list[str] = []
-    for name, title in NULLS.items():
+    for name in names:
+        title = NULLS[name]
         try:
             null = _measure_null(pipeline, samples, name, repeats)
         except MerError as error:
@@ -230,7 +236,7 @@ def _scores(pipeline: Pipeline, samples: Samples, name: str, repeats: int) -> li
 def _narrow(pipeline: Pipeline, samples: Samples, null: Null, known: Sequence[str]) -> Null:
     """Replace one stage after another by a clean one; if none is enough, more and more of them.
 
-    Stages that another null has found (`known`) are tried first, and alone if they explain this one.
+    Stages that another null has found (`known`) are tried first, alone if they explain this one.
     """
     folds = pipeline.split(feed(samples, null.name, 0).table)
     clean = reference(len(folds))
@@ -253,7 +259,12 @@ def _narrow(pipeline: Pipeline, samples: Samples, null: Null, known: Sequence[st
     ranked = sorted(replaced, key=lambda stage: replaced[stage])
     for number in range(2, len(ranked) + 1):
         if mean(*ranked[:number]) <= null.high:
-            return replace(null, replaced=replaced, suspects=ranked[:number], together=True)
+            needed = ranked[:number]
+            for stage in ranked[: number - 1]:  # the last one was needed, or we had stopped before
+                rest = [other for other in needed if other != stage]
+                if mean(*rest) <= null.high:
+                    needed = rest
+            return replace(null, replaced=replaced, suspects=needed, together=True)
     return replace(null, replaced=replaced)
 
 

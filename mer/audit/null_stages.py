@@ -23,8 +23,8 @@ class Feed(NamedTuple):
     """What a pipeline works on.
 
     Args:
-        table: `sample_id`, `dataset`, `subject`, `person`, `label` (class name) and `content`, which
-            is equal for samples that are copies of each other.
+        table: `sample_id`, `dataset`, `subject`, `person`, `label` (class name) and `content`,
+            which is equal for samples that are copies of each other.
         x: Embeddings, one set per epoch. Shape: (E, N, W).
     """
 

@@ -1,20 +1,25 @@
 """The comparison itself: a row per run, what differs between them, and what forbids comparing."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from mer.compare.runs import Run, shortest_ends
+from mer.compare.runs import Parts, Run, shortest_ends
 from mer.errors import MerError
-from mer.metrics import SCORES
+from mer.metrics import SCORES, chance, scores_from_confusion
 
 #: What the rows can be sorted by, and whether the smallest value comes first.
 SORTS = {
     **dict.fromkeys((*SCORES, "validation"), False),
     **dict.fromkeys(("seconds", "parameters", "latency_ms", "name"), True),
 }
+
+#: How a note begins that forbids comparing.
+FORBIDDEN = "Not comparable"
 
 COUNTS = ["samples", "persons", "parameters"]
 
@@ -26,14 +31,18 @@ class Comparison(NamedTuple):
         part: `pooled` or a dataset.
         frame: A row per run: `name`, `status`, `head`, each score with its `_low` and `_high`,
             `validation` (UF1 of the same head on the validation persons, pooled), `samples`,
-            `persons`, `seconds`, `parameters`, `latency_ms`, and a column per differing key.
+            `persons`, `seconds`, `parameters`, `latency_ms`, `stains` (why its score is none to
+            report), and a column per differing key.
         keys: Differing key -> the shortest end of it that no other key has.
-        notes: Sentences: what must not be compared blindly, and scores over seeds.
+        chance: What guessing gives on these samples; empty where the runs do not share them.
+        notes: Sentences: what must not be reported, what not be compared blindly, and scores over
+            seeds.
     """
 
     part: str
     frame: pd.DataFrame
     keys: dict[str, str]
+    chance: str
     notes: list[str]
 
 
@@ -45,7 +54,8 @@ def side_by_side(
     Args:
         runs: What `read` returns.
         head: `svm`, `softmax` or `majority`; by default the SVM where there is one, else the
-            softmax. There is no choice of the better one, since the test persons would make it.
+            softmax, and of a file what it predicts. There is no choice of the better one, since the
+            test persons would make it.
         part: `pooled` or the name of a dataset.
         sort: One of `SORTS`; scores fall, costs rise, and runs without a value come last.
 
@@ -67,10 +77,12 @@ def side_by_side(
     frame[COUNTS] = frame[COUNTS].astype("Int64")
     if sort != "name":  # the order in which they were read
         frame = frame.sort_values(sort, ascending=SORTS[sort], kind="stable", ignore_index=True)
-    notes = grounds(runs, part)
+    notes = [f"{run.shown} {reason}." for run in runs for reason in run.stains]
+    notes += grounds(runs, part)
     if without:
         notes.append(f"No score of this head on this part: {_list(without)}.")
-    return Comparison(part, frame, keys, [*notes, *over_seeds(runs, head, part)])
+    notes += over_seeds(runs, head, part)
+    return Comparison(part, frame, keys, guessing(complete, part), notes)
 
 
 def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
@@ -88,6 +100,7 @@ def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
         "seconds": run.metrics.get("seconds"),
         "parameters": cost.get("parameters"),
         "latency_ms": cost.get("latency_ms"),
+        "stains": "; ".join(run.stains) or None,
     }
 
 
@@ -96,6 +109,7 @@ def differing_keys(runs: Sequence[Run]) -> dict[str, str]:
 
     The short form keeps two parts where there are two: `enabled` alone says nothing.
     """
+    runs = [run for run in runs if not run.is_file]
     everything = dict.fromkeys(key for run in runs for key in run.config)
     short = shortest_ends((tuple(key.split(".")) for key in everything), least=2)
     return {
@@ -106,7 +120,9 @@ def differing_keys(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _cell(run: Run, key: str) -> Any:
-    """The value as it is typed after `mer train`; numbers stay numbers."""
+    """The value as it is typed after `mer train`; numbers stay numbers; a file has none."""
+    if run.is_file:
+        return None
     value = run.config.get(key, "absent")
     return value if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
 
@@ -120,20 +136,18 @@ def _text(value: Any) -> str:
 def grounds(runs: Sequence[Run], part: str) -> list[str]:
     """Say in which respect runs were not judged on the same ground, and which ones."""
     notes = []
-    for what, value in (("classes", _classes), ("protocol", _protocol)):
-        groups = _groups(runs, value)
+    trained = [run for run in runs if not run.is_file]
+    for what, members, value in (("classes", runs, _classes), ("protocol", trained, _protocol)):
+        groups = _groups(members, value)
         if len(groups) > 1:
-            notes.append(f"Not comparable, different {what}: {_spell(groups)}.")
+            notes.append(f"{FORBIDDEN}, different {what}: {_spell(groups)}.")
     started = [run for run in runs if run.samples]
-    tested = _groups(
-        started,
-        lambda run: frozenset(row for row in run.samples if part in ("pooled", row[1])),
-    )
+    tested = _groups(started, lambda run: _tested(run, part))
     if len(tested) > 1:
         sizes = "; ".join(f"{len(rows)} in {_list(names)}" for rows, names in tested.items())
         shared = len(frozenset.intersection(*tested))
         notes.append(
-            f"Not comparable, different samples, persons or labels: {sizes}; {shared} in every run."
+            f"{FORBIDDEN}, different samples, persons or labels: {sizes}; {shared} in every run."
         )
     for names in _groups(started, lambda run: run.samples).values():
         notes += _pictures([run for run in started if run.name in names])
@@ -141,6 +155,9 @@ def grounds(runs: Sequence[Run], part: str) -> list[str]:
     machines = _groups(timed, _machine)
     if len(machines) > 1:
         notes.append(f"Latencies are of different machines: {_spell(machines)}.")
+    foreign = [run.name for run in runs if run.is_file]
+    if foreign:
+        notes.append(f"How the predictions of {_list(foreign)} were made is not known here.")
     return notes
 
 
@@ -154,9 +171,34 @@ def _pictures(runs: Sequence[Run]) -> list[str]:
             f"The same samples, from other data or prepare settings (data hash): {_spell(hashes)}."
         ]
     return [
-        "Not comparable, the data changed between the runs, though no setting did (data hash): "
+        f"{FORBIDDEN}, the data changed between the runs, though no setting did (data hash): "
         f"{_spell(hashes)}."
     ]
+
+
+def guessing(runs: Sequence[Run], part: str) -> str:
+    """Say what predictions score that know nothing of the samples, but how many each class has."""
+    tested = _groups(runs, lambda run: (_classes(run), _tested(run, part)))
+    if len(tested) != 1:
+        return ""
+    label = Counter(row[3] for row in _tested(runs[0], part))
+    counts = [label[name] for name in runs[0].config["labels.classes"]]
+    if not sum(counts):
+        return ""
+    always = np.zeros((len(counts), len(counts)))
+    always[:, np.argmax(counts)] = counts
+    prior, constant = chance(counts, len(counts))["prior"], scores_from_confusion(always)
+    drawn, same = (
+        f"UF1 {found['uf1']:.3f}, UAR {found['uar']:.3f}, accuracy {found['accuracy']:.3f}"
+        for found in (prior, constant)
+    )
+    return (
+        f"Guessing by class frequency gives {drawn} on average; always the commonest class {same}."
+    )
+
+
+def _tested(run: Run, part: str) -> frozenset[Parts]:
+    return frozenset(row for row in run.samples if part in ("pooled", row[1]))
 
 
 def _classes(run: Run) -> str:
@@ -185,7 +227,7 @@ def over_seeds(runs: Sequence[Run], head: str | None, part: str) -> list[str]:
         return run.scores(head, part)[0], run.samples, frozenset(config.items())
 
     notes = []
-    scored = {run.name: run for run in runs if run.scores(head, part)[1]}
+    scored = {r.name: r for r in runs if not r.is_file and r.scores(head, part)[1]}
     for names in _groups(scored.values(), apart_from_seed).values():
         seeds = [scored[name].config["seed"] for name in names]
         if len(set(seeds)) > 1:

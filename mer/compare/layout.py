@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mer import results
-from mer.compare.comparison import Comparison, side_by_side
-from mer.compare.runs import read
+from mer.compare.comparison import FORBIDDEN, Comparison, side_by_side
+from mer.compare.pairs import Pairs
+from mer.compare.runs import STAINED, read
 from mer.metrics import SCORES
 
 #: Column of the frame -> heading, format of its values.
@@ -40,6 +41,9 @@ SHARED = {
     "parameters": "{:,} parameters",
 }
 
+#: Of the permutation over persons, and of McNemar's test.
+P_TITLES = ("p (persons)", "p (McNemar)")
+
 MOST_KEYS = 6  # more of them get a table of their own
 LONGEST_VALUE = 24
 NOTHING = "–"
@@ -60,8 +64,8 @@ def show(
     to_terminal(side_by_side(read(paths), head, part, sort))
 
 
-def to_terminal(comparison: Comparison) -> None:
-    """Print one table, or two when the settings do not fit beside the scores."""
+def to_terminal(comparison: Comparison, pairs: Pairs | None = None) -> None:
+    """Print one table, or two when the settings do not fit beside the scores, then the tests."""
     console = results.console()
     unlimited = console.options.update_width(10_000)
     grids = lay_out(comparison)
@@ -77,24 +81,43 @@ def to_terminal(comparison: Comparison) -> None:
         console.print()
         console.print(table)
     console.print()
+    if comparison.chance:
+        console.print(Text(comparison.chance))
     for note in comparison.notes:
-        console.print(Text(note, style="bold" if note.startswith("Not comparable") else ""))
+        loud = note.startswith(FORBIDDEN) or STAINED in note
+        console.print(Text(note, style="bold" if loud else ""))
+    if pairs is None:
+        return
+    if pairs.headline:
+        console.print(Text(f"\n{pairs.headline}\n"), _table(lay_out_pairs(comparison, pairs)))
+    console.print()
+    for sentence in pairs.conclusions:
+        console.print(Text(sentence, style="bold"))
 
 
-def to_markdown(comparison: Comparison) -> str:
-    """The same table or tables, with the notes as a list."""
-    blocks = [headline(comparison)]
-    for grid in lay_out(comparison):
-        lines = [grid.header, ["---"] * len(grid.header)]
-        lines += [
-            [f"**{c}**" if (row, column) in grid.marked else c for column, c in enumerate(cells)]
-            for row, cells in enumerate(grid.rows)
-        ]
-        escaped = [[cell.replace("|", r"\|") for cell in cells] for cells in lines]
-        blocks.append("\n".join(f"| {' | '.join(cells)} |" for cells in escaped))
-    if comparison.notes:
-        blocks.append("\n".join(f"- {note}" for note in comparison.notes))
-    return "\n\n".join(blocks)
+def to_markdown(comparison: Comparison, pairs: Pairs | None = None) -> str:
+    """The same tables, with the notes as a list."""
+    blocks = [headline(comparison), *map(_markdown, lay_out(comparison))]
+    blocks += [comparison.chance, _list(comparison.notes)]
+    if pairs and pairs.headline:
+        blocks += [pairs.headline, _markdown(lay_out_pairs(comparison, pairs))]
+    if pairs:
+        blocks.append(_list(pairs.conclusions))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _markdown(grid: Grid) -> str:
+    lines = [grid.header, ["---"] * len(grid.header)]
+    lines += [
+        [f"**{c}**" if (row, column) in grid.marked else c for column, c in enumerate(cells)]
+        for row, cells in enumerate(grid.rows)
+    ]
+    escaped = [[cell.replace("|", r"\|") for cell in cells] for cells in lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def headline(comparison: Comparison) -> str:
@@ -123,7 +146,7 @@ def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
     header = [COLUMNS[name][0] for name in columns]
     rows = [[_cell(row, name) for name in columns] for _, row in frame.iterrows()]
     settings = {short: [_cut(v) for v in frame[key]] for key, short in keys.items()}
-    odd = {short: _minority([str(v) for v in frame[key]]) for key, short in keys.items()}
+    odd = {short: _minority(list(map(_cut, frame[key]))) for key, short in keys.items()}
     if len(keys) <= most_keys or not keys:
         marked = {
             (row, len(header) + column)
@@ -133,11 +156,34 @@ def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
         rows = [[*cells, *(v[row] for v in settings.values())] for row, cells in enumerate(rows)]
         return [Grid([*header, *settings], rows, marked)]
     second = Grid(
-        ["setting", *frame["name"]],
+        ["setting", *(_cell(row, "name") for _, row in frame.iterrows())],
         [[short, *values] for short, values in settings.items()],
         {(row, 1 + run) for row, short in enumerate(settings) for run in odd[short]},
     )
     return [Grid(header, rows, set()), second]
+
+
+def lay_out_pairs(comparison: Comparison, pairs: Pairs) -> Grid:
+    """Arrange the tests: a row per run and score; with several runs, p as it is and corrected."""
+    stained = comparison.frame.set_index("name")["stains"].notna()
+    ends = ["", "_holm"] if len(pairs.frame) > 1 else [""]
+    header = ["run", "score", f"run − {pairs.reference}"]
+    header += [f"{title}{', Holm' if end else ''}" for title in P_TITLES for end in ends]
+    rows = []
+    for row in pairs.frame.to_dict("records"):
+        name = f"{row['name']} {STAINED}" if stained[row["name"]] else row["name"]
+        for place, score in enumerate(SCORES):
+            value, low, high = (row[f"{score}_difference{end}"] for end in ("", "_low", "_high"))
+            cells = [_p(row[f"{score}_p{end}"]) for end in ends]
+            mcnemar = [_p(row[f"p_mcnemar{end}"]) for end in ends]
+            cells += mcnemar if score == "accuracy" else [NOTHING] * len(ends)
+            shown = f"{value:+.3f} [{low:+.2f}, {high:+.2f}]"
+            rows.append([name if place == 0 else "", COLUMNS[score][0], shown, *cells])
+    return Grid(header, rows, set())
+
+
+def _p(value: float) -> str:
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _shared(frame: pd.DataFrame) -> list[str]:
@@ -147,6 +193,8 @@ def _shared(frame: pd.DataFrame) -> list[str]:
 def _cell(row: pd.Series, name: str) -> str:
     if pd.isna(row[name]):
         return NOTHING
+    if name == "name" and pd.notna(row["stains"]):
+        return f"{row['name']} {STAINED}"
     text = COLUMNS[name][1].format(row[name])
     return (
         f"{text} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" if name in SCORES else text
@@ -154,7 +202,7 @@ def _cell(row: pd.Series, name: str) -> str:
 
 
 def _cut(value: Any) -> str:
-    text = str(value)
+    text = NOTHING if pd.isna(value) else str(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
@@ -167,7 +215,7 @@ def _minority(values: Sequence[str]) -> list[int]:
 def _table(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, column in zip(grid.header, zip(*grid.rows, strict=True), strict=True):
-        number = all(cell[:1].isdigit() or cell == NOTHING for cell in column)
+        number = all(cell.lstrip("<+-")[:1].isdigit() or cell == NOTHING for cell in column)
         table.add_column(Text(heading), justify="right" if number else "left")
     for row, cells in enumerate(grid.rows):
         styles = ["bold yellow" if (row, c) in grid.marked else "" for c in range(len(cells))]

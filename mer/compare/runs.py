@@ -1,4 +1,4 @@
-"""Finding and reading run directories, without anything that trains."""
+"""Finding and reading run directories and files of predictions, without anything that trains."""
 
 import difflib
 import json
@@ -12,73 +12,133 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from mer import seals
+from mer.compare import files
 from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
-from mer.rundir import flatten, is_done, is_volatile
+from mer.rundir import find, flatten, is_done, is_volatile
 
 Parts = tuple[str, ...]
+
+#: Behind the name of a run whose score is none to report.
+STAINED = "!!"
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run directory, as far as a comparison needs it.
+    """A run directory, or a file of predictions, as far as a comparison needs it.
 
     Args:
-        directory: As it was named.
+        directory: As it was named; of a file its path.
         name: The shortest end of its path that no other run of the comparison has.
         status: `complete`, or `incomplete: 3 of 15 folds`.
+        given: Place of the word that named it.
         config: Dotted key -> value, without the keys that say where and how fast.
         metrics: Content of `metrics.json`; empty where there is none.
         samples: (sample, dataset, person, label) of everything that is tested.
         data_hash: Of the last start; None where it is not known.
+        stains: Why its score is none to report.
+        table: Of a file: `sample_id` and `prediction`; None of a run directory.
     """
 
     directory: Path
     name: str
     status: str
+    given: int
     config: dict[str, Any]
     metrics: dict[str, Any]
     samples: frozenset[Parts]
     data_hash: str | None
+    stains: Sequence[str] = ()
+    table: pd.DataFrame | None = None
 
     @property
     def complete(self) -> bool:
         """Whether there are scores."""
         return self.status == "complete"
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the output of another program, of which no setting is known."""
+        return self.table is not None
+
+    @property
+    def shown(self) -> str:
+        """Its name, with a sign where the score is none to report."""
+        return f"{self.name} {STAINED}" if self.stains else self.name
+
     def scores(self, head: str | None, part: str) -> tuple[str, dict[str, Any]]:
         """Name the head that is meant and its scores on a part; `{}` where there are none.
 
         Args:
-            head: By default the SVM where there is one, else the softmax.
+            head: By default the SVM where there is one, else the softmax. A file has but one.
             part: `pooled` or a dataset.
         """
         heads = self.metrics.get("heads", {})
+        if self.is_file and head != "majority":
+            head = "file"
         chosen = head or ("svm" if "svm" in heads else "softmax")
         return chosen, heads.get(chosen, {}).get(part, {})
 
 
 def read(paths: Sequence[Path]) -> list[Run]:
-    """Read run directories and folders that contain some; each run once, in the order of names.
+    """Read run directories, folders that contain some, and files of predictions.
+
+    Returns:
+        Each run once, in the order of names.
 
     Raises:
         MerError: If a path holds no run or a file of a run cannot be read; all are listed.
     """
     problems: list[str] = []
-    found: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        inner = _runs_in(path)
-        found |= {run.resolve(): run for run in inner}
+    found: dict[Path, tuple[int, Path]] = {}
+    for given, path in enumerate(map(Path, paths)):
+        is_file = path.is_file() and path.suffix.lower() in files.ENDINGS
+        inner = [path] if is_file else _runs_in(path)
+        for run in inner:
+            found.setdefault(run.resolve(), (given, run))
         problems += [] if inner else [_no_run(path)]
     names = shortest_ends(place.parts for place in found)
-    runs = []
-    for place, directory in found.items():
+    runs: list[Run] = []
+    tables: list[tuple[Path, str, int, pd.DataFrame]] = []
+    for place, (given, path) in found.items():
+        name = "/".join(names[place.parts])
         try:
-            runs.append(_read(directory, "/".join(names[place.parts])))
+            if path.is_dir():
+                runs.append(_read(path, name, given))
+            else:
+                tables.append((path, name, given, files.load(path)))
+        except MerError as error:
+            outer = [] if path.is_dir() else _around(path)
+            problems.append(
+                f"{error}; or type {outer[0]}, the run it lies in" if outer else str(error)
+            )
+    for path, name, given, table in sorted(tables, key=lambda item: "label" not in item[3]):
+        try:
+            runs.append(_score(path, name, given, table, runs))
         except MerError as error:
             problems.append(str(error))
     raise_all("These cannot be compared:", problems)
     return sorted(runs, key=lambda run: _natural(run.name))
+
+
+def _score(path: Path, name: str, given: int, table: pd.DataFrame, beside: Sequence[Run]) -> Run:
+    """Make a run of a file; what it lacks comes from the runs beside it."""
+    known = {sample: tuple(rest) for run in beside for sample, *rest in run.samples}
+    classes = next((run.config["labels.classes"] for run in beside if run.samples), None)
+    scored = files.complete(path, table, known, classes)
+    columns = ["sample_id", "dataset", "person", "label"]
+    return Run(
+        directory=path,
+        name=name,
+        status="complete",
+        given=given,
+        config={"labels.classes": scored.classes},
+        metrics={"status": "complete", "heads": scored.heads},
+        samples=frozenset(scored.table[columns].itertuples(index=False, name=None)),
+        data_hash=None,
+        table=scored.table,
+    )
 
 
 def shortest_ends(paths: Iterable[Parts], least: int = 1) -> dict[Parts, Parts]:
@@ -120,23 +180,31 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _no_run(path: Path) -> str:
-    outer = [folder for folder in path.absolute().parents if (folder / "config.yaml").is_file()]
+    outer = _around(path)
     if outer and path.exists():
         return f"{path} lies inside a run: type {outer[0]}"
     if path.is_dir():
         there = ", ".join(sorted(p.name for p in path.iterdir())[:3]) or "nothing"
         return f"{path} holds no run (found {there}): name a run directory or a folder of them"
     if path.exists():
-        return f"{path} is a file: name the directory of a run, which has a config.yaml"
+        return (
+            f"{path} is a file: name the directory of a run, which has a config.yaml, or "
+            "predictions as .csv or .parquet"
+        )
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, beside, n=2)
     hint = " or ".join(str(path.parent / name) for name in close)
     return f"{path} does not exist: " + (f"did you mean {hint}?" if close else "check its path")
 
 
-def _read(directory: Path, name: str) -> Run:
+def _around(path: Path) -> list[Path]:
+    return [folder for folder in path.absolute().parents if (folder / "config.yaml").is_file()]
+
+
+def _read(directory: Path, name: str, given: int) -> Run:
     config = _load(directory / "config.yaml", lambda path: flatten(OmegaConf.load(path)))
-    metrics = _load(directory / "metrics.json", _metrics, {})
+    scores = find(directory, "metrics.json") or directory / "metrics.json"
+    metrics = _load(scores, _metrics, {})
     data_hash = _load(directory / "environment.json", _data_hash)
     manifest = _load(directory / "manifest.parquet", _manifest)
     if "protocol.name" not in config:
@@ -144,7 +212,8 @@ def _read(directory: Path, name: str) -> Run:
     complete = metrics.get("status") == "complete"
     if complete and (manifest is None or "heads" not in metrics):
         lacking = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
-        raise MerError(f"{directory}/metrics.json says complete, but {lacking}: copy the run again")
+        raise MerError(f"{scores} says complete, but {lacking}: copy the run again")
+    _load(directory / seals.FILE, lambda _: seals.openings(directory))
     decisive = {key: value for key, value in config.items() if not is_volatile(key)}
     columns = ["sample_id", "dataset", "person", "label"]
     samples = [] if manifest is None else manifest[columns].itertuples(index=False, name=None)
@@ -152,10 +221,12 @@ def _read(directory: Path, name: str) -> Run:
         directory=directory,
         name=name,
         status="complete" if complete else _progress(directory, manifest),
+        given=given,
         config=decisive,
         metrics=metrics,
         samples=frozenset(samples),
         data_hash=data_hash,
+        stains=seals.stains(directory),
     )
 
 
@@ -195,7 +266,7 @@ def _load(path: Path, load: Callable[[Path], Any], absent: Any = None) -> Any:
         return load(path)
     except Exception as error:
         mend = "copy it again or leave this run out"
-        if path.name == "metrics.json":
+        if path.name.startswith("metrics"):
             mend = f"`mer train` with the same words and run.dir={path.parent} writes it again"
         what = f"{type(error).__name__}: {error}".split("\n")[0]
         raise MerError(f"{path} cannot be read ({what}): {mend}") from error

@@ -89,24 +89,20 @@ def data(material: Material) -> str:
     counts = pd.crosstab(manifest["dataset"], manifest["label"]).reindex(columns=classes).fillna(0)
     groups = manifest.groupby("dataset")
     rows: list[list[Any]] = [
-        [name, *map(int, counts.loc[name]), len(group), group["person"].nunique(), _apex(group)]
+        [name, *map(int, counts.loc[name]), len(group), group["person"].nunique(), _guessed(group)]
         for name, group in groups
     ]
     if len(rows) > 1:
         total = [*map(int, counts.sum()), len(manifest), manifest["person"].nunique()]
-        rows.append(["all", *total, _apex(manifest)])
+        rows.append(["all", *total, _guessed(manifest)])
     kinds = ["" for _ in groups] + ["part"] * (len(rows) > 1)
-    header = ["dataset", *classes, "samples", "persons", "apex"]
+    header = ["dataset", *classes, "samples", "persons", "apex guessed"]
     return html.table(header, rows, kinds) + _dropped(material)
 
 
-def _apex(group: pd.DataFrame) -> str:
-    if "apex_source" not in group:
-        return ""
-    counts = group["apex_source"].value_counts()
-    return ", ".join(
-        f"{name} {count}" if len(counts) > 1 else str(name) for name, count in counts.items()
-    )
+def _guessed(group: pd.DataFrame) -> int:
+    """Samples whose apex nobody annotated, so that a frame between onset and offset stands in."""
+    return int((group["apex_source"] == "midpoint").sum()) if "apex_source" in group else 0
 
 
 def _dropped(material: Material) -> str:
@@ -134,12 +130,15 @@ def learning(material: Material) -> tuple[str, list[Drawing]]:
     mean = curves.mean(material.run_dir, folds) if folds else pd.DataFrame()
     if mean.empty:
         return html.paragraph("No finished fold has a history (metrics.csv).", "why"), []
-    picture = drawing.curves(mean, len(folds))
+    pictures = drawing.curves(mean, len(folds))
     note = "" if any(key.startswith("val/") for key in mean) else " There was no validation person."
-    sentence = f"{len(folds)} folds.{note}"
+    sentence = (
+        f"Mean of {len(folds)} folds; the band is one standard deviation over folds to either "
+        f"side.{note}"
+    )
     if material.get("selection") == "oracle":
         sentence += " The curves called validation are of the test persons (oracle)."
-    return html.paragraph(sentence) + figures([picture]), [picture]
+    return html.paragraph(sentence) + figures(pictures), pictures
 
 
 def cost(material: Material) -> str:
@@ -180,7 +179,8 @@ def environment(material: Material) -> str:
         {
             "mer": f"{last.get('mer')}, revision {last.get('git') or 'not known'}",
             "Python": last.get("python"),
-            "machine": f"{last.get('platform')}, {last.get('accelerator')}, {last.get('cpus')} cores",
+            "machine": f"{last.get('platform')}, {last.get('cpus')} cores",
+            "device": last.get("accelerator"),
             "data hash": last.get("data_hash"),
             "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
             "starts": len(material.environment),

@@ -62,8 +62,10 @@ def region_mask(landmarks: NDArray[np.floating] | None, size: int) -> NDArray[np
         points = (landmarks + 0.5) / size
         boxes = {
             name: tuple(
-                (*(points[list(group)].min(axis=0) - PADDING),)
-                + (*(points[list(group)].max(axis=0) + PADDING),)
+                (
+                    *(points[list(group)].min(axis=0) - PADDING),
+                    *(points[list(group)].max(axis=0) + PADDING),
+                )
                 for group in groups
             )
             for name, groups in LANDMARKS.items()

@@ -61,17 +61,14 @@ def picture_uri(picture: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
-def save(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
+def save(drawings: Sequence[Drawing], folder: Path) -> None:
     """Write each figure as PNG (300 dots an inch) and PDF."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     with matplotlib.rc_context(SETTINGS):
         for drawing in drawings:
             for ending, about in (("png", {}), ("pdf", {"CreationDate": None})):
                 path = folder / f"{drawing.name}.{ending}"
                 drawing.figure.savefig(path, dpi=300, metadata=about)
-                paths.append(path)
-    return paths
 
 
 def axes(
@@ -89,14 +86,16 @@ def confusion(name: str, title: str, matrix: NDArray, classes: Sequence[str]) ->
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     count = len(classes)
     with matplotlib.rc_context(SETTINGS):
-        figure, (ax,) = axes(0.9 + 0.62 * count, min(WIDTH, 1.5 + 0.75 * count))
+        width = 0.85 + 0.6 * count
+        figure, (ax,) = axes(0.75 + 0.6 * count, width)
         ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (row, column), value in np.ndenumerate(matrix):
             colour = "white" if share[row, column] > 0.55 else "#222222"
             words = f"{value}\n{100 * share[row, column]:.0f} %"
             ax.text(column, row, words, ha="center", va="center", color=colour, fontsize=9)
-        ax.set_xticks(range(count), classes, rotation=20 if count > 3 else 0)
-        ax.set_yticks(range(count), classes, rotation=90 if count < 4 else 0, va="center")
+        tilt = 0 if max(map(len, classes)) < 9 else 30
+        ax.set_xticks(range(count), classes, rotation=tilt, fontsize=8)
+        ax.set_yticks(range(count), classes, rotation=90 - tilt, va="center", fontsize=8)
         ax.set(xlabel="predicted", ylabel="true", title=title)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
@@ -135,41 +134,41 @@ def persons(table: pd.DataFrame, heads: Mapping[str, str], majority: float) -> D
     return Drawing(
         "subjects",
         figure,
-        f"Accuracy of {len(table)} persons, from {table[head].min():.2f} to {table[head].max():.2f}",
+        f"{said} accuracy of {len(table)} persons: "
+        f"{table[head].min():.2f} to {table[head].max():.2f}",
         f"The dashed line is the accuracy of always saying the majority class ({majority:.3f}).",
     )
 
 
-def curves(mean: pd.DataFrame, folds: int) -> Drawing:
-    """Mean learning curves with plus and minus one standard deviation over folds.
+def curves(mean: pd.DataFrame, folds: int) -> list[Drawing]:
+    """Mean loss and UF1 per epoch, with plus and minus one standard deviation over folds.
 
     Args:
         mean: As `mer.loggers.curves.mean` gives it.
         folds: How many there are.
     """
-    shown = [kind for kind in ("loss", "uf1") if f"train/{kind}" in mean or f"val/{kind}" in mean]
-    with matplotlib.rc_context(SETTINGS):
-        figure, panels = axes(2.3 * len(shown), rows=len(shown))
-        for ax, kind in zip(panels, shown, strict=True):
-            for place, (side, said) in enumerate((("train", "training"), ("val", "validation"))):
+    drawings = []
+    for kind, said in (("loss", "loss"), ("uf1", "UF1")):
+        sides = [side for side in ("train", "val") if f"{side}/{kind}" in mean]
+        if not sides:
+            continue
+        with matplotlib.rc_context(SETTINGS):
+            figure, (ax,) = axes(2.6)
+            for side in sides:
                 key = f"{side}/{kind}"
-                if key not in mean:
-                    continue
                 values = mean[[key, f"{key}_low", f"{key}_high"]].dropna()
-                epochs, colour = values.index + 1, COLOURS[place]
-                ax.plot(epochs, values[key], color=colour, label=said, marker=".", ms=4, lw=1.4)
+                epochs, colour = values.index + 1, COLOURS[side == "val"]
+                label = "validation" if side == "val" else "training"
+                ax.plot(epochs, values[key], color=colour, label=label, marker=".", ms=4, lw=1.4)
                 low, high = values[f"{key}_low"], values[f"{key}_high"]
                 ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0)
-            ax.set(ylabel=kind if kind == "loss" else "UF1", xlabel="epoch")
+            ax.set(ylabel=said, xlabel="epoch")
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.legend()
-    last = ", ".join(f"{key} {mean[key].iloc[-1]:.2f}" for key in mean if key.count("_") == 0)
-    return Drawing(
-        "curves",
-        figure,
-        f"Learning curves, mean of {folds} folds; at the end {last}",
-        "Mean over folds; the band is one standard deviation over folds to either side.",
-    )
+        ends = ", ".join(f"{side} {mean[f'{side}/{kind}'].iloc[-1]:.2f}" for side in sides)
+        words = f"{said} per epoch, mean of {folds} folds; at the end {ends}"
+        drawings.append(Drawing(f"curves-{kind}", figure, words))
+    return drawings
 
 
 def calibration(table: pd.DataFrame, error: float) -> Drawing:
@@ -248,7 +247,7 @@ def regions(table: pd.DataFrame, area: pd.Series) -> Drawing:
             colour = COLOURS[place % len(COLOURS)]
             ax.barh(at, row, height, color=colour, label=str(name))
         _ticks(ax, middle, area.reindex(table.columns), list(table.columns))
-        ax.set_xlabel("share of the activation; a bar: share of the area")
+        ax.set_xlabel("share of the activation; black line: share of the area")
         ax.legend(title="predicted class", title_fontsize=8)
     said = "; ".join(
         f"{name}: " + ", ".join(f"{region} {value:.2f}" for region, value in row.items())

@@ -20,7 +20,7 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid #e5e5e5 }
 th { background: #f6f6f6 }
 td.number, th.number { text-align: right; white-space: nowrap }
-td small { display: block; color: #666; font-size: .75rem }
+td small { display: block; color: #555; font-size: .75rem }
 tr.main td { background: #eef5ff }
 tr.part td { background: #f6f6f6; font-weight: 600 }
 tr.aside td { color: #666 }
@@ -138,7 +138,8 @@ def table(
             for c, value in zip(classes, row, strict=False)
         )
         body += f"<tr{_class(kinds[place] if kinds else '')}>{inner}</tr>"
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    head = f"<thead><tr>{head}</tr></thead>"
+    return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def details(summary: str, content: str) -> str:

@@ -36,9 +36,9 @@ def embedding(networks: Networks, seen: Inside, seed: int) -> tuple[str, list[Dr
         f"For each tested sample, its {NEIGHBOURS} nearest neighbours by cosine among the other "
         "tested samples of its fold and "
         + ("all" if seen.others == len(table) else f"{seen.others}")
-        + " others, in the space of the network that did not see its person. Pull: 0 at chance, 1 "
-        "when as many neighbours as possible agree. The others include the samples that the network "
-        "was trained on."
+        + " others, in the space of the network that did not see its person. Pull: 0 at chance, "
+        "1 when as many neighbours as possible agree. The others include the samples that the "
+        "network was trained on."
     )
     drawings = []
     parts = [
@@ -154,11 +154,12 @@ def activation(
     ]
     rows.append(["share of the area", "", *(f"{value:.2f}" for value in area)])
     kinds = [""] * len(table) + ["aside"]
+    header = ["predicted class", "samples", *table.columns]
     note = (
-        f"Mean share of the Grad-CAM mass per region, for the class that the softmax predicts, at "
-        f"the step `{seen.layer}` of the backbone (the last whose map has {cam.LEAST} x {cam.LEAST} "
-        f"cells or more). Regions: {where}. Coarse maps reach over the borders of regions: compare "
-        "with the share of the area, and the classes with each other."
+        "Mean share of the Grad-CAM mass per region, for the class that the softmax predicts, at "
+        f"the step `{seen.layer}` of the backbone (the last whose map has {cam.LEAST} x "
+        f"{cam.LEAST} cells or more). Regions: {where}. Coarse maps reach over the borders of "
+        "regions: compare with the share of the area, and the classes with each other."
     )
     if empty:
         note += f" {empty} samples have no positive activation and are left out."
@@ -166,8 +167,8 @@ def activation(
     drawings = [drawing.regions(shown, area)] if len(shown) else []
     parts = [
         figures(drawings),
-        html.table(["predicted class", "samples", *table.columns], rows, kinds),
         html.paragraph(note, "why"),
+        html.details("The same as a table", html.table(header, rows, kinds)),
         _overlays(material, painter, seen),
     ]
     return "".join(parts), drawings
@@ -216,6 +217,5 @@ def _overlays(material: Material, painter: Painter, seen: Inside) -> str:
         picture = painter.overlay(int(position), seen.maps[position])
         words = f"{row['sample_id']}: {row['label']}, softmax: {row['softmax']} ({row['sure']:.2f})"
         items.append(html.figure(drawing.picture_uri(picture), f"Activation of {words}", words))
-    ground = "strain" if painter._frames(0) == [] else "apex"
-    title = f"Activation over the {ground}: surest right samples, then a wrong one"
+    title = f"Activation over the {painter.ground}: surest right samples, then a wrong one"
     return html.heading(title, 3) + f'<div class="overlays">{"".join(items)}</div>'

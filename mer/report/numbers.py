@@ -133,7 +133,7 @@ def mean_share(shares: Sequence[Share], weights: Sequence[int]) -> Share:
 
 
 def reasons(dropped: pd.DataFrame) -> list[dict[str, Any]]:
-    """Count what was dropped or mended by reason; numbers and ids in a reason are left out.
+    """Count what was dropped or mended by reason; what belongs to one sample alone is left out.
 
     Args:
         dropped: Columns item, action, reason.
@@ -141,10 +141,16 @@ def reasons(dropped: pd.DataFrame) -> list[dict[str, Any]]:
     Returns:
         `action`, `reason`, `count`, dropped ones first, then the frequent ones.
     """
-    general = dropped["reason"].map(lambda text: re.sub(r"\d+(\.\d+)?", "…", text))
+    general = dropped["reason"].map(_general)
     counts = pd.DataFrame({"action": dropped["action"], "reason": general}).value_counts()
     rows = [
         {"action": action, "reason": reason, "count": int(count)}
         for (action, reason), count in counts.items()
     ]
     return sorted(rows, key=lambda row: (row["action"] != "dropped", -row["count"], row["reason"]))
+
+
+def _general(reason: str) -> str:
+    """A reason without its numbers and without what it cites, unless that is plain words."""
+    reason = re.sub(r"`[^`]*[^`A-Za-z_ -][^`]*`", "…", reason)
+    return re.sub(r"(?<!\w)\d+(\.\d+)?(?!\w)", "…", reason)

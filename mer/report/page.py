@@ -52,7 +52,8 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     try:
         _replace(written[0], page)
         if choices.figures:
-            written += drawing.save(drawings, run_dir / "figures")
+            drawing.save(drawings, run_dir / "figures")
+            written.append(run_dir / "figures")
             if material.complete:
                 written.append(run_dir / "table.tex")
                 _replace(written[-1], latex.table(material))

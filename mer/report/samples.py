@@ -76,6 +76,11 @@ class Painter:
         kinds = frames if self.faces and store.frames is not None else []
         return kinds + (["motion", "strain"] if store.flow is not None else [])
 
+    @property
+    def ground(self) -> str:
+        """What an overlay lies on."""
+        return "apex" if "apex" in self.kinds else "strain" if self.kinds else "grey"
+
     def draw(self, position: int) -> NDArray[np.uint8] | None:
         """Onset, apex, motion and strain of a sample, as far as there are any and may be shown."""
         parts = self._frames(position) + self._motion(position)
@@ -99,7 +104,7 @@ class Painter:
         )
 
     def landmarks(self, position: int) -> tuple[NDArray[np.floating] | None, int]:
-        """Landmarks (478, 2) of a sample's onset or else its apex, None without; side of the crop."""
+        """Landmarks (478, 2) of a sample's onset or apex, None without; side of the crop."""
         store, row = self._place(position)
         if store.landmarks is None:
             return None, store.size

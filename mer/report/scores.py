@@ -20,8 +20,6 @@ NAMES = {
     "kappa": "kappa",
 }
 
-GUESSES = {"prior": "chance, by frequency", "uniform": "chance, uniform"}
-
 
 def guesses(matrix: list[list[int]]) -> dict[str, dict[str, float]]:
     """What guessing gives on the true labels of a confusion matrix, see `metrics.chance`."""
@@ -44,16 +42,15 @@ def headline(material: Material) -> str:
             kinds.append("main" if head == material.heads[0] else "")
             if head == "majority":
                 kinds[-1] = "aside"
-        for guess, said in GUESSES.items():
-            chance = guesses(values["confusion"])[guess]
-            rows.append([said, *(_cell(chance, name) for name in names)])
-            kinds.append("aside")
+        chance = guesses(values["confusion"])["prior"]
+        rows.append(["chance", *(_cell(chance, name) for name in names)])
+        kinds.append("aside")
     table = html.table(["head", *(NAMES[name] for name in names)], rows, kinds)
     note = (
         "Each score is computed once, from one confusion matrix over all "
         f"{material.metrics['folds']} folds. Brackets: 95 % interval when persons are drawn again "
         "(bootstrap); the spread over seeds is not in it. Chance: expected scores of guessing each "
-        "class as often as it is true, or all equally often."
+        "class as often as it is true."
     )
     return table + html.paragraph(note, "why")
 
@@ -62,7 +59,7 @@ def _cell(values: dict[str, Any], name: str) -> Raw:
     if values.get(name) is None:
         return Raw("<b>–</b>")
     interval = values.get("intervals", {}).get(name)
-    bounds = f"<small>[{interval[0]:.3f}, {interval[1]:.3f}]</small>" if interval else ""
+    bounds = f"<small>[{interval[0]:.2f}, {interval[1]:.2f}]</small>" if interval else ""
     return Raw(f"<b>{values[name]:.3f}</b>{bounds}")
 
 
@@ -113,7 +110,7 @@ def persons(material: Material) -> tuple[str, list[Drawing]]:
     none, every = int((first == 0).sum()), int((first == 1).sum())
     sentence = (
         f"{len(table)} persons; {none} without a sample right, {every} with all right "
-        f"({named[material.heads[0]]}). Most have too few samples and classes for a UF1 of their own."
+        f"({named[material.heads[0]]}). Most have too few samples for a UF1 of their own."
     )
     listing = html.details(f"All {len(table)} persons", html.table(header, rows))
     return html.paragraph(sentence) + figures([picture]) + listing, [picture]

@@ -1,0 +1,172 @@
+"""Every run against the first one that was named, on the same samples, person by person."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from mer import paired
+from mer.compare.comparison import FORBIDDEN, grounds
+from mer.compare.runs import Run
+from mer.errors import MerError
+from mer.metrics import SCORES
+from mer.rundir import find
+
+#: A corrected p below this one separates two runs.
+LEVEL = 0.05
+
+
+class Pairs(NamedTuple):
+    """What the tests say.
+
+    Attributes:
+        reference: The run that the others are tested against, as it is shown.
+        frame: A row per tested run: `name`; each score's `_difference` (run minus reference) with
+            `_low` and `_high`, its `_p` (permutation over persons) and `_p_holm`; `p_mcnemar` and
+            `p_mcnemar_holm` (accuracy).
+        headline: What was tested, and how; empty where nothing was.
+        conclusions: Sentences: what follows by UF1, and which runs were left out.
+    """
+
+    reference: str
+    frame: pd.DataFrame
+    headline: str
+    conclusions: list[str]
+
+
+def against_first(
+    runs: Sequence[Run], head: str | None = None, part: str = "pooled"
+) -> Pairs | None:
+    """Test all runs with scores against the first one named.
+
+    Args:
+        runs: What `read` returns.
+        head: As for `side_by_side`.
+        part: `pooled` or the name of a dataset.
+
+    Returns:
+        None where fewer than two runs have scores, or the majority class is asked for.
+    """
+    scored = [run for run in runs if run.scores(head, part)[1]]
+    if len(scored) < 2 or head == "majority":
+        return None
+    first = min(runs, key=lambda run: run.given)  # of a folder, the first of its names
+    tested: dict[Run, paired.Paired] = {}
+    left_out = []
+    for run in scored:
+        if run is not first:
+            try:
+                tested[run] = _test(first, run, head, part)
+            except MerError as error:
+                left_out.append(f"Not tested: {run.shown}: {error}.")
+    frame = _frame(tested)
+    if not tested:
+        return Pairs(first.shown, frame, "", left_out)
+    return Pairs(
+        first.shown,
+        frame,
+        _headline(first, tested, part),
+        [*_conclusions(first, tested, frame), *left_out],
+    )
+
+
+def _test(first: Run, run: Run, head: str | None, part: str) -> paired.Paired:
+    """Join two runs by sample id and test them.
+
+    Raises:
+        MerError: If they must not be compared, or predictions are missing or not those due.
+    """
+    reasons = [note for note in grounds([first, run], part) if note.startswith(FORBIDDEN)]
+    if reasons:
+        raise MerError(f"it is not comparable with {first.shown}, see above")
+    due = pd.DataFrame(sorted(first.samples), columns=["sample_id", "dataset", "person", "label"])
+    if part != "pooled":
+        due = due[due["dataset"] == part]
+    number = {name: place for place, name in enumerate(first.config["labels.classes"])}
+    a, b = (_predicted(which, head, part, due["sample_id"]).map(number) for which in (first, run))
+    true = due["label"].map(number)
+    return paired.compare(true, a, b, due["person"].tolist(), len(number))
+
+
+def _predicted(run: Run, head: str | None, part: str, due: pd.Series) -> pd.Series:
+    """Predicted class of each sample that is due, in that order."""
+    chosen, scores = run.scores(head, part)
+    if not scores:
+        raise MerError(f"{run.shown} has no score")
+    if run.table is not None:
+        column = run.table.set_index("sample_id")["prediction"]
+    else:
+        path = find(run.directory, "predictions.parquet")
+        if path is None:
+            raise MerError(f"{run.directory} has no predictions.parquet")
+        try:
+            table = pd.read_parquet(path, columns=["sample_id", chosen])
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise MerError(f"{path} cannot be read ({what})") from error
+        column = table.set_index("sample_id")[chosen]
+    strange = set(column) - set(run.config["labels.classes"])
+    lost = set(due) - set(column.index)
+    if strange or lost or not column.index.is_unique:
+        raise MerError(
+            f"the predictions of {run.shown} are not those of its manifest ({len(lost)} samples "
+            f"lost, {int(column.index.duplicated().sum())} twice, {len(strange)} other classes); "
+            f"try `mer audit {run.directory}`"
+        )
+    return column.loc[due]
+
+
+def _frame(tested: Mapping[Run, paired.Paired]) -> pd.DataFrame:
+    """See `Pairs`; Holm corrects each test over the runs."""
+    frame = pd.DataFrame({"name": [run.name for run in tested]})
+    for score in SCORES:
+        frame[f"{score}_difference"] = [found.difference[score] for found in tested.values()]
+        for place, end in enumerate(("low", "high")):
+            frame[f"{score}_difference_{end}"] = [
+                found.interval[score][place] for found in tested.values()
+            ]
+        p = [found.p[score] for found in tested.values()]
+        frame[f"{score}_p"], frame[f"{score}_p_holm"] = p, paired.holm(p)
+    p = [found.p_mcnemar for found in tested.values()]
+    frame["p_mcnemar"], frame["p_mcnemar_holm"] = p, paired.holm(p)
+    return frame
+
+
+def _headline(first: Run, tested: Mapping[Run, paired.Paired], part: str) -> str:
+    rows = [row for row in first.samples if part in ("pooled", row[1])]
+    most = max(found.arrangements for found in tested.values())
+    holm = f" Holm: corrected over {len(tested)} runs; this one decides." if len(tested) > 1 else ""
+    return (
+        f"Paired tests against {first.shown}, the first run named, on the same {len(rows)} samples "
+        f"of {len({row[2] for row in rows})} persons. Differences are run minus {first.shown}, "
+        f"with 95 % intervals over persons. p (persons): whole persons change sides in up to "
+        f"{most:,} ways. p (McNemar) takes all samples as independent, which they are not.{holm}"
+    )
+
+
+def _conclusions(first: Run, tested: Mapping[Run, paired.Paired], frame: pd.DataFrame) -> list[str]:
+    """Which runs are better or worse by UF1, and which cannot be told apart."""
+    verdicts: dict[str, list[str]] = {}
+    for run, row in zip(tested, frame.to_dict("records"), strict=True):
+        p, difference = row["uf1_p_holm"], row["uf1_difference"]
+        verdict = "Not separable from" if p >= LEVEL else "Better than" if difference > 0 else ""
+        verdict = verdict or "Worse than"
+        verdicts.setdefault(verdict, []).append(f"{run.shown} ({difference:+.3f}, p {spell(p)})")
+    said = [
+        f"{verdict} {first.shown} by UF1: {', '.join(verdicts[verdict])}."
+        for verdict in ("Better than", "Worse than", "Not separable from")
+        if verdict in verdicts
+    ]
+    few = [
+        f"{run.shown} (p is at least {2 / found.arrangements:.3f})"
+        for run, found in tested.items()
+        if found.exact and 1 < found.arrangements and 2 / found.arrangements * len(tested) >= LEVEL
+    ]
+    if few:
+        said.append(f"Too few persons differ for any result: {', '.join(few)}.")
+    return said
+
+
+def spell(p: float) -> str:
+    """Write a p with its sign, for a sentence."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
