@@ -74,6 +74,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
         _add_to_folds(run_dir, records)
         result["seconds"] = round(sum(record["seconds"] for record in records), 1)
         result["heads"] = score(predictions, result["classes"], cfg.seed)
+        result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
         validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
         if all(path.exists() for path in validation):
             frame = pd.concat([pd.read_parquet(path) for path in validation], ignore_index=True)
@@ -181,8 +182,9 @@ def score(
         per_dataset: Whether to add the scores of each dataset.
 
     Returns:
-        Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts and confusion matrix.
-        The head `majority` always says the most frequent label.
+        Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts, confusion matrix and
+        scores per class. The head `majority` always says the most frequent label, and has the
+        expected scores of guessing in `chance`.
 
     Raises:
         MerError: If a class has no sample among the labels.
@@ -206,12 +208,28 @@ def score(
             )
             heads.setdefault(head, {})[part] = {
                 **metrics.scores(true, pred, len(classes)),
+                **metrics.more_scores(true, pred, len(classes)),
                 "intervals": {name: list(bounds) for name, bounds in intervals.items()},
                 "samples": len(rows),
                 "persons": int(predictions.loc[rows, "person"].nunique()),
                 "confusion": metrics.confusion(true, pred, len(classes)).tolist(),
+                "classes": metrics.per_class(true, pred, classes),
             }
+            if head == "majority":
+                counts_here = np.bincount(true, minlength=len(classes)).tolist()
+                heads[head][part]["chance"] = metrics.chance(counts_here, len(classes))
     return heads
+
+
+def fold_diagnostics(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Averages over folds, head by head; see `metrics.fold_diagnostics` why they are no results."""
+    number = {name: place for place, name in enumerate(classes)}
+    true, folds = predictions["label"].map(number), predictions["fold"].tolist()
+    return {
+        head: metrics.fold_diagnostics(true, predictions[head].map(number), folds, len(classes))
+        for head in ("svm", "softmax")
+        if head in predictions
+    }
 
 
 def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
@@ -238,6 +256,16 @@ def to_table(result: dict[str, Any], title: str) -> Table:
             counts = [str(values["samples"]), str(values["persons"])]
             table.add_row(HEADS[head] if place == 0 else "", part, *counts, *cells)
         table.add_section()
+    pooled = {head: parts["pooled"] for head, parts in result["heads"].items()}
+    chance = pooled["majority"].get("chance", {}).get("prior")
+    if chance:  # a run of an earlier version has none
+        cells = [f"{chance[name]:.3f}" for name in metrics.SCORES]
+        table.add_row("guessing", "pooled", "", "", *cells)
+        table.caption = "\n".join(
+            f"{HEADS[head]}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
+            for head, values in pooled.items()
+            if head != "majority"
+        )
     return table
 
 
