@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig
 
+from mer import inner
 from mer.data.inputs import kind_of
 from mer.errors import raise_all
 
@@ -59,4 +60,5 @@ def check(cfg: DictConfig) -> None:
         problems.append(
             f"model.transfer.input_stats is `{cfg.model.transfer.input_stats}`; set fold or macro"
         )
+    problems += inner.problems(cfg)
     raise_all("The configuration contradicts itself:", problems)

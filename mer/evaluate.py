@@ -12,10 +12,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from mer import protocols, results, rundir, seals
+from mer import inner, protocols, results, rundir, seals
 from mer.callbacks.predictions import to_frame
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
@@ -86,6 +85,12 @@ def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig
     return cfg
 
 
+def _own_config(run_dir: Path, cfg: DictConfig, fold: str, overrides: list[str]) -> DictConfig:
+    """The configuration of a fold, which a nested search has chosen; else the run's."""
+    folder = rundir.fold_folder(run_dir, fold)
+    return load_config(folder, overrides) if (folder / "config.yaml").exists() else cfg
+
+
 def foreign_targets(node: Any) -> list[str]:
     """Every `_target_` of a configuration or checkpoint that is not of this package.
 
@@ -137,10 +142,14 @@ def evaluate(
     folds = protocols.make_folds(
         corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
     )
-    dataset = UnifiedDataset(
-        corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
-    )
-    frames = [_predict(cfg, run_dir, fold, dataset, trust) for fold in folds]
+    kept: dict[str, UnifiedDataset] = {}
+    frames = []
+    for fold in folds:
+        own = _own_config(run_dir, cfg, fold.name, overrides or [])
+        settings = OmegaConf.to_container(own.input, resolve=True)
+        if (key := json.dumps(settings)) not in kept:
+            kept[key] = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings)
+        frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
@@ -172,13 +181,19 @@ def _mark(run_dir: Path, stains: list[str]) -> None:
 
 
 def _predict(
-    cfg: DictConfig, run_dir: Path, fold: protocols.Fold, dataset: UnifiedDataset, trust: bool
+    cfg: DictConfig,
+    run_dir: Path,
+    fold: protocols.Fold,
+    dataset: UnifiedDataset,
+    trust: bool,
+    overrides: list[str],
 ) -> pd.DataFrame:
     folder = rundir.fold_folder(run_dir, fold.name)
     checkpoint = folder / "model.ckpt"
     if not trust:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
         _refuse_foreign(content["hyper_parameters"], checkpoint)
+        _refuse_foreign(OmegaConf.to_container(cfg), folder / "config.yaml")
     module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
     test = dataset.positions(fold.test)
     refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))
@@ -190,7 +205,11 @@ def _predict(
         batch_size=cfg.model.batch_size,
         num_workers=cfg.trainer.num_workers,
     )
-    heads = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    chosen = dict(module.provenance.get("inner") or {})
+    if any(word.startswith("callbacks.") for word in overrides):  # another head than the chosen one
+        thresholds = chosen.get("thresholds", {})
+        chosen = {"thresholds": {k: v for k, v in thresholds.items() if k == "softmax"}}
+    heads = inner.heads(cfg, chosen)
     trainer = make_trainer(cfg, cfg.model, folder, heads)
     trainer.logger = None  # the history of the training stays as it is
     module.to(trainer.strategy.root_device)
@@ -198,4 +217,5 @@ def _predict(
         head.fit_head(module, data.embedding_dataloader())
     with torch.inference_mode():
         outputs = trainer.predict(module, data.predict_dataloader())
-    return to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)
+    frame = to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)
+    return inner.apply_thresholds(frame, chosen, dataset.classes)

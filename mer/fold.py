@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from mer import __version__, distributed, rundir
+from mer import __version__, distributed, inner, rundir
 from mer.callbacks.predictions import to_frame
 from mer.data.activations import ActivationStore
 from mer.data.datamodule import MERDataModule
@@ -28,7 +27,15 @@ from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.networks import FILES, KeptNetwork, Outputs, fit_heads
 from mer.observers import RunContext
 from mer.protocols import Fold
-from mer.training import KeepBest, batch_size, fold_seed, make_trainer, module_arguments
+from mer.training import (
+    KeepBest,
+    RecordEpochs,
+    StopAfter,
+    batch_size,
+    fold_seed,
+    make_trainer,
+    module_arguments,
+)
 
 
 class Sides(NamedTuple):
@@ -42,7 +49,8 @@ class Sides(NamedTuple):
 class Job(NamedTuple):
     """One fold of one run, and what becomes of it.
 
-    `announce` says whether to log what is transferred, which is the same for every fold.
+    `announce` says whether to log what is transferred, which is the same for every fold; `chosen`
+    is what `protocol.inner` has chosen.
     """
 
     run: RunContext
@@ -51,6 +59,7 @@ class Job(NamedTuple):
     folder: Path
     heads: list[Any]
     announce: bool
+    chosen: dict[str, Any]
 
 
 def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
@@ -64,11 +73,11 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     started = time.time()
     folder = rundir.fold_folder(run.run_dir, fold.name)
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
-    heads = [instantiate(node) for node in run.cfg.callbacks.values() if node is not None]
     if not distributed.rank():
         for name in FILES:  # of an interrupted training, or links to a kept network
             (folder / name).unlink(missing_ok=True)
-    job = Job(run, fold, sides, folder, heads, announce)
+    job = _choose(Job(run, fold, sides, folder, [], announce, {}))
+    heads = job.heads
     found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
     if found is None:
         return  # another rank than 0
@@ -82,6 +91,9 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
         for side in ("validation", "test")
         if side in outputs
     }
+    frames = {
+        side: inner.apply_thresholds(frame, job.chosen, classes) for side, frame in frames.items()
+    }
     if "validation" in frames:
         rundir.write_parquet(frames["validation"], folder / "validation.parquet")
     seconds = round(time.time() - started, 2)
@@ -89,6 +101,24 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     # Last, since its presence says that the fold is done.
     name = rundir.marked("predictions.parquet", run.cfg.selection)
     rundir.write_parquet(frames["test"], folder / name)
+
+
+def _choose(job: Job) -> Job:
+    """Make the choices of `protocol.inner`, if there are any; make the heads."""
+    run = job.run
+
+    def train(split: Fold, recorder: RecordEpochs) -> None:
+        nobody = np.empty(0, np.int64)
+        sides = Sides(recorder.positions["train"], nobody, nobody)
+        part = job._replace(fold=split, sides=sides, announce=False)
+        module, _ = _module(part)
+        trainer = make_trainer(run.cfg, run.cfg.model, job.folder, [recorder], alone=True)
+        trainer.fit(module, _data(run, module, sides))
+
+    chosen = inner.choose(
+        run.cfg, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
+    )
+    return job._replace(heads=inner.heads(run.cfg, chosen), chosen=chosen)
 
 
 def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
@@ -115,38 +145,24 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     Returns:
         Side -> predicted batches, and what is worth recording; None on other ranks than 0.
     """
-    run, fold, sides, folder = job.run, job.fold, job.sides, job.folder
+    run, sides, folder = job.run, job.sides, job.folder
     cfg, persons = run.cfg, run.corpus.table["person"]
-    pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
-    arguments = module_arguments(cfg, cfg.model, run.dataset, sides.train)
-    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[sides.train])
-    if run.macro is not None and cfg.model.transfer.input_stats == "macro":
-        arguments["input_mean"], arguments["input_std"] = trunk.trunk_statistics(run.macro)
-        fitted_on = "macro"
-    module = MicroFinetuneModule(
-        **arguments,
-        freeze=cfg.model.transfer.freeze,
-        lr_scale=cfg.model.transfer.lr_scale,
-    )
-    macro_persons = _transfer(job, module)
+    module, macro_persons = _module(job)
     trained_by = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
-    module.provenance = {
-        "stage": "micro",
-        "version": __version__,
-        "fold": fold.name,
+    module.provenance |= {
         "persons": sorted(trained_by),
-        "classes": run.corpus.classes,
-        "input": dict(run.dataset.settings),
-        "data_hash": run.corpus.hash,
         "selection": cfg.selection,
         "monitor": module.monitor if cfg.selection != "last" else None,
-        "fitted_on": fitted_on,
     }
+    if job.chosen:
+        module.provenance["inner"] = job.chosen
     oracle = cfg.selection == "oracle"
     data = _data(run, module, sides._replace(validation=sides.test) if oracle else sides)
     callbacks: list[pl.Callback] = []
     if cfg.selection != "last":
         callbacks.append(KeepBest(module.monitor, module.mode))
+    if "epochs" in job.chosen:
+        callbacks.append(StopAfter(job.chosen["epochs"]))
     trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *job.heads])
     trainer.fit(module, data)
     refuse_known_persons(module.provenance, set(persons.iloc[sides.test]))
@@ -167,8 +183,39 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     _write_cost(run, folder)
     return outputs, {
         "epochs": trainer.current_epoch,
-        "best_epoch": callbacks[0].epoch if callbacks else None,
+        "best_epoch": callbacks[0].epoch if cfg.selection != "last" else None,
     }
+
+
+def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
+    """Seed everything and make the network of a fold, macro blocks included.
+
+    Returns:
+        The network, with what is known of its making, and the persons who trained the blocks.
+    """
+    run, fold, train = job.run, job.fold, job.sides.train
+    cfg = run.cfg
+    pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
+    arguments = module_arguments(cfg, cfg.model, run.dataset, train)
+    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[train])
+    if run.macro is not None and cfg.model.transfer.input_stats == "macro":
+        arguments["input_mean"], arguments["input_std"] = trunk.trunk_statistics(run.macro)
+        fitted_on = "macro"
+    module = MicroFinetuneModule(
+        **arguments,
+        freeze=cfg.model.transfer.freeze,
+        lr_scale=cfg.model.transfer.lr_scale,
+    )
+    module.provenance = {
+        "stage": "micro",
+        "version": __version__,
+        "fold": fold.name,
+        "classes": run.corpus.classes,
+        "input": dict(run.dataset.settings),
+        "data_hash": run.corpus.hash,
+        "fitted_on": fitted_on,
+    }
+    return module, _transfer(job, module)
 
 
 def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:

@@ -2,18 +2,22 @@
 
 A protocol is a pure function of the sample table. It splits by person, never by sample, and does
 not depend on the order of the table. `check_folds` proves the promises; the runner calls it every
-time.
+time. The one exception, `random_samples`, is there to measure what it costs to break them.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mer.errors import MerError, raise_all
+
+#: Protocols that test persons who train. What they give carries a mark, and no audit passes it.
+LEAKY = ("random_samples",)
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,11 @@ def make_folds(table: pd.DataFrame, protocol: dict[str, Any], seed: int = 0) -> 
 
     Args:
         table: Samples with `sample_id`, `dataset`, `person` and `label`.
-        protocol: `name` (loso, loso_per_dataset, holdout_dataset, group_kfold), `validation`
-            (share of the training persons, 0 to below 1), `n_splits` (group_kfold only).
-        seed: Draws the validation persons and the groups of `group_kfold`.
+        protocol: `name` (loso, loso_per_dataset, holdout_dataset, group_kfold, random_samples),
+            `validation` (share of the training persons, 0 to below 1), `n_splits` (of the last
+            two).
+        seed: Draws the validation persons, the groups of `group_kfold` and the parts of
+            `random_samples`.
 
     Returns:
         Folds in a fixed order; each sample is tested exactly once.
@@ -53,6 +59,7 @@ def make_folds(table: pd.DataFrame, protocol: dict[str, Any], seed: int = 0) -> 
         "loso_per_dataset": _loso_per_dataset,
         "holdout_dataset": _holdout_dataset,
         "group_kfold": _group_kfold,
+        "random_samples": _random_samples,
     }
     name = protocol["name"]
     if name not in makers:
@@ -66,26 +73,69 @@ def make_folds(table: pd.DataFrame, protocol: dict[str, Any], seed: int = 0) -> 
         _with_validation(table, fold_name, train, test, share, seed)
         for fold_name, train, test in sides
     ]
-    check_folds(folds, table)
+    check_folds(folds, table, persons_apart=name not in LEAKY)
     return folds
 
 
-def check_folds(folds: Sequence[Fold], table: pd.DataFrame) -> None:
-    """Prove that the folds are sound.
+def inner_folds(table: pd.DataFrame, fold: Fold, n_splits: int, seed: int = 0) -> list[Fold]:
+    """Split the training side of a fold once more, for choices inside it (`protocol.inner`).
+
+    Args:
+        table: As `make_folds` takes it; only samples of the fold's training side are looked at.
+        fold: The outer fold. Its test and validation persons are on no inner side.
+        n_splits: Groups of persons, of similar size and mix of datasets and classes.
+        seed: Draws the groups.
+
+    Returns:
+        Inner folds without a test side; each training sample is validated exactly once.
 
     Raises:
-        MerError: If a person stands on two sides of a fold, a sample is tested never or twice, a
-            training side is empty, or two folds share a name.
+        MerError: If there are fewer persons than splits.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    part = table[table["sample_id"].isin(fold.train)].sort_values("sample_id", ignore_index=True)
+    n_persons = part["person"].nunique()
+    if not 2 <= n_splits <= n_persons:
+        raise MerError(
+            f"protocol.inner.n_splits is {n_splits}; with {n_persons} training persons in fold "
+            f"{fold.name} set 2 to {n_persons}."
+        )
+    mix = part["dataset"].astype(str) + " " + part["label"].astype(str)
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # a dataset may have few samples of a class
+        warnings.filterwarnings("ignore", message="The least populated class")
+        rounds = list(splitter.split(part, mix, part["person"]))
+    ids = part["sample_id"]
+    inner = [
+        Fold(f"{fold.name}-inner-{number}", tuple(ids[train]), (), tuple(ids[held]))
+        for number, (train, held) in enumerate(rounds)
+    ]
+    check_folds(inner, part)
+    return [replace(split, validation=split.test, test=()) for split in inner]
+
+
+def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool = True) -> None:
+    """Prove that the folds are sound.
+
+    Args:
+        folds: All folds of a protocol.
+        table: All samples, with `sample_id` and `person`.
+        persons_apart: Whether test persons must be strangers to the other sides; false for the
+            protocols in `LEAKY` alone. Validation persons never train.
+
+    Raises:
+        MerError: If a person (without `persons_apart`, a sample) stands on two sides of a fold, a
+            sample is tested never or twice, a training side is empty, or two folds share a name.
     """
     person_of = dict(zip(table["sample_id"], table["person"], strict=True))
     problems = []
     tested: dict[str, int] = dict.fromkeys(person_of, 0)
     for fold in folds:
-        sides = {
-            side: {person_of[sample] for sample in getattr(fold, side)}
-            for side in ("train", "validation", "test")
-        }
+        samples = {side: set(getattr(fold, side)) for side in ("train", "validation", "test")}
+        persons = {side: {person_of[sample] for sample in ids} for side, ids in samples.items()}
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            sides = persons if persons_apart or second == "validation" else samples
             both = sorted(sides[first] & sides[second])
             if both:
                 problems.append(f"fold {fold.name}: {', '.join(both)} in {first} and in {second}")
@@ -222,6 +272,23 @@ def _group_kfold(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Si
     rounds = splitter.split(table, table["label"], table["person"])
     return [
         (f"group-{number:02d}", table.iloc[train], table.iloc[test])
+        for number, (train, test) in enumerate(rounds)
+    ]
+
+
+def _random_samples(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+    """Split the samples into `n_splits` parts of the same class mix, whoever is seen in them."""
+    from sklearn.model_selection import StratifiedKFold
+
+    n_splits, smallest = int(protocol["n_splits"]), int(table["label"].value_counts().min())
+    if not 2 <= n_splits <= smallest:
+        raise MerError(
+            f"protocol.n_splits is {n_splits}; with {smallest} samples of the rarest class set 2 "
+            f"to {smallest}."
+        )
+    rounds = StratifiedKFold(n_splits, shuffle=True, random_state=seed).split(table, table["label"])
+    return [
+        (f"part-{number:02d}", table.iloc[train], table.iloc[test])
         for number, (train, test) in enumerate(rounds)
     ]
 

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from mer.protocols import LEAKY
 from mer.rundir import write_json
 
 FILE = "openings.json"
@@ -57,9 +58,12 @@ def openings(run_dir: Path) -> list[dict[str, Any]]:
 def stains(run_dir: Path) -> list[str]:
     """Why a score of this run is none to report, in sentences; empty for a clean run."""
     found = []
-    config = run_dir / "config.yaml"
-    if config.exists() and OmegaConf.load(config).get("selection") == "oracle":
+    path = run_dir / "config.yaml"
+    config = OmegaConf.load(path) if path.exists() else OmegaConf.create()
+    if config.get("selection") == "oracle":
         found.append("selection=oracle: the epoch of each fold was chosen on its test persons")
+    if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:
+        found.append(f"protocol={protocol}: split by sample, so persons who trained are tested")
     if (count := len(openings(run_dir))) > 1:
         last = openings(run_dir)[-1]["how"]
         found.append(f"peek {count}: the test labels were opened {count} times, last by: {last}")

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.seed import isolate_rng
 
 from mer import distributed
 from mer.data.dataset import UnifiedDataset
@@ -174,3 +176,58 @@ class KeepBest(pl.Callback):
         """Put the best weights back."""
         pl_module.load_state_dict(self._weights)
         self._weights = {}
+
+
+class StopAfter(pl.Callback):
+    """End the training after some epochs, on the learning-rate schedule of all of them.
+
+    Args:
+        epochs: Epochs to train.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop when they are done."""
+        if trainer.current_epoch + 1 >= self.epochs:
+            trainer.should_stop = True
+
+
+class RecordEpochs(pl.Callback):
+    """Keep what the network says of some samples after an epoch; the training does not notice.
+
+    Args:
+        positions: Side -> positions of its samples in the dataset.
+        every: Whether after each epoch, or after the last alone.
+
+    Attributes:
+        epochs: Per epoch, side -> (logits (M, K), embeddings (M, E)), float32, in the order of the
+            positions.
+    """
+
+    def __init__(self, positions: Mapping[str, NDArray[np.int64]], every: bool) -> None:
+        self.positions, self.every = positions, every
+        self.epochs: list[dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Predict the samples, plain, in evaluation mode."""
+        if not self.every and trainer.current_epoch + 1 < trainer.max_epochs:
+            return
+        said = {}
+        with (
+            isolate_rng(),
+            backbones.evaluation_mode(pl_module),
+            trainer.precision_plugin.forward_context(),
+        ):
+            for side, positions in self.positions.items():
+                loader = trainer.datamodule.unlabelled_dataloader(positions)
+                batches = [
+                    pl_module.predict_step(trainer.strategy.batch_to_device(batch))
+                    for batch in loader
+                ]
+                said[side] = tuple(
+                    torch.cat([batch[key] for batch in batches]).cpu().numpy()
+                    for key in ("logits", "embedding")
+                )
+        self.epochs.append(said)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import pandas as pd
 from mer import seals
 from mer.audit.artefacts import Artefacts, Unavailable
 from mer.audit.findings import Findings, check, some
+from mer.audit.nested import FILE, check_inner, check_nested, load, validation_scores
 from mer.audit.samples import HEADS, count, scores
 from mer.results import COSTS
 from mer.rundir import STAIN
@@ -28,10 +29,12 @@ def check_selection(run: Artefacts, found: Findings) -> str:
     elif selection not in ("last", "validation"):
         found.gaps.append(f"selection={selection} is not known to this audit")
     _marks(run, selection, found)
-    traced = 0
+    traced = nested = 0
     for fold in run.done:
         with found.attempt():
             traced += _epoch(run, fold, selection, found)
+        with found.attempt():
+            nested += check_inner(run, fold, found)
         with found.attempt():
             provenance = run.weights(fold).provenance
             if provenance.get("selection", selection) != selection:
@@ -43,6 +46,11 @@ def check_selection(run: Artefacts, found: Findings) -> str:
             if monitor is not None and not str(monitor).startswith("val/"):
                 found.problems.append(f"fold {fold}: the epoch was chosen by {monitor}")
     what = "the last epoch" if selection == "last" else "the best epoch of the validation persons"
+    if nested:
+        return (
+            f"every fold keeps {what} of those that were chosen; {nested} folds chose on inner "
+            "splits of their own training persons, and each kept its best candidates."
+        )
     return (
         f"every fold keeps {what}; its history equals the validation persons' predictions in "
         f"{traced} of {len(run.done)} folds."
@@ -137,6 +145,12 @@ def check_openings(run: Artefacts, found: Findings) -> str:
 def check_search(run: Artefacts, found: Findings) -> str:
     """A trial of a search reported the score of validation persons."""
     number = (run.config.get("trial") or {}).get("number")
+    nested = bool((run.config.get("search") or {}).get("nested"))
+    if (run.run_dir / FILE).exists():
+        return check_nested(run, found)
+    if number is None and nested:
+        found.gaps.append(f"a nested search chose per fold, and {FILE} is missing")
+        return ""
     if number is None:
         return "this run is no trial of a search."
     objective = run.config["objective"]
@@ -144,7 +158,7 @@ def check_search(run: Artefacts, found: Findings) -> str:
     if set(names) - set(COSTS) and not run.config["protocol"].get("validation"):
         found.problems.append("the search optimised a score, but there were no validation persons")
         return ""
-    path = run.run_dir.resolve().parent / "study.db"
+    path = run.run_dir.resolve().parents[int(nested)] / "study.db"  # a fold has a folder of trials
     if not path.is_file():
         found.gaps.append("the study of this trial is not in the folder above (study.db)")
         return ""
@@ -152,9 +166,16 @@ def check_search(run: Artefacts, found: Findings) -> str:
     if state != "COMPLETE":
         found.gaps.append(f"the study says of trial {number}: {state.lower()}")
         return ""
-    reported = _values(run.metrics.get("validation") or {}, run.metrics.get("cost") or {}, names)
+    validation, cost = run.metrics.get("validation") or {}, run.metrics.get("cost") or {}
+    if nested:  # a run of one fold is not pooled
+        validation = {"svm": {"pooled": validation_scores(run, run.done)}}
+        cost = load(run.run_dir / "cost.json", run.run_dir)
+    reported = _values(validation, cost, names)
     if not np.allclose(stored, reported, rtol=0, atol=1e-9, equal_nan=True):
-        tested = [_values({head: parts}, {}, names) for head, parts in run.metrics["heads"].items()]
+        tested = [
+            _values({head: parts}, {}, names)
+            for head, parts in run.metrics.get("heads", {}).items()
+        ]
         leaked = any(np.isclose(stored, values, rtol=0, atol=1e-9).any() for values in tested)
         whose = (
             "which is the score of the test persons" if leaked else "which this run does not have"
@@ -187,7 +208,9 @@ def _trial(path: Path, number: int, run_dir: Path) -> tuple[str, list[float], in
                 "FROM trials AS t WHERE number = ?",
                 (number,),
             ).fetchall()
-            mine = [row for row in rows if Path((row[3] or "").strip('"')).name == run_dir.name]
+            depth = len(run_dir.resolve().parts) - len(path.parent.parts)
+            own = run_dir.resolve().parts[-depth:]
+            mine = [row for row in rows if Path((row[3] or "").strip('"')).parts[-depth:] == own]
             if not mine:
                 raise Unavailable("../study.db", f"has no trial {number} of this folder", False)
             trial, study, state, _ = mine[0]

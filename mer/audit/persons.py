@@ -6,6 +6,7 @@ import pandas as pd
 
 from mer.audit.artefacts import Artefacts
 from mer.audit.findings import Findings, check, some
+from mer.protocols import LEAKY
 from mer.rundir import fingerprint
 
 
@@ -15,7 +16,7 @@ from mer.rundir import fingerprint
 )
 def check_persons(run: Artefacts, found: Findings) -> str:
     """In every fold persons are disjoint, test sides partition the manifest, names are unique."""
-    aliases = ""
+    aliases, split, known = "", _leaky_split(run, found), set()
     with found.attempt():
         aliases = _identities(run, found)
     expected = {
@@ -38,15 +39,33 @@ def check_persons(run: Artefacts, found: Findings) -> str:
             side: {run.person_of[sample] for sample in ids - foreign} for side, ids in sides.items()
         }
         for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
-            found.add(
-                f"fold {fold}: {{}} persons in {first} and in {second}", who[first] & who[second]
-            )
+            both = who[first] & who[second]
+            if split and second == "test":
+                known |= both
+                twice = sides[first] & sides[second]
+                found.add(f"fold {fold}: {{}} samples in {first} and in {second}", twice)
+            else:
+                found.add(f"fold {fold}: {{}} persons in {first} and in {second}", both)
     persons = run.manifest["person"].nunique()
+    if split:
+        found.problems.insert(
+            0,
+            f"protocol={split} splits by sample: {len(known)} of {persons} persons are tested by "
+            "networks that know them",
+        )
     kept = f"validation persons in {validated}" if validated else "no validation persons"
     return (
         f"{persons} persons are disjoint in all {len(expected)} folds ({kept}), and each sample is "
         f"tested by one fold{aliases}."
     )
+
+
+def _leaky_split(run: Artefacts, found: Findings) -> str:
+    """The name of the protocol, if it tests persons who trained; else nothing."""
+    with found.attempt():
+        name = (run.config.get("protocol") or {}).get("name")
+        return name if name in LEAKY else ""
+    return ""
 
 
 def _identities(run: Artefacts, found: Findings) -> str:
@@ -85,7 +104,7 @@ def _number(subject: str) -> str:
 def check_weights(run: Artefacts, found: Findings) -> str:
     """No checkpoint was trained by whom it is tested on, or belongs to another fold or data."""
     tested = run.manifest.groupby("fold")["person"].agg(set)
-    sides = _training_persons(run)
+    sides, by_design = _training_persons(run), bool(_leaky_split(run, found))
     hashes: dict[str, list[str]] = {}
     copies: dict[str, list[str]] = {}
     trained: set[str] = set()
@@ -101,7 +120,8 @@ def check_weights(run: Artefacts, found: Findings) -> str:
             found.add(f"fold {fold}: macro weights trained by {{}} tested persons", pool)
             found.add(
                 f"fold {fold}: weights trained by {{}} tested persons",
-                (persons - macro) & tested[fold],
+                # By design, and said of the split; the macro pool has no such excuse.
+                set() if by_design else (persons - macro) & tested[fold],
             )
             unsaid = sides.get(fold, set()) - persons
             found.add(f"fold {fold}: the weights do not name {{}} persons who trained", unsaid)
@@ -117,9 +137,14 @@ def check_weights(run: Artefacts, found: Findings) -> str:
         found.gaps.append("environment.json holds no data hash")
     if len({*hashes, *stated}) > 1:
         found.problems.append(f"several data hashes: {some(sorted({*hashes, *stated}))}")
+    strangers = (
+        "whom they know is a matter of the split"
+        if by_design
+        else "none was trained by a person whom it is tested on"
+    )
     return (
-        f"the weights of {len(run.done)} folds differ, were made on the same data, and none was "
-        f"trained by a person whom it is tested on ({len(trained)} persons in all, macro included)."
+        f"the weights of {len(run.done)} folds differ, were made on the same data, and {strangers} "
+        f"({len(trained)} persons in all, macro included)."
     )
 
 

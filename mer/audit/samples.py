@@ -100,6 +100,10 @@ def check_predictions(run: Artefacts, found: Findings) -> str:
     for head in heads:
         shown = pooled[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
         place = pooled[head].map({name: number for number, name in enumerate(classes)})
+        offsets = _offsets(run, pooled, head, len(classes), found)
+        if head == "softmax" and np.any(offsets):  # those are added to log-probabilities
+            shown = np.log(np.maximum(shown, np.finfo(np.float64).tiny))
+        shown = shown + offsets
         own = shown[np.arange(len(shown)), place.fillna(0).astype(int)]
         wrong = place.isna() | ~(own == shown.max(axis=1))  # also a score that is no number
         text = f"{{}} samples have a {head} class without the highest score"
@@ -109,6 +113,26 @@ def check_predictions(run: Artefacts, found: Findings) -> str:
         f"the pooled rows equal the folds', the labels the manifest's, the classes the highest "
         f"scores ({' and '.join(heads)}), and the scores follow from the rows."
     )
+
+
+def _offsets(
+    run: Artefacts, pooled: pd.DataFrame, head: str, n_classes: int, found: Findings
+) -> NDArray[np.float64] | float:
+    """What `protocol.inner` adds to the scores of each row.
+
+    Returns:
+        Shape: (N, K), or 0 where no thresholds were chosen.
+    """
+    node = run.config["protocol"].get("inner") or {}
+    if not node.get("n_splits") or "thresholds" not in node["choose"]:
+        return 0.0
+    of_fold = {}
+    for name in run.done:
+        with found.attempt():
+            chosen = run.weights(name).provenance["inner"]["thresholds"]
+            of_fold[name] = np.array(chosen[head], np.float64)
+    nothing = np.zeros(n_classes)
+    return np.stack([of_fold.get(str(name), nothing) for name in pooled["fold"]])
 
 
 def _differences(

@@ -35,6 +35,7 @@ class Queue:
         space: What is varied.
         total: Trials in total, or None for no end.
         attempts: Starts of a killed trial before it counts as failed.
+        fold: The one fold that its trials are runs of; None for all folds.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Queue:
         space: Space,
         total: int | None,
         attempts: int,
+        fold: str | None = None,
     ) -> None:
         self.study, self.storage, self.folder, self.space = study, storage, folder.resolve(), space
+        self.fold = fold
         self.total, self.attempts = total, attempts
         self._study_id = storage.get_study_id_from_name(study.study_name)
         self._lock = FileLock(self.folder / ".queue.lock")

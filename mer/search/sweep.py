@@ -16,10 +16,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import Trial, TrialState
 
-from mer import checks, metrics, rundir
+from mer import checks, inner, metrics, rundir
 from mer.config import compose
 from mer.errors import MerError
-from mer.search import page, space, summary
+from mer.search import nested, page, space, summary
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study
 from mer.training import fold_seed
@@ -52,6 +52,7 @@ class Search:
         self.typed = given.fixed
         self.folder = Path(self.config.hydra.sweep.dir)
         self.suggest = self._function(self.options["custom_search_space"])
+        self.nested = bool(OmegaConf.select(self.config, "search.nested", default=False))
 
     def run(self) -> None:
         """Carry out trials until the study has as many as it should; then say what was found.
@@ -60,57 +61,78 @@ class Search:
             MerError: If the options contradict each other, the study is another search's, or too
                 many trials in a row have failed.
         """
-        options = self.options
-        shared = self._check()
+        self.shared = self._check()
         self.settings = self._settings()
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
-        directions = options["direction"]
-        directions = [directions] if isinstance(directions, str) else list(directions)
-        storage = open_storage(options["storage"], self.folder)
-        study = open_study(options["study_name"] or "search", storage, directions, self.folder)
-        claim(study, self.space, shared)
-        queue = Queue(
-            study, storage, self.folder, self.space, options["n_trials"], options["max_attempts"]
-        )
+        self.storage = open_storage(self.options["storage"], self.folder)
         with worker(self.folder) as number:
-            seed = self.config.seed if options["seed"] is None else options["seed"]
-            drawn = fold_seed(seed, f"sampler {number} {len(study.trials)}")
-            sampler = options["sampler"]
-            target = sampler.get("_target_") if isinstance(sampler, dict) else sampler
-            if target == GRID:
-                queue.fill(seed)
-                sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
-            study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
-            # For its errors and for the page: the trials prune, each in its own process.
-            study.pruner = build(options["pruner"], "pruner", "optuna.pruners.NopPruner")
-            log.info(
-                "search in %s: worker %d, %d of %s trials are done",
-                self.folder,
-                number,
-                len(queue.trials(TrialState.COMPLETE, TrialState.PRUNED)),
-                queue.total or "endless",
-            )
+            if self.nested:
+                nested.run(self, number)
+                return
+            study, queue = self.open(number)
             try:
-                self._work(study, queue)
+                self.work(study, queue)
             finally:
                 page_path = self._report(study)
         summary.show(study, self.folder, self.typed, self.settings)
         if page_path is not None:
             log.info("page of the search: %s", page_path)
 
-    def _work(self, study: optuna.Study, queue: Queue) -> None:
-        failures = 0
+    def open(self, number: int, fold: str | None = None) -> tuple[optuna.Study, Queue]:
+        """Open the study, of a nested search that of a fold, and the queue of its trials.
+
+        Args:
+            number: Of this worker.
+            fold: Name of the fold, or None.
+        """
+        options = self.options
+        directions = options["direction"]
+        directions = [directions] if isinstance(directions, str) else list(directions)
+        study = open_study(self._study_name(fold), self.storage, directions, self.folder)
+        claim(study, self.space, self.shared)
+        folder = self.folder if fold is None else self.folder / fold
+        folder.mkdir(exist_ok=True)
+        limits = (options["n_trials"], options["max_attempts"])
+        queue = Queue(study, self.storage, folder, self.space, *limits, fold=fold)
+        seed = self.config.seed if options["seed"] is None else options["seed"]
+        drawn = fold_seed(seed, f"sampler {number} {len(study.trials)}")
+        sampler = options["sampler"]
+        target = sampler.get("_target_") if isinstance(sampler, dict) else sampler
+        if target == GRID:
+            queue.fill(seed)
+            sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
+        study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
+        # For its errors and for the page: the trials prune, each in its own process.
+        study.pruner = build(options["pruner"], "pruner", "optuna.pruners.NopPruner")
+        log.info(
+            "search in %s: worker %d, %d of %s trials are done",
+            folder,
+            number,
+            len(queue.trials(TrialState.COMPLETE, TrialState.PRUNED)),
+            queue.total or "endless",
+        )
+        return study, queue
+
+    def _study_name(self, fold: str | None) -> str:
+        name = self.options["study_name"] or "search"
+        return name if fold is None else f"{name}-{fold}"
+
+    def work(self, study: optuna.Study, queue: Queue) -> bool:
+        """Carry out trials of a study until it has all of them; False if there were none to do."""
+        failures, done = 0, False
         while trials := queue.take(self.options["n_jobs"]):
             for trial, job in zip(trials, self._launch(trials, queue), strict=True):
                 failures = 0 if self._tell(trial, job, queue) else failures + 1
-            summary.write(study, self.folder, self.typed, self.settings)
+            done = True
+            summary.write(study, queue.folder, self.typed, self.settings)
             if failures >= self.options["max_failures"]:
                 raise MerError(
                     f"{failures} trials in a row have failed, so the search has stopped; see the "
-                    f"logs, the last one in {self.folder / str(trials[-1].number)}. Mend the "
+                    f"logs, the last one in {queue.folder / str(trials[-1].number)}. Mend the "
                     "cause; the same command goes on."
                 )
+        return done
 
     def _launch(self, trials: Sequence[Trial], queue: Queue) -> Sequence[JobReturn | None]:
         """Carry out some trials; None for each when their launcher itself failed.
@@ -119,7 +141,7 @@ class Search:
         """
         numbers = [trial.number for trial in trials]
         try:
-            batch = [self._words(trial) for trial in trials]
+            batch = [self._words(trial, queue) for trial in trials]
             self.sweeper.validate_batch_is_legal(batch)
             return self.sweeper.launcher.launch(batch, initial_job_idx=numbers[0])
         except Exception as error:
@@ -136,14 +158,13 @@ class Search:
                 "folds; the same command goes on."
             ) from stop
 
-    def _words(self, trial: Trial) -> list[str]:
+    def _words(self, trial: Trial, queue: Queue) -> list[str]:
         if self.suggest is not None:
             self.suggest(self.config, trial)
-        return [
-            *self.space.fixed,
-            *space.words(trial.params, self.space),
-            f"trial.number={trial.number}",
-        ]
+        own = [f"trial.number={trial.number}"]
+        if queue.fold is not None:
+            own += nested.words(queue, trial.number, self._study_name(queue.fold))
+        return [*self.space.fixed, *space.words(trial.params, self.space), *own]
 
     def _tell(self, trial: Trial, job: JobReturn | None, queue: Queue) -> bool:
         """Write down how a trial ended; False if it failed."""
@@ -151,6 +172,9 @@ class Search:
             return False
         # The property `return_value` would raise a job's error again.
         value = job._return_value
+        if queue.fold is not None and job.status == JobStatus.COMPLETED:
+            directory = queue.folder / str(trial.number)
+            value = nested.value(directory, queue.fold, self.shared["objective"])
         if job.status != JobStatus.COMPLETED:
             if isinstance(value, optuna.TrialPruned):
                 queue.finish(trial.number, TrialState.PRUNED, str(value))
@@ -192,8 +216,11 @@ class Search:
                 isinstance(value, int) and value >= 1
             ):
                 raise space.option(name, value, "1 or more")
-        cfg = self._trial_config()
+        cfg = self.trial_config()
         checks.check(cfg)
+        inner.check(cfg)
+        if self.nested:
+            nested.check(cfg, list(self.space.params), options)
         names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
         directions = options["direction"]
         if isinstance(cfg.objective, str) != isinstance(directions, str) or (
@@ -223,7 +250,7 @@ class Search:
             if not rundir.is_volatile(key) or key == "objective"
         }
 
-    def _trial_config(self) -> DictConfig:
+    def trial_config(self) -> DictConfig:
         """The configuration that all trials share, with defaults for what is searched."""
         loader = self.sweeper.hydra_context.config_loader
         cfg = loader.load_sweep_config(self.config, self.space.fixed)
@@ -238,7 +265,7 @@ class Search:
         before = rundir.flatten(OmegaConf.to_container(plain, resolve=True))
         changed = {
             key if key in before else f"+{key}": value
-            for key, value in rundir.flatten(self._trial_config()).items()
+            for key, value in rundir.flatten(self.trial_config()).items()
             if before.get(key) != value
             and not rundir.is_volatile(key)
             and not any(key == k or key.startswith(f"{k}.") for k in self.space.params)

@@ -1,0 +1,242 @@
+"""A nested search (`search.nested=true`): every fold of the protocol has a search of its own.
+
+Fold F has the study `<study_name>-F` in the storage of the search and the folder F in its
+directory. A trial there is a run of that one fold; its value is the score of the fold's validation
+persons, read from its run directory, since a run with missing folds has no score. When all studies
+have their trials, the best trial of each fold becomes that fold of one run, `nested`, which is
+pooled and scored as any run is: its test labels are opened once.
+
+nested/nested.json                 per fold: trial, value, overrides, the values of all its trials
+nested/folds/<fold>/config.yaml    the configuration of the fold's trial
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import TrialState
+
+from mer import environment, protocols, results, rundir
+from mer.data import sources
+from mer.data.sources import Corpus
+from mer.errors import MerError, raise_all
+from mer.protocols import Fold
+from mer.search import summary, trials
+from mer.search.queue import GRID, Queue
+
+if TYPE_CHECKING:
+    from mer.search.sweep import Search
+
+log = logging.getLogger(__name__)
+
+#: Name of the assembled run in the directory of the search, and of the file that explains it.
+RUN, FILE = "nested", "nested.json"
+
+#: Keys that decide who trains and is tested, or whose score counts: the same for all trials.
+COMMON = ("data", "labels", "prepare", "protocol", "seed", "selection", "objective", "search")
+
+
+def check(cfg: DictConfig, keys: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Find what a nested search cannot do.
+
+    Args:
+        cfg: Configuration that all trials share.
+        keys: What is searched.
+        options: Of the sweeper.
+
+    Raises:
+        MerError: With all of it.
+    """
+    problems = [
+        f"{key} is searched, but decides who is trained or tested; fix it for all folds"
+        for key in keys
+        if any(key == common or key.startswith(f"{common}.") for common in COMMON)
+    ]
+    if not isinstance(cfg.objective, str):
+        problems.append("objective is a list; each fold needs one best trial, so set one name")
+    sampler = options["sampler"]
+    target = sampler.get("_target_") if isinstance(sampler, Mapping) else sampler
+    if options["n_trials"] is None and target != GRID:
+        problems.append("hydra.sweeper.n_trials is null; set the number of trials of each fold")
+    raise_all("search.nested=true cannot work:", problems)
+
+
+def run(search: "Search", number: int) -> None:
+    """Carry out the searches of all folds as one worker, then assemble the run.
+
+    Args:
+        search: The search.
+        number: Of this worker.
+    """
+    cfg = search.trial_config()
+    found = sources.read(cfg, "micro")
+    corpus = sources.load(cfg, "micro", found["micro"])
+    plain = OmegaConf.to_container(cfg.protocol, resolve=True)
+    folds = protocols.make_folds(corpus.table, plain, cfg.seed)
+    parts: dict[str, tuple[optuna.Study, Queue]] = {}
+    for fold in protocols.running_order(folds, corpus.table):
+        parts[fold.name] = search.open(number, fold.name)
+    again = True
+    while again:  # a worker that was killed meanwhile has left trials in folds gone through before
+        again = False
+        for place, (name, (study, queue)) in enumerate(parts.items(), 1):
+            log.info("fold %s, %d of %d", name, place, len(parts))
+            again = search.work(study, queue) or again
+            summary.write(study, queue.folder, search.typed, search.settings)
+    busy = [
+        name
+        for name, (study, _) in parts.items()
+        if study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    ]
+    if busy:
+        log.info("other workers are at fold %s; the last one assembles the run", ", ".join(busy))
+        return
+    with FileLock(search.folder / ".nested.lock"):
+        studies = {name: study for name, (study, _) in parts.items()}
+        _assemble(search.folder, cfg, corpus, folds, studies)
+
+
+def words(queue: Queue, number: int, study_name: str) -> list[str]:
+    """The overrides that make a trial a run of one fold, in the fold's folder."""
+    directory = queue.folder / str(number)
+    return [
+        f"protocol.folds='{queue.fold}'",
+        f"run.dir='{directory}'",
+        f"hydra.sweep.subdir='{queue.fold}/{number}'",
+        f"hydra.sweeper.study_name='{study_name}'",
+        "hydra.sweeper.pruner=null",  # the trial's one fold is all of it
+    ]
+
+
+def value(run_dir: Path, fold: str, objective: str) -> float | None:
+    """The value of a trial: the score of its fold's validation persons, or the network's cost.
+
+    Args:
+        run_dir: Run directory of the trial.
+        fold: Its fold.
+        objective: See `objective` in conf/train.yaml.
+
+    Returns:
+        None while the fold is not done.
+    """
+    import pandas as pd
+
+    if not rundir.is_done(run_dir, fold):
+        return None
+    manifest = pd.read_parquet(run_dir / "manifest.parquet", columns=["sample_id", "label"])
+    classes = OmegaConf.load(run_dir / "config.yaml").labels.classes
+    scores = results.RunningScore(run_dir, manifest, list(classes))([fold])
+    cost = run_dir / "cost.json"
+    known = json.loads(cost.read_text()) if cost.exists() else {}
+    return results.objective(scores, known, [objective])[0]
+
+
+def _assemble(
+    folder: Path,
+    cfg: DictConfig,
+    corpus: Corpus,
+    folds: Sequence[Fold],
+    studies: Mapping[str, optuna.Study],
+) -> None:
+    """Make one run of the best trial of each fold, score and show it.
+
+    Raises:
+        MerError: If a fold has no trial with a value.
+    """
+    from mer import train
+
+    best = {name: trials.best(study) for name, study in studies.items()}
+    nothing = [name for name in best if not best[name]]
+    if nothing:
+        raise MerError(
+            f"no trial of fold {', '.join(nothing)} has a value, so there is no nested run; see "
+            f"trials.csv there, mend the cause and give the same command with a higher "
+            "search.n_trials."
+        )
+    run_dir = folder / RUN
+    cfg = OmegaConf.merge(cfg, {"trial": {"number": None}, "run": {"dir": str(run_dir)}})
+    rundir.claim(run_dir, cfg)
+    rundir.write_manifest(run_dir, corpus, folds)
+    environment.write(run_dir, cfg, corpus.hash)
+    entries = []
+    costs = []
+    for fold in folds:
+        trial = best[fold.name][0]
+        source = Path(trials.directory(trial))
+        entries.append(
+            {
+                "fold": fold.name,
+                "study": studies[fold.name].study_name,
+                "trial": trial.number,
+                "directory": os.path.relpath(source, run_dir),
+                "value": trial.values[0],
+                "overrides": trial.params,
+                "trials": [
+                    {
+                        "number": one.number,
+                        "state": trials.STATES[one.state],
+                        "value": one.values[0] if one.state == TrialState.COMPLETE else None,
+                    }
+                    for one in trials.shown(studies[fold.name])
+                ],
+            }
+        )
+        _copy(source, fold.name, run_dir)
+        cost = source / "cost.json"
+        costs.append(json.loads(cost.read_text()) if cost.exists() else {})
+    direction = trials.directions(next(iter(studies.values())))[0]
+    content = {"objective": cfg.objective, "direction": direction, "folds": entries}
+    rundir.write_json(content, run_dir / FILE)
+    if len({cost.get("parameters") for cost in costs}) == 1:  # else it is no single network's
+        rundir.write_json(costs[0], run_dir / "cost.json")
+    result = results.pool(run_dir, cfg)
+    _show(entries, cfg.objective)
+    train.show(cfg, run_dir, result)
+
+
+def _copy(trial: Path, fold: str, run_dir: Path) -> None:
+    """Put a fold's folder of a trial into the run, in place of an earlier choice."""
+    source, target = rundir.fold_folder(trial, fold), rundir.fold_folder(run_dir, fold)
+    shutil.rmtree(target, ignore_errors=True)
+    new = target.with_name(f".{target.name}")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(source, new, ignore=shutil.ignore_patterns(".*"), copy_function=_link)
+    shutil.copy2(trial / "config.yaml", new / "config.yaml")
+    new.rename(target)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file, or copy it where links are not possible; neither is written again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _show(entries: Sequence[Mapping[str, Any]], objective: str) -> None:
+    """Print what was chosen for each fold."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    keys = list(dict.fromkeys(key for entry in entries for key in entry["overrides"]))
+    names = trials.short_names(keys)
+    table = Table(
+        title=f"Best trial of each fold, by {objective} of its validation persons",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("fold", "trial", objective, *names.values()):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for entry in entries:
+        shown = [entry["trial"], entry["value"], *(entry["overrides"].get(key) for key in keys)]
+        table.add_row(Text(entry["fold"]), *(Text(summary.brief(cell)) for cell in shown))
+    results.console().print(table)
