@@ -26,7 +26,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.networks import FILES, KeptNetwork, Outputs, fit_heads
 from mer.observers import RunContext
-from mer.protocols import Fold
+from mer.protocols import LEAKY, Fold
 from mer.training import (
     KeepBest,
     RecordEpochs,
@@ -99,7 +99,7 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     seconds = round(time.time() - started, 2)
     rundir.write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
-    name = rundir.marked("predictions.parquet", run.cfg.selection)
+    name = rundir.marked("predictions.parquet", run.cfg)
     rundir.write_parquet(frames["test"], folder / name)
 
 
@@ -165,7 +165,8 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
         callbacks.append(StopAfter(job.chosen["epochs"]))
     trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *job.heads])
     trainer.fit(module, data)
-    refuse_known_persons(module.provenance, set(persons.iloc[sides.test]))
+    if cfg.protocol.name not in LEAKY:
+        refuse_known_persons(module.provenance, set(persons.iloc[sides.test]))
     trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)  # a matter of all ranks
     if distributed.rank():
         return None

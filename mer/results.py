@@ -65,7 +65,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
             for name in names
         ]
         predictions = join(pd.concat(frames, ignore_index=True), manifest)
-        write_parquet(predictions, run_dir / marked("predictions.parquet", cfg.selection))
+        write_parquet(predictions, run_dir / marked("predictions.parquet", cfg))
         result["openings"] = seals.record(run_dir, predictions, "run")
         result["stains"] = seals.stains(run_dir)
         records = [
@@ -83,7 +83,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
             result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
         cost = run_dir / "cost.json"
         result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
-    write_json(result, run_dir / marked("metrics.json", cfg.selection))
+    write_json(result, run_dir / marked("metrics.json", cfg))
     return result
 
 

@@ -5,21 +5,24 @@ environment.json      one entry per start: versions, revision, machine, seed, da
 manifest.parquet      every sample that must be tested, with its fold; frozen before training
 splits.parquet        who trains, validates, is tested in each fold; frozen too
 dropped.csv           what readers, labels and preparation dropped or mended, and why
-folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet
+folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet;
+                      inner.json with inner choices; config.yaml in a nested search
 predictions.parquet   one row per sample id, all folds
 folds.csv             persons and samples per side, seconds
 cost.json             parameters and time of one sample
 metrics.json          pooled scores with intervals; `status` tells whether anything is missing
+nested.json           of a nested search: which trial each fold is of, and why
 openings.json         every set of test predictions whose score was looked at
 history.csv, wandb*, tensorboard/  what loggers write
 
-With `selection=oracle` the files with predictions and scores have -ORACLE in their names.
+With `selection=oracle` the files with predictions and scores have -ORACLE in their names, with
+`protocol=random_samples` -LEAKY.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
-from mer.protocols import Fold, describe
+from mer.protocols import LEAKY, Fold, describe
 
 #: Keys of `trainer` that say where and how fast, not what; the others (precision, limits) decide.
 MACHINE = (
@@ -167,20 +170,27 @@ def is_done(run_dir: Path, name: str) -> bool:
     return find(fold_folder(run_dir, name), "predictions.parquet") is not None
 
 
-#: In the names of all that a choice on the test persons has touched.
-STAIN = "-ORACLE"
+#: In the names of all that the test persons have touched before their time.
+MARKS = ("-ORACLE", "-LEAKY", "-ORACLE-LEAKY")
 
 
-def marked(name: str, selection: str) -> str:
-    """The name of a file with scores or predictions; `selection=oracle` shows in it."""
+def mark(cfg: Mapping[str, Any]) -> str:
+    """One of `MARKS`, or nothing: what a configuration lets the test persons touch."""
+    oracle = "-ORACLE" if cfg["selection"] == "oracle" else ""
+    return oracle + ("-LEAKY" if cfg["protocol"]["name"] in LEAKY else "")
+
+
+def marked(name: str, cfg: Mapping[str, Any]) -> str:
+    """The name of a file with scores or predictions; what speaks against them shows in it."""
     stem, _, ending = name.partition(".")
-    return f"{stem}{STAIN if selection == 'oracle' else ''}.{ending}"
+    return f"{stem}{mark(cfg)}.{ending}"
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """A file with scores or predictions, under its plain name or the marked one; None if absent."""
-    for candidate in (folder / name, folder / marked(name, "oracle")):
-        if candidate.exists():
+    """A file with scores or predictions, under its plain name or a marked one; None if absent."""
+    stem, _, ending = name.partition(".")
+    for shown in ("", *MARKS):
+        if (candidate := folder / f"{stem}{shown}.{ending}").exists():
             return candidate
     return None
 

@@ -14,7 +14,7 @@ from mer.audit.findings import Findings, check, some
 from mer.audit.nested import FILE, check_inner, check_nested, load, validation_scores
 from mer.audit.samples import HEADS, count, scores
 from mer.results import COSTS
-from mer.rundir import STAIN
+from mer.rundir import mark
 
 
 @check(
@@ -58,13 +58,14 @@ def check_selection(run: Artefacts, found: Findings) -> str:
 
 
 def _marks(run: Artefacts, selection: str, found: Findings) -> None:
-    """The names of scores and predictions say whether an oracle chose."""
+    """The names of scores and predictions say whether an oracle chose, or a leaky split."""
     files = [*run.run_dir.glob("*.*"), *run.run_dir.glob("folds/*/*.*")]
     judged = [path for path in files if path.name.startswith(("predictions", "metrics"))]
     judged = [path for path in judged if path.suffix in (".parquet", ".json")]
-    wrong = [path for path in judged if (STAIN in path.name) != (selection == "oracle")]
+    due = mark(run.config).removeprefix("-")
+    wrong = [path for path in judged if path.stem.partition("-")[2] != due]
     found.add(
-        f"{{}} files are named as if selection were not {selection}",
+        f"{{}} files are named as if selection were not {selection}, or the split another",
         (str(path.relative_to(run.run_dir)) for path in wrong),
     )
 

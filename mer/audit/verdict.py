@@ -14,6 +14,7 @@ from mer.audit.findings import Check, Findings, Verdict, check, some
 from mer.audit.persons import check_persons, check_statistics, check_weights
 from mer.audit.samples import check_duplicates, check_predictions, check_samples
 from mer.errors import MerError
+from mer.rundir import MARKS
 
 CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_samples,
@@ -29,7 +30,12 @@ CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
 )
 
 #: What makes a folder a run directory, even if the rest of it is lost.
-SIGNS = ("config.yaml", "manifest.parquet", "metrics.json", "metrics-ORACLE.json")
+SIGNS = (
+    "config.yaml",
+    "manifest.parquet",
+    "metrics.json",
+    *(f"metrics{mark}.json" for mark in MARKS),
+)
 
 #: Exit status of each verdict.
 STATUS: dict[Verdict, int] = {"pass": 0, "fail": 1, "unknown": 4}

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -78,6 +79,7 @@ class MERDataModule(pl.LightningDataModule):
             self._view(positions, sealed=sealed),
             batch_size=4 * self.batch_size,
             shuffle=False,
+            generator=torch.Generator(),  # looking at samples leaves the draws of training alone
             **self._options,
         )
 

@@ -19,7 +19,7 @@ from mer.errors import MerError, raise_all
 from mer.loggers import curves, identity, report
 from mer.loggers.examples import examples
 from mer.observers import Observer, Progress, RunContext
-from mer.rundir import fold_folder, write_json
+from mer.rundir import fold_folder, mark, write_json
 
 if TYPE_CHECKING:
     import wandb
@@ -122,7 +122,7 @@ class WandbLogger(Observer):
                 reinit="create_new",  # leaves alone what a notebook logs
                 name=self.name or kept["name"],
                 group=self._group,
-                tags=[*self.tags, *(["ORACLE"] if run.cfg.selection == "oracle" else [])],
+                tags=[*self.tags, *mark(run.cfg).split("-")[1:]],
                 notes=self.notes,
                 dir=self._place,
                 config={**identity.settings(run.cfg), "origin": self._origin},
