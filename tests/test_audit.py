@@ -552,7 +552,7 @@ def test_no_artefact_can_be_lost_cut_or_emptied_without_the_audit_saying_which(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     if name not in ("config.yaml", "folds/*/metrics.csv"):  # half of a text may still be one
         assert f"{path.relative_to(run_dir)} cannot be read" in said(audit(run_dir))
-    for content in (b"", b"[]", b"\x00\xff"):
+    for content in [b"", b"[]"] if path.suffix == ".json" else [b""]:
         path.write_bytes(content)
         said(audit(run_dir))
     path.unlink()

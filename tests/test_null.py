@@ -238,7 +238,8 @@ def test_the_best_epoch_on_validation_persons_is_clean(composite: pd.DataFrame) 
 
 def test_feature_selection_on_all_samples_is_found(composite: pd.DataFrame) -> None:
     leaky = dataclasses.replace(clean(), features=select_features)
-    nulls, checks = measure(leaky, Samples(composite, CLASSES, 320), repeats=1)
+    names = ["labels", "random"]
+    nulls, checks = measure(leaky, Samples(composite, CLASSES, 320), repeats=1, names=names)
     found = by_name(nulls)["random"]
     assert found.mean > 0.47  # .571 at width 640 with one person per fold
     assert found.suspects == ["features"]
@@ -249,7 +250,7 @@ def test_feature_selection_on_all_samples_is_found(composite: pd.DataFrame) -> N
 
 def test_oversampling_before_a_random_split_is_found(composite: pd.DataFrame) -> None:
     leaky = dataclasses.replace(clean(), enlarge=oversample, split=random_folds)
-    nulls, checks = measure(leaky, Samples(composite, CLASSES, 32), repeats=1)
+    nulls, checks = measure(leaky, Samples(composite, CLASSES, 32), repeats=1, names=["random"])
     found = by_name(nulls)["random"]
     assert found.mean > 0.7  # .931 at width 640
     # Copies on the training side are the leak: without them, or with whole persons, it is gone.
@@ -270,7 +271,8 @@ def test_a_scaler_over_all_samples_does_not_show_and_the_report_says_so(
 
 def test_random_folds_are_found_by_identity_alone(composite: pd.DataFrame) -> None:
     leaky = dataclasses.replace(clean(), split=random_folds)
-    nulls, checks = measure(leaky, Samples(composite, CLASSES, 32), repeats=1)
+    names = ["random", "identity"]
+    nulls, checks = measure(leaky, Samples(composite, CLASSES, 32), repeats=1, names=names)
     assert by_name(nulls)["identity"].mean > 0.45  # .495
     assert by_name(nulls)["identity"].suspects == ["split"]
     assert not by_name(nulls)["random"].leaks
@@ -332,7 +334,7 @@ def test_a_lost_batch_is_found_and_the_runs_own_pooling_refuses_it(
     composite: pd.DataFrame,
 ) -> None:
     leaky = dataclasses.replace(clean(), pool=forgetful)
-    _, checks = measure(leaky, Samples(composite, CLASSES, 8), repeats=1)
+    _, checks = measure(leaky, Samples(composite, CLASSES, 8), repeats=1, names=["random"])
     assert "of 442 samples are in the score" in problems(checks)
     assert "a lost batch is not noticed" in problems(checks)
 
@@ -357,7 +359,7 @@ def test_copies_of_clips_under_other_ids_are_found(composite: pd.DataFrame) -> N
         subject=content["subject"].map(other),
     )
     both = pd.concat([content, twice], ignore_index=True)
-    nulls, checks = measure(clean(), Samples(both, CLASSES, 64), repeats=1)
+    nulls, checks = measure(clean(), Samples(both, CLASSES, 64), repeats=1, names=["random"])
     found = by_name(nulls)["random"]
     assert found.leaks and "samples" in found.suspects
     assert "clips have a copy on the other side" in problems(checks)
