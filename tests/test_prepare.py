@@ -1,6 +1,8 @@
 """The preparation stage: from pictures to aligned frames and flow, drops, settings, sheet."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ from prepare_inputs import clips, paint, row, save
 
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import samples, settings, sheet
+from mer.prepare import samples, settings, sheet, workers
 from mer.prepare.store import prepare_store
 
 SMALL = {"size": 64}
@@ -56,6 +58,35 @@ def test_faces_become_aligned_frames_flow_and_landmarks(
     assert not made.frames[2, 0].any() and np.isnan(made.landmarks[2, 0]).all()
     assert np.isfinite(made.landmarks[2, 1]).all()
     assert (made.path / "contact_sheet.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_same_bytes_as_one(faces_table: pd.DataFrame, tmp_path: Path) -> None:
+    one, two = (
+        prepare_store(faces_table, {"size": 64}, tmp_path / str(count), count, "made").path
+        for count in (1, 2)
+    )
+    for name in ("frames.npy", "flow.npy", "landmarks.npy", "index.parquet"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_stores_of_one_block_share_their_worker_processes(tmp_path: Path) -> None:
+    first, second = (make_table(clips(tmp_path / name, 3)) for name in "ab")
+    with workers.shared() as processes:
+        prepare_store(first, AS_IS, tmp_path / "out", 2, "a")
+        pool = processes.pool(2)
+        prepare_store(second, AS_IS, tmp_path / "out", 2, "b")
+        # A wish for fewer is met by what is there.
+        assert processes.pool(2) is pool and processes.pool(1) is pool
+        assert pool.submit(len, "abc").result() == 3
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(len, "abc")
+
+
+def test_a_worker_starts_without_pandas() -> None:
+    lines = "import sys, mer.prepare.samples, mer.prepare.workers; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_frames_of_a_pair_share_one_transform(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mer.errors import MerError
 
@@ -35,8 +34,7 @@ def load_array(path: str, key: str | None) -> np.ndarray:
 
 def array_of(row: Mapping[str, Any]) -> np.ndarray:
     """Return the whole array, first axis included, that a row with `array_path` points into."""
-    key = None if pd.isna(row["array_key"]) else str(row["array_key"])
-    return load_array(str(row["array_path"]), key)
+    return load_array(str(row["array_path"]), row["array_key"])
 
 
 def flow_of_picture(picture: np.ndarray, channels: Sequence[str]) -> np.ndarray:

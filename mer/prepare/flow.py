@@ -125,12 +125,6 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
                 problems.append(f"flow.{name}.{key}: unknown key, expected one of {known}")
             elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 problems.append(f"flow.{name}.{key}: {value!r}, expected a number from 0 up")
-    if method == "tvl1" and not methods.has_tvl1():
-        problems.append(
-            "flow.method: tvl1 needs OpenCV's contrib modules, which this installation lacks "
-            "(another OpenCV wheel may have overwritten them); type `pip install --force-reinstall "
-            "opencv-contrib-python-headless`, or set flow.method=dis"
-        )
     return problems
 
 
@@ -138,7 +132,7 @@ def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Fill a flow settings node with the defaults.
 
     Raises:
-        MerError: With every unknown key and wrong value, or when TV-L1 isn't installed.
+        MerError: With every unknown key and wrong value.
     """
     raise_all("The flow settings can't be used:", check_settings(settings))
     filled = {**DEFAULTS, **settings}

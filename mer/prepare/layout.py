@@ -34,6 +34,12 @@ def source_kind(table: pd.DataFrame) -> str:
     return found[0]
 
 
+def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows with None where a value is missing, so that workers need no pandas."""
+    rows = table.to_dict("records")
+    return [{k: None if pd.isna(value) else value for k, value in row.items()} for row in rows]
+
+
 def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[list[int], str]]:
     """Say which arrays a store holds: name -> shape and dtype.
 
@@ -50,7 +56,7 @@ def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[
             found["landmarks"] = ([count, 2, faces.LANDMARKS, 2], "float32")
         return found
     sizes: dict[tuple[int, ...], str] = {}
-    for row in table.drop_duplicates(["array_path", "array_key"]).to_dict("records"):
+    for row in plain_rows(table.drop_duplicates(["array_path", "array_key"])):
         array = arrays.array_of(row)
         # Float flow comes with its channels first.
         first = 2 if kind == "flow" and array.dtype.kind == "f" else 1

@@ -5,21 +5,24 @@ from typing import Any
 
 import numpy as np
 
-#: Method -> settings with defaults. Measured on 6 real face crops of 224 px, moved by known fields
-#: (by splines of order 5; `cv2.remap` itself is off by up to .05 px) and given noise of 2 grey
-#: levels: recovered share of a constant shift of 0.1, 0.3 and 1 px; mean error in px if brows and
-#: mouth move by up to 0.5 and 3 px, and where nothing moves; milliseconds of one core.
+from mer.prepare.tvl1 import tvl1
+
+#: Method -> settings with defaults. From `experiments/2026-11-flow-speed`: synthetic face crops of
+#: 224 px, moved by known fields and given noise of 2 grey levels. Mean end-point error in px inside
+#: the face where nothing moves and where it moves by up to 0.1, 0.5 and 2 px; recovered share of
+#: 0.1, 0.5 and 2 px; CPU milliseconds of a pair.
 #:
-#: ========= ====== ====== ====== ====== ====== ===== ======
-#: method    0.1 px 0.3 px 1 px   0.5 px 3 px   still ms
-#: ========= ====== ====== ====== ====== ====== ===== ======
-#: dis       .97    1.03   1.01   .058   .127   .034  33
-#: farneback .96    .96    .92    .080   .197   .071  17
-#: tvl1      .78    .86    1.00   .055   .121   .043  320
-#: ========= ====== ====== ====== ====== ====== ===== ======
+#: ========= ===== ====== ====== ===== ====== ====== ===== ==
+#: method    still 0.1 px 0.5 px 2 px  0.1 px 0.5 px 2 px  ms
+#: ========= ===== ====== ====== ===== ====== ====== ===== ==
+#: dis       .035  .034   .042   .053  1.01   1.00   .98   25
+#: farneback .051  .055   .059   .101  1.13   1.02   .99   15
+#: tvl1      .023  .028   .036   .069  1.09   1.00   .93   85
+#: ========= ===== ====== ====== ===== ====== ====== ===== ==
 #:
-#: OpenCV's own TV-L1 settings recover .69, .87 and 1.00, and 64 % of the 0.5 px of brows and mouth
-#: (these: 76 %), in 1100 ms. DIS is the default: true to small motion, and in every OpenCV wheel.
+#: DIS is the default: about as true as TV-L1 in a third of the time. TV-L1 bears noise better:
+#: 0.061 px at 5 grey levels, DIS 0.105. OpenCV's own TV-L1 takes 1,100 ms and shortens motion
+#: below half a pixel, because its cubic warp goes too far (see `tvl1.py`).
 DEFAULTS: dict[str, dict[str, float]] = {
     "dis": {
         "smooth": 1.5,
@@ -38,23 +41,8 @@ DEFAULTS: dict[str, dict[str, float]] = {
         "neighbourhood": 5,
         "sigma": 1.1,
     },
-    "tvl1": {
-        "smooth": 1.0,
-        "lambda": 0.3,
-        "theta": 0.3,
-        "scales": 4,
-        "scale_step": 0.5,
-        "warps": 2,
-        "iterations": 5,
-    },
+    "tvl1": {"smooth": 1.0, "weight": 0.05, "scales": 3, "warps": 2, "iterations": 24},
 }
-
-
-def has_tvl1() -> bool:
-    """Whether this OpenCV has its contrib modules, and TV-L1 with them."""
-    import cv2
-
-    return hasattr(cv2, "optflow") and hasattr(cv2.optflow, "DualTVL1OpticalFlow_create")
 
 
 def _smooth(picture: np.ndarray, sigma: float) -> np.ndarray:
@@ -102,20 +90,10 @@ def _farneback(onset: np.ndarray, apex: np.ndarray, options: Mapping[str, Any]) 
 
 
 def _tvl1(onset: np.ndarray, apex: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    import cv2
-
-    flow = cv2.optflow.DualTVL1OpticalFlow_create()
-    flow.setLambda(float(options["lambda"]))
-    flow.setTheta(float(options["theta"]))
-    flow.setScalesNumber(int(options["scales"]))
-    flow.setScaleStep(float(options["scale_step"]))
-    flow.setWarpingsNumber(int(options["warps"]))
-    flow.setOuterIterations(int(options["iterations"]))
-    # Blurring 8-bit pictures would round away motion below 0.1 px; the method takes floats in 0-1.
-    pair = [
-        _smooth(picture.astype(np.float32) / 255, options["smooth"]) for picture in (onset, apex)
-    ]
-    return flow.calc(*pair, None)
+    # Blurring 8-bit pictures would round away motion below 0.1 px.
+    pair = [_smooth(picture.astype(np.float32), options["smooth"]) for picture in (onset, apex)]
+    scales, warps, iterations = (int(options[k]) for k in ("scales", "warps", "iterations"))
+    return tvl1(*pair, float(options["weight"]), scales, warps, iterations)
 
 
 #: Method -> function of onset, apex (uint8 (H, W)) and options, giving float32 (H, W, 2): u and v.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from mer.errors import MerError
 from mer.prepare import arrays, faces, flow
@@ -52,7 +51,7 @@ def prepare_chunk(
     """
     with ExitStack() as stack:
         finder = None
-        if settings["faces"] == "landmarks" and any(pd.isna(row["array_path"]) for row in rows):
+        if settings["faces"] == "landmarks" and any(row["array_path"] is None for row in rows):
             finder = stack.enter_context(faces.FaceFinder(settings["confidence"]))
         return [prepare_sample(row, settings, finder) for row in rows]
 
@@ -63,22 +62,22 @@ def prepare_sample(
     """Make the arrays of one row of the index table.
 
     Args:
-        row: Column -> value (see `mer.datasets.index.COLUMNS`).
+        row: Column -> value (see `mer.datasets.index.COLUMNS`), None where it is missing.
         settings: Filled by `mer.prepare.settings.complete`.
         finder: Needed for pictures with `faces: landmarks`.
 
     Raises:
         MerError: For wrong settings or an array that isn't what its row says.
     """
-    numbers = [None if pd.isna(row[key]) else int(row[key]) for key in ("onset", "apex", "offset")]
+    numbers = [None if row[key] is None else int(row[key]) for key in ("onset", "apex", "offset")]
     onset, apex, offset = numbers
     if apex is not None and (
         (onset is not None and apex < onset) or (offset is not None and apex > offset)
     ):
         return Drop("apex outside the clip", f"apex {apex}, clip {onset} to {offset}")
-    if not pd.isna(row["array_path"]):
+    if row["array_path"] is not None:
         return _from_array(row, settings)
-    has_onset = not pd.isna(row["onset_path"])
+    has_onset = row["onset_path"] is not None
     paths = [Path(row["apex_path"])]
     if has_onset and row["onset_path"] != row["apex_path"]:
         paths.insert(0, Path(row["onset_path"]))
