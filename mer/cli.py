@@ -65,6 +65,16 @@ COMMANDS: dict[str, Command] = {
         "prove or deny from a run's artefacts that its score can be believed",
         "The run directories are as they were.",
     ),
+    "export": Command(
+        "mer.deploy.export:main",
+        "write a fold's model, normalisation and SVM head included, into one ONNX file",
+        "The run directory is as it was.",
+    ),
+    "bench": Command(
+        "mer.bench.command:main",
+        "measure latency, throughput, LOSO, preparation, memory and start-up of this machine",
+        "What was measured is in the JSON file, if one was named.",
+    ),
     "doctor": Command(
         "mer.doctor:main",
         "check Python, packages, device, face model and datasets, with the mend of each problem",

@@ -1,0 +1,1 @@
+"""Models outside of training: one file per model, and the engines that run it."""

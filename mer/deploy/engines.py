@@ -1,0 +1,178 @@
+"""Engines: the same model run by PyTorch, compiled PyTorch, ONNX Runtime or OpenVINO.
+
+`open_engine(name, source)(batch) -> Scores`. What cannot run here raises `Unavailable` with the
+reason and the mend, when it is opened and not at the first batch.
+"""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mer.deploy.graph import INPUT, SOFTMAX, SVM, Deployed, Scores
+from mer.errors import MerError
+
+PRECISIONS = ("float32", "bfloat16", "int8")
+
+Batch = NDArray[np.float32]
+
+
+class Unavailable(MerError):
+    """An engine that cannot run here, with the reason."""
+
+
+class Engine(Protocol):
+    """A model that is ready to run."""
+
+    def __call__(self, batch: Batch) -> Scores:
+        """Score images as the data module gives them, not normalised. (B, C, S, S), float32."""
+
+
+def open_engine(
+    name: str, source: Deployed | Path, precision: str = "float32", threads: int | None = None
+) -> Engine:
+    """Make a model ready to run on the CPU.
+
+    Args:
+        name: eager, compile, onnxruntime or openvino.
+        source: For eager and compile the model; for the others an `.onnx` file of `mer export`.
+        precision: float32, bfloat16 (of the network; results stay float32) or int8. int8 is a
+            property of the file (`mer export --int8`); the word is checked against the engine.
+        threads: Threads of one batch; None takes as many as PyTorch.
+
+    Raises:
+        Unavailable: If the engine is not installed or cannot do this here.
+        MerError: If there is no such engine or precision.
+    """
+    if name not in ENGINES:
+        raise MerError(f"there is no engine `{name}`; type one of {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise MerError(f"there is no precision `{precision}`; type one of {', '.join(PRECISIONS)}")
+    reason = IMPOSSIBLE.get((name, precision))
+    if reason is not None:
+        raise Unavailable(f"{name} in {precision}: {reason}")
+    return ENGINES[name](source, precision, threads or torch.get_num_threads())
+
+
+def _model_of(source: Deployed | Path, name: str) -> Deployed:
+    if not isinstance(source, Deployed):
+        raise MerError(f"engine {name} runs a model in memory, not a file ({source})")
+    return source
+
+
+def _file_of(source: Deployed | Path, name: str) -> Path:
+    if not isinstance(source, Path) or not source.is_file():
+        raise MerError(f"engine {name} needs an .onnx file of `mer export`, found {source}")
+    return source
+
+
+def _torch_engine(run: Callable[..., tuple[torch.Tensor, ...]], precision: str) -> Engine:
+    def engine(batch: Batch) -> Scores:
+        half = precision == "bfloat16"
+        context = torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
+        with torch.inference_mode(), context:
+            found = run(torch.from_numpy(batch))
+        return _scores([part.numpy() for part in found])
+
+    return engine
+
+
+def _eager(source: Deployed | Path, precision: str, threads: int) -> Engine:
+    return _torch_engine(_model_of(source, "eager"), precision)
+
+
+def _compile(source: Deployed | Path, precision: str, threads: int) -> Engine:
+    model = _model_of(source, "compile")
+    # Frozen weights are laid out anew for the convolutions, once.
+    engine = _torch_engine(torch.compile(model, options={"freezing": True}), precision)
+    try:
+        engine(model.example(1).numpy())
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        raise Unavailable(
+            f"compile: torch.compile failed ({type(error).__name__}: {first}). It needs a C++ "
+            "compiler: sudo apt-get install -y g++"
+        ) from error
+    return engine
+
+
+def _onnxruntime(source: Deployed | Path, precision: str, threads: int) -> Engine:
+    path = _file_of(source, "onnxruntime")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise Unavailable(_install("onnxruntime", error)) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    _check_outputs(names, path)
+
+    def engine(batch: Batch) -> Scores:
+        return _scores(session.run(names, {INPUT: batch}))
+
+    return engine
+
+
+def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
+    path = _file_of(source, "openvino")
+    try:
+        import openvino
+    except ImportError as error:
+        raise Unavailable(_install("openvino", error)) from error
+    core = openvino.Core()
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bfloat16" and "BF16" not in able:
+        raise Unavailable("openvino in bfloat16: this processor has no bfloat16 instructions")
+    hint = "bf16" if precision == "bfloat16" else "f32"
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": hint,
+    }
+    compiled = core.compile_model(str(path), "CPU", settings)
+    # A tensor may have more names than its own.
+    known = [{SOFTMAX, SVM} & output.names for output in compiled.outputs]
+    names = [name for own in known for name in own]
+    _check_outputs(names, path)
+
+    def engine(batch: Batch) -> Scores:
+        found = compiled(batch)
+        return _scores([np.array(found[number]) for number in range(len(names))])
+
+    return engine
+
+
+def _scores(found: list[Any]) -> Scores:
+    softmax, *rest = (np.asarray(part, dtype=np.float32) for part in found)
+    return Scores(softmax, rest[0] if rest else None)
+
+
+def _check_outputs(names: list[str], path: Path) -> None:
+    if names not in ([SOFTMAX], [SOFTMAX, SVM]):
+        raise MerError(f"{path} gives {', '.join(names)}: it is no file of `mer export`")
+
+
+def _install(package: str, error: Exception) -> str:
+    return f"{package} cannot be imported ({error}): pip install 'mer[deploy]'"
+
+
+#: Engine -> function of source, precision and threads.
+ENGINES: dict[str, Callable[[Deployed | Path, str, int], Engine]] = {
+    "eager": _eager,
+    "compile": _compile,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+}
+
+#: What an engine does not offer, and why.
+IMPOSSIBLE = {
+    ("eager", "int8"): "PyTorch's int8 kernels need another model; use onnxruntime or openvino",
+    ("compile", "int8"): "PyTorch's int8 kernels need another model; use onnxruntime or openvino",
+    ("onnxruntime", "bfloat16"): "ONNX Runtime has no bfloat16 kernels for CPUs",
+}
