@@ -1,11 +1,17 @@
 """Sections about what was run: facts, data, curves, cost, settings, environment, audit, command."""
 
+from collections import Counter
+from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
+from mer import inner
+from mer.audit.findings import Check
+from mer.audit.verdict import Audit
 from mer.loggers import curves
 from mer.report import drawing, html, numbers, repeat
 from mer.report.drawing import Drawing
@@ -15,7 +21,7 @@ from mer.results import HEADS
 from mer.rundir import fold_folder
 
 SELECTIONS = {
-    "last": "the last epoch of each fold, nothing chosen",
+    "last": "the last epoch of each fold",
     "validation": "the best epoch on validation persons of the training side",
     "oracle": "the best epoch on the test persons (ORACLE)",
 }
@@ -42,7 +48,8 @@ def facts(material: Material) -> str:
     share = get("protocol.validation", 0)
     validation = f"; {100 * share:.0f} % of the training persons validate" if share else ""
     selection = str(get("selection"))
-    return html.facts(
+    fixed = selection == "last" and inner.settings(material.cfg) is None
+    shown = html.facts(
         {
             "data": data,
             "classes": f"{get('labels.name')}: {classes}",
@@ -52,14 +59,27 @@ def facts(material: Material) -> str:
             "input": f"{get('input.name')}, {get('input.size')} px",
             "macro-pretraining": _macro(material),
             "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",
-            "training": f"{get('model.epochs')} epochs, {get('model.optimizer.name')}, "
+            "chosen inside each fold": _inner(material),
+            "training": f"{'' if fixed else 'at most '}{get('model.epochs')} epochs, "
+            f"{get('model.optimizer.name')}, "
             f"learning rate {get('model.optimizer.lr')}",
             "heads": _heads(material),
             "seed": get("seed"),
             "run directory": material.run_dir.resolve().name,
-            "started": material.environment[0].get("started") if material.environment else "",
+            "started": _moment(material.environment[0]) if material.environment else "",
         }
     )
+    words = f"<pre>{escape(OmegaConf.to_yaml(material.cfg))}</pre>"
+    return shown + html.details("All settings (config.yaml)", words)
+
+
+def _moment(start: dict[str, Any]) -> str:
+    """When a run was started: 2026-11-25 08:24 +00:00."""
+    written = str(start.get("started", ""))
+    try:
+        return datetime.fromisoformat(written).strftime("%Y-%m-%d %H:%M %Z")
+    except ValueError:
+        return written
 
 
 def _macro(material: Material) -> str:
@@ -69,6 +89,28 @@ def _macro(material: Material) -> str:
     return f"on {sets}; blocks taken over: {material.get('model.transfer.blocks')}"
 
 
+def _inner(material: Material) -> str:
+    """What `protocol.inner` has chosen, and in how many folds."""
+    node = inner.settings(material.cfg)
+    if node is None:
+        return "nothing"
+    counts: dict[str, Counter[str]] = {name: Counter() for name in node["choose"]}
+    for fold in material.done:
+        for name, value in material.chosen(fold).items():
+            counts[name][_plain(value)] += 1
+    said = [
+        f"{name} ({', '.join(f'{value} in {n}' for value, n in found.most_common(3))}"
+        + (f", {len(found) - 3} others)" if len(found) > 3 else ")")
+        for name, found in counts.items()
+    ]
+    return f"{'; '.join(said)}; by {node['n_splits']} inner splits of the training persons"
+
+
+def _plain(value: Any) -> str:
+    """One choice in a few characters: `C=1.0 gamma=scale kernel=rbf`."""
+    return " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
 def _heads(material: Material) -> str:
     names = [HEADS[head] for head in material.heads] or ["softmax"]
     svm = material.get("callbacks.svm_head")
@@ -76,6 +118,8 @@ def _heads(material: Material) -> str:
         setting = (
             f"SVM on embeddings ({svm.get('kernel')}, C={svm.get('C')}, gamma={svm.get('gamma')})"
         )
+        if "svm" in (inner.settings(material.cfg) or {}).get("choose", []):
+            setting = HEADS["svm"]
         names = [setting, *(name for name in names if name != HEADS["svm"])]
     return ", ".join(names)
 
@@ -95,7 +139,7 @@ def data(material: Material) -> str:
     if len(rows) > 1:
         total = [*map(int, counts.sum()), len(manifest), manifest["person"].nunique()]
         rows.append(["all", *total, _guessed(manifest)])
-    kinds = ["" for _ in groups] + ["part"] * (len(rows) > 1)
+    kinds = ["" for _ in groups] + ["total"] * (len(rows) > 1)
     header = ["dataset", *classes, "samples", "persons", "apex guessed"]
     return html.table(header, rows, kinds) + _dropped(material)
 
@@ -114,9 +158,7 @@ def _dropped(material: Material) -> str:
     rows = [[row["count"], row["action"], row["reason"]] for row in numbers.reasons(dropped)]
     every = html.table(["item", "action", "reason"], dropped.astype(str).to_numpy().tolist())
     return (
-        sentence
-        + html.table(["count", "what", "reason"], rows)
-        + html.details(f"All {len(dropped)}, one by one", every)
+        sentence + html.table(["count", "what", "reason"], rows) + html.details("One by one", every)
     )
 
 
@@ -151,7 +193,7 @@ def cost(material: Material) -> str:
         low, high = found.get("latency_ms_range", ["?", "?"])
         latency = (
             f"{found['latency_ms']} ms [{low}, {high}] a sample, input to logits (median and "
-            f"quartiles), on {found.get('device')}, {found.get('threads')} threads"
+            f"quartiles), on {found.get('device')}, threads: {found.get('threads')}"
         )
     seconds = material.metrics.get("seconds")
     return html.facts(
@@ -161,12 +203,6 @@ def cost(material: Material) -> str:
             "training": f"{seconds} s for all folds together" if seconds is not None else "",
         }
     )
-
-
-def settings(material: Material) -> str:
-    """The whole configuration, folded."""
-    words = f"<pre>{html.text(OmegaConf.to_yaml(material.cfg))}</pre>"
-    return html.details("config.yaml", words)
 
 
 def environment(material: Material) -> str:
@@ -194,20 +230,17 @@ def environment(material: Material) -> str:
     return shown
 
 
-def audit(material: Material) -> str:
-    """The verdict of `mer audit`, where it was asked for."""
-    found = material.audit
-    if found is None:
-        return html.paragraph(f"The run was not audited: run `mer audit {material.run_dir}`.")
-    kind = {"pass": "fine", "fail": "stain"}.get(found.get("verdict", ""), "caution")
+def audit(found: Audit) -> str:
+    """All checks of `mer audit`."""
     rows = [
-        [check["name"], html.tag(check["verdict"]), check["evidence"]]
-        for check in found.get("checks", [])
+        [check.name, html.tag(check.verdict), check.evidence + _meaning(check)]
+        for check in found.checks
     ]
-    table = html.table(["check", "verdict", "evidence"], rows)
-    return html.banner(kind, found.get("sentence", found.get("verdict", ""))) + html.details(
-        f"All {len(rows)} checks", table
-    )
+    return html.paragraph(found.sentence) + html.table(["check", "verdict", "evidence"], rows)
+
+
+def _meaning(check: Check) -> str:
+    return f" Meaning: {check.meaning}." if check.verdict == "fail" else ""
 
 
 def command(material: Material) -> str:

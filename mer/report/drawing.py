@@ -5,6 +5,7 @@ All are narrow enough to be read on a phone without zooming.
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +13,15 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 #: Okabe and Ito's colours, which people with colour blindness tell apart too.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#999933", "#555555")
+
+MOST_NAMES = 30  # persons that have room for their names
+
+DPI = 300  # of figures for a paper
 
 WIDTH = 3.75  # inches of a narrow figure: 360 CSS pixels
 
@@ -62,13 +66,13 @@ def picture_uri(picture: NDArray[np.uint8]) -> str:
 
 
 def save(drawings: Sequence[Drawing], folder: Path) -> None:
-    """Write each figure as PNG (300 dots an inch) and PDF."""
+    """Write each figure as PNG and PDF."""
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(SETTINGS):
         for drawing in drawings:
             for ending, about in (("png", {}), ("pdf", {"CreationDate": None})):
-                path = folder / f"{drawing.name}.{ending}"
-                drawing.figure.savefig(path, dpi=300, metadata=about)
+                path = folder / f"{re.sub('[^A-Za-z0-9_-]+', '-', drawing.name)}.{ending}"
+                drawing.figure.savefig(path, dpi=DPI, metadata=about)
 
 
 def axes(
@@ -106,38 +110,35 @@ def confusion(name: str, title: str, matrix: NDArray, classes: Sequence[str]) ->
     return Drawing(name, figure, f"Confusion matrix, {title}. {said}")
 
 
-def persons(table: pd.DataFrame, heads: Mapping[str, str], majority: float) -> Drawing:
-    """Accuracy of each person, a dot each, its area growing with the samples; a line per dataset.
+def persons(
+    table: pd.DataFrame, head: str, said: str, majority: Mapping[str, float]
+) -> list[Drawing]:
+    """Accuracy of each person, a dot each, its area growing with the samples; one per dataset.
 
     Args:
         table: As `numbers.per_person` gives it.
-        heads: Head that is drawn -> its name.
-        majority: Accuracy of always saying the most frequent class.
+        head: Head that is drawn.
+        said: Its name.
+        majority: Dataset -> accuracy of always saying the most frequent class.
     """
-    head, said = next(iter(heads.items()))
-    with matplotlib.rc_context(SETTINGS):
-        datasets = list(dict.fromkeys(table["dataset"]))
-        width = max(WIDTH, min(8.0, 1.2 + 0.13 * len(table)))
-        figure, (ax,) = axes(3.0, width)
-        for place, name in enumerate(datasets):
-            part = table[table["dataset"] == name]
-            colour = COLOURS[place % len(COLOURS)]
-            ax.vlines(part.index, 0, part[head], color=colour, lw=1, alpha=0.5)
-            size = 10 + 5 * part["samples"]
-            ax.scatter(part.index, part[head], s=size, color=colour, label=name, alpha=0.85, lw=0)
-        ax.axhline(majority, color="#777777", lw=1, ls="--", zorder=0)
-        ax.set(ylim=(-0.05, 1.08), ylabel=f"accuracy, {said}", xticks=[])
-        ax.set_xlabel("persons; larger dots have more samples")
-        legend = ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        for handle in legend.legend_handles:
-            handle.set_sizes([30])
-    return Drawing(
-        "subjects",
-        figure,
-        f"{said} accuracy of {len(table)} persons: "
-        f"{table[head].min():.2f} to {table[head].max():.2f}",
-        f"The dashed line is the accuracy of always saying the majority class ({majority:.3f}).",
-    )
+    drawings = []
+    for name, part in table.groupby("dataset", sort=False):
+        with matplotlib.rc_context(SETTINGS):
+            figure, (ax,) = axes(2.8)
+            places = np.arange(len(part))
+            ax.vlines(places, 0, part[head], color=COLOURS[0], lw=1, alpha=0.5)
+            ax.scatter(places, part[head], s=10 + 4 * part["samples"], color=COLOURS[0], lw=0)
+            ax.axhline(majority[name], color="#777777", lw=1, ls="--", zorder=0)
+            ax.set(ylim=(-0.06, 1.08), xlim=(-0.8, len(part) - 0.2))
+            ax.set(ylabel=f"accuracy, {said}", title=name)
+            own = [str(person).removeprefix(f"{name}/") for person in part["person"]]
+            ax.set_xticks(places, own, rotation=90, fontsize=7)
+            if len(part) > MOST_NAMES:
+                ax.set(xticks=[], xlabel=f"{len(part)} persons")
+        low, high = part[head].min(), part[head].max()
+        words = f"Accuracy of {len(part)} persons of {name}, {said}: {low:.2f} to {high:.2f}"
+        drawings.append(Drawing(f"persons-{name}", figure, words))
+    return drawings
 
 
 def curves(mean: pd.DataFrame, folds: int) -> list[Drawing]:
@@ -177,8 +178,10 @@ def calibration(table: pd.DataFrame, error: float) -> Drawing:
         figure, (ax, below) = axes(4.2, rows=2)
         figure.set_size_inches(WIDTH, 4.2)
         below.sharex(ax)
+        ax.tick_params(labelbottom=False)
         ax.plot([0, 1], [0, 1], color="#777777", lw=1, ls="--")
         ax.plot(table["confidence"], table["accuracy"], color=COLOURS[0], marker="o", ms=5)
+        ax.lines[-1].set_clip_on(False)
         ax.set(ylim=(0, 1), xlim=(0, 1), ylabel="accuracy", title=f"ECE {error:.3f}")
         widths = table["high"] - table["low"]
         below.bar(table["low"], table["samples"], widths, align="edge", ec="white", fc=COLOURS[0])
@@ -226,40 +229,38 @@ def scatter(
             ax.spines[:].set_color("#cccccc")
             if few:
                 ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, handletextpad=0.1)
+            else:
+                ax.set_xlabel(f"{len(order)} {kind}s, a colour and a shape each", fontsize=8)
         words = f"{name} map of {len(places)} samples coloured by {kind}"
         drawings.append(Drawing(f"map-{name.lower()}-{kind}", figure, words))
     return drawings
 
 
-def regions(table: pd.DataFrame, area: pd.Series) -> Drawing:
-    """Shares of class activation per region, a group of bars per class.
+def regions(table: pd.DataFrame) -> Drawing:
+    """Density of class activation per region, a group of bars per region.
 
     Args:
-        table: Rows classes, columns regions, values shares in [0, 1].
-        area: Share of the picture that each region takes.
+        table: Rows classes, columns regions, values density; 1 where activation is spread evenly.
     """
     with matplotlib.rc_context(SETTINGS):
-        figure, (ax,) = axes(3.2)
+        figure, (ax,) = axes(3.4)
         height = 0.8 / len(table)
         middle = np.arange(len(table.columns))
         for place, (name, row) in enumerate(table.iterrows()):
             at = middle + (place - (len(table) - 1) / 2) * height
-            colour = COLOURS[place % len(COLOURS)]
-            ax.barh(at, row, height, color=colour, label=str(name))
-        _ticks(ax, middle, area.reindex(table.columns), list(table.columns))
-        ax.set_xlabel("share of the activation; black line: share of the area")
-        ax.legend(title="predicted class", title_fontsize=8)
+            ax.barh(at, row, height, color=COLOURS[place % len(COLOURS)], label=str(name))
+        ax.axvline(1, color="#222222", lw=1)
+        ax.set_yticks(middle, list(table.columns))
+        ax.invert_yaxis()
+        ax.set_xlabel("activation per area, 1 is the mean")
+        figure.legend(
+            title="predicted class", title_fontsize=8, loc="outside upper center", ncols=3
+        )
     said = "; ".join(
         f"{name}: " + ", ".join(f"{region} {value:.2f}" for region, value in row.items())
         for name, row in table.iterrows()
     )
-    return Drawing("regions", figure, f"Class activation by facial region. {said}")
-
-
-def _ticks(ax: Axes, middle: NDArray, area: pd.Series, names: list[str]) -> None:
-    ax.vlines(area, middle - 0.42, middle + 0.42, color="#222222", lw=1.6)
-    ax.set_yticks(middle, names)
-    ax.invert_yaxis()
+    return Drawing("regions", figure, f"Class activation per area by facial region. {said}")
 
 
 def _many(place: int) -> Any:

@@ -34,8 +34,8 @@ def table(material: Material) -> str:
         rows.append(r"\midrule")
         for head, parts in heads.items():
             rows.append(_row(part, HEADS.get(head, head), parts[part], names))
-        guess = guesses(heads["majority"][part]["confusion"])["prior"]
-        rows.append(_row(part, "chance", guess, names))
+        guess = guesses(heads["majority"][part]["confusion"])
+        rows.append(_row(part, "guessing", guess, names))
     get = material.get
     stains = "".join(rf" \textbf{{{escape(s)}.}}" for s in material.stains)
     what = (
@@ -54,7 +54,7 @@ def table(material: Material) -> str:
             r"\bottomrule",
             r"\end{tabular}",
             rf"\caption{{{escape(what)}. Pooled over {material.metrics['folds']} folds; 95\,\% "
-            r"bootstrap intervals over persons in brackets; chance guesses each class as often as "
+            r"bootstrap intervals over persons in brackets; guessing names each class as often as "
             rf"it is true.{stains}}}",
             r"\label{tab:mer}",
             r"\end{table}",

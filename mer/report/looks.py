@@ -97,8 +97,8 @@ def single(material: Material, networks: Networks | None, reason: str, faces: bo
     chosen = samples.hardest(material.predictions, material.classes, material.heads)
     painter = None if networks is None else Painter(networks.dataset, faces)
     titles = {
-        "sure": f"Wrong and sure: the {named[material.heads[0]]} prefers another class by most",
-        "hard": "Hardest of the others: no head is right, the own class is least probable",
+        "sure": f"Most confident and wrong, {named[material.heads[0]]}",
+        "hard": "Hardest: no head is right, and the true class is the least probable",
     }
     parts = []
     if painter is None:
@@ -156,19 +156,20 @@ def activation(
     kinds = [""] * len(table) + ["aside"]
     header = ["predicted class", "samples", *table.columns]
     note = (
-        "Mean share of the Grad-CAM mass per region, for the class that the softmax predicts, at "
-        f"the step `{seen.layer}` of the backbone (the last whose map has {cam.LEAST} x "
-        f"{cam.LEAST} cells or more). Regions: {where}. Coarse maps reach over the borders of "
-        "regions: compare with the share of the area, and the classes with each other."
+        "Where Grad-CAM finds the evidence for the class that the softmax predicts: the mean share "
+        "of its mass in a region over the region's share of the picture. It is taken at the step "
+        f"`{seen.layer}` of the backbone, the last whose map has {cam.LEAST} x {cam.LEAST} cells "
+        f"or more. Regions: {where}. Coarse maps reach over the borders of regions, so small "
+        "differences mean nothing."
     )
     if empty:
         note += f" {empty} samples have no positive activation and are left out."
     shown = table.dropna()
-    drawings = [drawing.regions(shown, area)] if len(shown) else []
+    drawings = [drawing.regions(shown / area)] if len(shown) else []
     parts = [
         figures(drawings),
         html.paragraph(note, "why"),
-        html.details("The same as a table", html.table(header, rows, kinds)),
+        html.details("Shares as a table", html.table(header, rows, kinds)),
         _overlays(material, painter, seen),
     ]
     return "".join(parts), drawings
@@ -208,14 +209,16 @@ def _overlays(material: Material, painter: Painter, seen: Inside) -> str:
     assert seen.maps is not None
     frame = material.predictions
     columns = [f"softmax_{name}" for name in material.classes]
-    ranked = frame.assign(sure=frame[columns].max(axis=1)).sort_values("sure", ascending=False)
-    right = ranked[ranked["softmax_correct"]].groupby("label", sort=False).head(1)
-    chosen = pd.concat([right.head(OVERLAYS - 1), ranked[~ranked["softmax_correct"]]])
+    ranked = frame.assign(sure=frame[columns].max(axis=1), said=material.most_probable)
+    ranked = ranked.sort_values("sure", ascending=False)
+    right = ranked["said"] == ranked["label"]
+    best = ranked[right].groupby("label", sort=False).head(1)
+    chosen = pd.concat([best.head(OVERLAYS - 1), ranked[~right]])
     items = []
     for _, row in chosen.head(OVERLAYS).iterrows():
         (position,) = painter.dataset.positions([row["sample_id"]])
         picture = painter.overlay(int(position), seen.maps[position])
-        words = f"{row['sample_id']}: {row['label']}, softmax: {row['softmax']} ({row['sure']:.2f})"
+        words = f"{row['sample_id']}: {row['label']}, softmax: {row['said']} ({row['sure']:.2f})"
         items.append(html.figure(drawing.picture_uri(picture), f"Activation of {words}", words))
     title = f"Activation over the {painter.ground}: surest right samples, then a wrong one"
     return html.heading(title, 3) + f'<div class="overlays">{"".join(items)}</div>'

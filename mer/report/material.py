@@ -1,18 +1,22 @@
 """What a report is made of: the files of a run directory, read once."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from mer import seals
+from mer import inner, seals
 from mer.errors import MerError
+from mer.libraries import one_line
 from mer.loggers import report
-from mer.rundir import find, is_done
+from mer.rundir import find, fold_folder, is_done
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,8 @@ class Material:
                 f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
             )
         path = find(run_dir, "metrics.json")
-        try:
-            cfg = OmegaConf.load(config)
-            metrics = json.loads(path.read_text()) if path else {}
-        except Exception as error:  # YAML and JSON raise errors of their own
-            raise MerError(f"A file of {run_dir} is damaged ({error}); copy the run again") from (
-                error
-            )
-        return cls(run_dir, cfg, metrics)
+        cfg = _read(config, OmegaConf.load, DictConfig)
+        return cls(run_dir, cfg, _read(path, _json, dict) if path else {})
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the configuration by its dotted key."""
@@ -80,12 +78,18 @@ class Material:
     def manifest(self) -> pd.DataFrame | None:
         """Every sample that must be tested; None before a run has got that far."""
         path = self.run_dir / "manifest.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        return _read(path, pd.read_parquet, pd.DataFrame) if path.exists() else None
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per sample of a complete run, with `<head>_correct` for each head."""
-        return report.predictions(self.run_dir)
+        return _read(self.run_dir, report.predictions, pd.DataFrame)
+
+    @cached_property
+    def most_probable(self) -> pd.Series:
+        """The softmax's likeliest class of each prediction; thresholds may let another one win."""
+        columns = [f"softmax_{name}" for name in self.classes]
+        return self.predictions[columns].idxmax(axis=1).str.removeprefix("softmax_")
 
     @property
     def heads(self) -> list[str]:
@@ -107,33 +111,36 @@ class Material:
         """Names of the folds that are finished."""
         return [name for name in self.folds if is_done(self.run_dir, name)]
 
+    def chosen(self, fold: str) -> dict[str, Any]:
+        """What `protocol.inner` chose in a fold; empty where it chose nothing."""
+        path = fold_folder(self.run_dir, fold) / inner.FILE
+        return _read(path, lambda p: inner.made(_json(p)["choices"]), dict) if path.exists() else {}
+
     @cached_property
     def dropped(self) -> pd.DataFrame:
         """Columns item, action, reason; empty where nothing was dropped or mended."""
         path = self.run_dir / "dropped.csv"
         if not path.exists():
             return pd.DataFrame(columns=["item", "action", "reason"])
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        read = partial(pd.read_csv, dtype=str, keep_default_na=False)
+        return _read(path, read, pd.DataFrame)
 
     @cached_property
     def environment(self) -> list[dict[str, Any]]:
         """One entry per start of the run."""
-        return self._json("environment.json") or []
-
-    @cached_property
-    def audit(self) -> dict[str, Any] | None:
-        """Content of `audit.json`; None where the run was not audited."""
-        return self._json("audit.json")
+        path = self.run_dir / "environment.json"
+        return _read(path, _json, list) if path.exists() else []
 
     @cached_property
     def cost(self) -> dict[str, Any]:
         """Parameters and latency; empty where they were not measured."""
-        return self.metrics.get("cost") or self._json("cost.json") or {}
+        path = self.run_dir / "cost.json"
+        return self.metrics.get("cost") or (_read(path, _json, dict) if path.exists() else {})
 
     @cached_property
     def stains(self) -> list[str]:
         """Why the scores are none to report, in sentences."""
-        said = [*seals.stains(self.run_dir), *self.metrics.get("stains", [])]
+        said = [*_read(self.run_dir, seals.stains, list), *self.metrics.get("stains", [])]
         # The count of openings may have grown since the scores were written.
         return [
             text
@@ -142,11 +149,21 @@ class Material:
             and not (text.startswith("peek") and any(s.startswith("peek") for s in said[:place]))
         ]
 
-    def _json(self, name: str) -> Any:
-        path = self.run_dir / name
-        if not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text())
-        except ValueError as error:
-            raise MerError(f"{path} is damaged ({error}); copy the run again") from error
+
+def _read(path: Path, read: Callable[[Path], Any], kind: type[Content]) -> Content:
+    """Read a file, or a folder's files of one kind.
+
+    Raises:
+        MerError: If it is damaged: cut off, or of another form.
+    """
+    try:
+        content = read(path)
+    except Exception as error:  # every format raises errors of its own
+        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+    if not isinstance(content, kind):
+        raise MerError(f"{path} is damaged (no {kind.__name__} in it); copy the run again")
+    return content
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

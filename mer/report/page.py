@@ -1,17 +1,19 @@
 """The page of a run: all sections in their order, and the files beside it."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from mer.audit.verdict import Audit, audit
 from mer.errors import MerError
 from mer.report import background, drawing, html, inside, latex, looks, scores
 from mer.report.drawing import Drawing
 from mer.report.inside import Inside
 from mer.report.material import Material
 from mer.report.networks import Absent, Networks
-from mer.rundir import fold_folder
+from mer.rundir import fold_folder, marked
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Choices(NamedTuple):
 def write(run_dir: Path, choices: Choices) -> list[Path]:
     """Write `report.html`, and with `figures` also `figures/` and `table.tex`.
 
+    The names carry `-ORACLE` and `-LEAKY` as those of the predictions do.
+
     Args:
         run_dir: Run directory; it need not be finished.
         choices: What to write.
@@ -41,22 +45,36 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
         MerError: If there is no run, or its directory cannot be written to.
     """
     material = Material.read(run_dir)
+    if not os.access(run_dir, os.W_OK):  # said before minutes of work, not after
+        raise MerError(f"{run_dir} cannot be written to; copy the run to a folder of your own.")
+    warnings = _warnings(material)
     drawings: list[Drawing] = []
+    audited = audit(run_dir)
+    sections = {"What was run": background.facts(material)}
     if material.complete:
-        parts = _complete(material, choices, drawings)
+        opening = _opening(material, audited)
+        sections |= _complete(material, choices, drawings)
     else:
-        parts = _incomplete(material, drawings)
-    title = background.title(material)
-    page = html.page(title, [html.heading(title, 1), *_warnings(material), *parts])
-    written = [run_dir / "report.html"]
+        opening = [_unfinished(material)]
+        sections |= _incomplete(material, drawings)
+    sections |= {
+        "Cost": background.cost(material),
+        "Environment": background.environment(material),
+        "Audit": background.audit(audited),
+        "Repeat it": background.command(material),
+    }
+    page = html.page(background.title(material), [*warnings, *opening], sections)
+    path, table = (run_dir / marked(name, material.cfg) for name in ("report.html", "table.tex"))
+    figures = run_dir / path.stem.replace("report", "figures")
+    written = [path]
     try:
-        _replace(written[0], page)
+        _replace(path, page)
         if choices.figures:
-            drawing.save(drawings, run_dir / "figures")
-            written.append(run_dir / "figures")
+            drawing.save(drawings, figures)
+            written.append(figures)
             if material.complete:
-                written.append(run_dir / "table.tex")
-                _replace(written[-1], latex.table(material))
+                _replace(table, latex.table(material))
+                written.append(table)
     except OSError as error:
         raise MerError(f"The report cannot be written: {error}") from error
     return written
@@ -68,26 +86,30 @@ def _warnings(material: Material) -> list[str]:
     return [html.banner("stain", "Not a score to report", material.stains)]
 
 
-def _incomplete(material: Material, drawings: list[Drawing]) -> list[str]:
-    """Without all folds there is no score, and no test label meets a prediction."""
+def _opening(material: Material, audited: Audit) -> list[str]:
+    """Score and verdict, which is what most readers come for."""
+    kind = {"pass": "fine", "fail": "stain", "unknown": "caution"}[audited.verdict]
+    return [html.paragraph(scores.summary(material)), html.banner(kind, audited.sentence)]
+
+
+def _unfinished(material: Material) -> str:
     total = f"{len(material.done)} of {len(material.folds)} folds are done"
     if not material.folds:
         total = "it has not begun"
     elif len(material.done) == len(material.folds):
         total = "all folds are done, but they are not pooled"
+    again = f"Start the same command with `run.dir={material.run_dir}` to finish it."
+    return html.banner("caution", f"This run is incomplete: {total}. There is no score.", [again])
+
+
+def _incomplete(material: Material, drawings: list[Drawing]) -> dict[str, str]:
+    """Without all folds there is no score, and no test label meets a prediction."""
     curves, drawn = background.learning(material)
     drawings += drawn
-    again = f"Start the same command with run.dir={material.run_dir} to finish it."
-    return [
-        html.banner("caution", f"This run is incomplete: {total}. There is no score.", [again]),
-        *_section("What was run", background.facts(material)),
-        *_section("Data", background.data(material)),
-        *_section("Learning curves", curves),
-        *_ending(material),
-    ]
+    return {"Data": background.data(material), "Learning curves": curves}
 
 
-def _complete(material: Material, choices: Choices, drawings: list[Drawing]) -> list[str]:
+def _complete(material: Material, choices: Choices, drawings: list[Drawing]) -> dict[str, str]:
     networks, seen, why = _open(material, choices)
     faces = choices.pictures or material.synthetic
     seed = int(material.get("seed", 0))
@@ -101,25 +123,17 @@ def _complete(material: Material, choices: Choices, drawings: list[Drawing]) -> 
             return html.paragraph(why, "why")
         return drawn(make(networks, seen))
 
-    return [
-        *_section("What was run", background.facts(material)),
-        *_section("Scores", scores.headline(material)),
-        *_section("Data", background.data(material)),
-        *_section("Confusion matrices", drawn(scores.confusions(material))),
-        *_section("Persons", drawn(scores.persons(material))),
-        *_section("Learning curves", drawn(background.learning(material))),
-        *_section(
-            "Embeddings: people or emotions?",
-            insight(lambda n, s: looks.embedding(n, s, seed)),
-        ),
-        *_section("Single samples", looks.single(material, networks, why, faces)),
-        *_section(
-            "Where the network looks",
-            insight(lambda n, s: looks.activation(material, n, s, faces)),
-        ),
-        *_section("Calibration", drawn(scores.calibration(material))),
-        *_ending(material),
-    ]
+    return {
+        "Scores": scores.headline(material),
+        "Data": background.data(material),
+        "Confusion matrices": drawn(scores.confusions(material)),
+        "Persons": drawn(scores.persons(material)),
+        "Learning curves": drawn(background.learning(material)),
+        "Embeddings: people or emotions?": insight(lambda n, s: looks.embedding(n, s, seed)),
+        "Single samples": looks.single(material, networks, why, faces),
+        "Where the network looks": insight(lambda n, s: looks.activation(material, n, s, faces)),
+        "Calibration": drawn(scores.calibration(material)),
+    }
 
 
 def _open(material: Material, choices: Choices) -> tuple[Networks | None, Inside | None, str]:
@@ -140,26 +154,12 @@ def _open(material: Material, choices: Choices) -> tuple[Networks | None, Inside
                 f"({', '.join(missing[:3])})."
             )
         log.info("%d networks look at their samples", len(material.folds))
-        frame = material.predictions
-        stored = dict(zip(frame["sample_id"], frame["softmax"], strict=True))
+        ids = material.predictions["sample_id"]
+        stored = dict(zip(ids, material.most_probable, strict=True))
         return networks, inside.look(networks, stored, int(material.get("seed", 0))), ""
     except Absent as absent:
         log.warning("Some sections stay empty: %s", absent)
         return networks, None, f"Not here: {absent}"
-
-
-def _ending(material: Material) -> list[str]:
-    return [
-        *_section("Cost", background.cost(material)),
-        *_section("Settings", background.settings(material)),
-        *_section("Environment", background.environment(material)),
-        *_section("Audit", background.audit(material)),
-        *_section("Repeat it", background.command(material)),
-    ]
-
-
-def _section(title: str, content: str) -> list[str]:
-    return ["<section>", html.heading(title), content, "</section>"]
 
 
 def _replace(path: Path, content: str) -> None:

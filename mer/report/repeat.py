@@ -49,16 +49,22 @@ def derive(cfg: DictConfig) -> list[str] | None:
         plain = _decisive(compose([]))
         words = [word for word in words if _choice(word) != plain.get(_choice_key(word))]
         there = _decisive(compose(words))
-        for key in sorted({*wanted, *there}):
-            if key not in wanted:
-                words.append(f"~{key}")
-            elif key not in there:
+        words += [f"~{key}" for key in sorted({_gone(key, wanted) for key in there} - {""})]
+        for key in sorted(wanted):
+            if key not in there:
                 words.append(f"+{key}={quote(wanted[key])}")
             elif wanted[key] != there[key]:
                 words.append(f"{key}={quote(wanted[key])}")
         return words if _decisive(compose(words)) == wanted else None
     except (MerError, ValueError):
         return None
+
+
+def _gone(key: str, wanted: dict[str, Any]) -> str:
+    """The uppermost node above a key, or itself, of which nothing is wanted; empty if it is."""
+    parts = key.split(".")
+    nodes = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return next((n for n in nodes if not any(f"{k}.".startswith(f"{n}.") for k in wanted)), "")
 
 
 def quote(value: Any) -> str:

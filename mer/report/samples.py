@@ -46,12 +46,12 @@ def hardest(
 
 def caption(row: pd.Series, heads: dict[str, str]) -> str:
     """Say what a sample is and what each head takes it for."""
-    said = ", ".join(f"{name}: {row[head]}" for head, name in heads.items())
     emotion = "" if row["emotion"] in (row["label"], None) else f" ({row['emotion']})"
+    said = "; ".join(f"{name}: {row[head]}" for head, name in heads.items())
     probability = row[f"softmax_{row['label']}"]
     return (
-        f"{row['sample_id']}: {row['label']}{emotion}. {said}. "
-        f"Softmax probability of {row['label']}: {probability:.2f}"
+        f"{row['sample_id']} is {row['label']}{emotion}. {said}, "
+        f"which gives {row['label']} {100 * probability:.0f} %"
     )
 
 
