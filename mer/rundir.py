@@ -176,8 +176,8 @@ MARKS = ("-ORACLE", "-LEAKY", "-ORACLE-LEAKY")
 
 def mark(cfg: Mapping[str, Any]) -> str:
     """One of `MARKS`, or nothing: what a configuration lets the test persons touch."""
-    oracle = "-ORACLE" if cfg["selection"] == "oracle" else ""
-    return oracle + ("-LEAKY" if cfg["protocol"]["name"] in LEAKY else "")
+    oracle = "-ORACLE" if cfg.get("selection") == "oracle" else ""
+    return oracle + ("-LEAKY" if cfg.get("protocol", {}).get("name") in LEAKY else "")
 
 
 def marked(name: str, cfg: Mapping[str, Any]) -> str:
