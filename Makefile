@@ -27,9 +27,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/mer doctor
 	@touch $@
 
-demo: install  ## synthetic corpora, preparation, training and the table of scores (repeats reuse what is done)
+demo: install  ## synthetic corpora, preparation, training, scores, audit and report (repeats reuse what is done)
 	$(BIN)/mer train experiment=demo
+	$(BIN)/mer audit runs/demo
+	$(BIN)/mer report runs/demo
 	$(BIN)/mer train experiment=demo_from_scratch
+	$(BIN)/mer compare runs/demo runs/demo-from-scratch
 
 # Two processes with one thread each are quicker than two that fight for the cores; a file stays in one process,
 # which sets its fixtures up once.
