@@ -51,6 +51,8 @@ def check_selection(run: Artefacts, found: Findings) -> str:
             f"every fold keeps {what} of those that were chosen; {nested} folds chose on inner "
             "splits of their own training persons, and each kept its best candidates."
         )
+    if selection == "last" and not traced:
+        return f"every fold keeps {what}, and no score had a part in it."
     return (
         f"every fold keeps {what}; its history equals the validation persons' predictions in "
         f"{traced} of {len(run.done)} folds."
