@@ -5,6 +5,7 @@ with a node (name, weights, keywords, embedding shape) is found here, before tra
 """
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ KEYS = ("name", "pretrained", "weights", "kwargs", "_target_")
 
 #: Side in pixels that the embedding is measured at; networks with a fixed size get their own.
 PROBE_SIZE = 64
+
+#: Widths measured in this process.
+_WIDTHS: dict[tuple[type[nn.Module], str], int] = {}
 
 WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -67,8 +71,25 @@ def build(cfg: Mapping[str, Any], in_chans: int, num_classes: int = 0) -> nn.Mod
             ) from error
     if cfg["weights"] is not None:
         weights.load_file(backbone, cfg, in_chans)
-    embedding_width(backbone, in_chans)
+    measured_width(backbone, cfg, in_chans)
     return backbone
+
+
+def measured_width(
+    backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int, size: int | None = None
+) -> int:
+    """`embedding_width`, with a size also `check_size`; measured once for each network node.
+
+    A run builds the same network for every fold, and a measurement takes longer than a small
+    network's step.
+    """
+    key = (type(backbone), json.dumps([dict(cfg), in_chans, size], sort_keys=True, default=str))
+    if key not in _WIDTHS:
+        width = embedding_width(backbone, in_chans)
+        if size is not None:
+            check_size(backbone, in_chans, size)
+        _WIDTHS[key] = width
+    return _WIDTHS[key]
 
 
 def embedding_width(backbone: nn.Module, in_chans: int) -> int:

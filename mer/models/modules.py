@@ -91,9 +91,9 @@ class MERModule(pl.LightningModule):
             self.register_buffer(name, constants.view(1, -1, 1, 1))
         # Convolutions train 10 to 20 % faster in this layout; the values are the same.
         self.backbone = self.configure_backbone().to(memory_format=torch.channels_last)
-        self.embedding_width = backbones.embedding_width(self.backbone, in_chans)
-        if image_size is not None:
-            backbones.check_size(self.backbone, in_chans, image_size)
+        self.embedding_width = backbones.measured_width(
+            self.backbone, self.hparams["backbone"], in_chans, image_size
+        )
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.embedding_width, len(classes))
         self.loss = self.configure_loss()
