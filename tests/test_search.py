@@ -164,6 +164,7 @@ def test_two_objectives_give_a_front(search: Callable[..., int], home: Path) -> 
     assert len(results.solutions) == 4  # better in one is worse in the other, so all stay
 
 
+@pytest.mark.slow
 def test_the_grid_of_the_paper_is_gone_through_once(search: Callable[..., int], home: Path) -> None:
     seen = []
 

@@ -1,7 +1,5 @@
 """Checks of what was chosen, by whose labels: epochs, repeated looks, searches, completeness."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,14 @@ import pandas as pd
 from mer import seals
 from mer.audit.artefacts import Artefacts, Unavailable
 from mer.audit.findings import Findings, check, some
-from mer.audit.nested import FILE, check_inner, check_nested, load, validation_scores
+from mer.audit.nested import (
+    FILE,
+    check_inner,
+    check_nested,
+    load,
+    read_study,
+    validation_scores,
+)
 from mer.audit.samples import HEADS, count, scores
 from mer.results import COSTS
 from mer.rundir import mark
@@ -201,30 +206,26 @@ def _values(validation: dict[str, Any], cost: dict[str, Any], names: list[str]) 
 
 def _trial(path: Path, number: int, run_dir: Path) -> tuple[str, list[float], int]:
     """State and values of a trial, and the number of trials of its study."""
-    address = f"{path.as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=10)) as database:
-            rows = database.execute(
-                "SELECT trial_id, study_id, state, "
-                "(SELECT value_json FROM trial_user_attributes AS a "
-                "WHERE a.trial_id = t.trial_id AND a.key = 'directory') "
-                "FROM trials AS t WHERE number = ?",
-                (number,),
-            ).fetchall()
-            depth = len(run_dir.resolve().parts) - len(path.parent.parts)
-            own = run_dir.resolve().parts[-depth:]
-            mine = [row for row in rows if Path((row[3] or "").strip('"')).parts[-depth:] == own]
-            if not mine:
-                raise Unavailable("../study.db", f"has no trial {number} of this folder", False)
-            trial, study, state, _ = mine[0]
-            values = database.execute(
-                "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (trial,)
-            ).fetchall()
-            total = database.execute(
-                "SELECT COUNT(*) FROM trials WHERE study_id = ?", (study,)
-            ).fetchone()[0]
-    except sqlite3.Error as error:
-        raise Unavailable("../study.db", f"cannot be read ({error})", True) from error
+    with read_study(path) as database:
+        rows = database.execute(
+            "SELECT trial_id, study_id, state, "
+            "(SELECT value_json FROM trial_user_attributes AS a "
+            "WHERE a.trial_id = t.trial_id AND a.key = 'directory') "
+            "FROM trials AS t WHERE number = ?",
+            (number,),
+        ).fetchall()
+        depth = len(run_dir.resolve().parts) - len(path.parent.parts)
+        own = run_dir.resolve().parts[-depth:]
+        mine = [row for row in rows if Path((row[3] or "").strip('"')).parts[-depth:] == own]
+        if not mine:
+            raise Unavailable("../study.db", f"has no trial {number} of this folder", False)
+        trial, study, state, _ = mine[0]
+        values = database.execute(
+            "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (trial,)
+        ).fetchall()
+        total = database.execute(
+            "SELECT COUNT(*) FROM trials WHERE study_id = ?", (study,)
+        ).fetchone()[0]
     return str(state), [float("nan") if v is None else float(v) for (v,) in values], int(total)
 
 

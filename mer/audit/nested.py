@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,21 +155,27 @@ def validation_scores(run: Artefacts, folds: list[str]) -> dict[str, float]:
 
 def _stored(path: Path, study: str) -> dict[int, float]:
     """Number -> value of the complete trials of a study."""
-    address = f"{path.as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=10)) as database:
-            rows = database.execute(
-                "SELECT t.number, v.value FROM trials AS t "
-                "JOIN studies AS s ON s.study_id = t.study_id "
-                "JOIN trial_values AS v ON v.trial_id = t.trial_id "
-                "WHERE s.study_name = ? AND t.state = 'COMPLETE'",
-                (study,),
-            ).fetchall()
-    except sqlite3.Error as error:
-        raise Unavailable("../study.db", f"cannot be read ({error})", True) from error
+    with read_study(path) as database:
+        rows = database.execute(
+            "SELECT t.number, v.value FROM trials AS t "
+            "JOIN studies AS s ON s.study_id = t.study_id "
+            "JOIN trial_values AS v ON v.trial_id = t.trial_id "
+            "WHERE s.study_name = ? AND t.state = 'COMPLETE'",
+            (study,),
+        ).fetchall()
     if not rows:
         raise Unavailable("../study.db", f"has no complete trial of {study}", False)
     return {int(number): float(value) for number, value in rows}
+
+
+@contextmanager
+def read_study(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a search's database for reading; what is wrong with it is `Unavailable`."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+            yield database
+    except sqlite3.Error as error:
+        raise Unavailable("../study.db", f"cannot be read ({error})", True) from error
 
 
 def load(path: Path, run_dir: Path) -> dict[str, Any]:
