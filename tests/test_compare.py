@@ -175,6 +175,8 @@ def test_other_protocols_classes_and_samples_are_not_comparable(
     assert compared([a, b]).notes == [
         "Not comparable, different protocol: loso in a; group_kfold (n_splits=5) in b."
     ]
+    inner = write_run(tmp_path / "inner", {"svm": 0.5}, protocol__inner__n_splits=3)
+    assert compared([a, inner]).notes == []  # who is tested is the same
     c = write_run(tmp_path / "c", {"svm": 0.5}, labels__classes=["negative", "others"])
     assert compared([a, c]).notes == [
         "Not comparable, different classes: [negative, positive, surprise] in a; "

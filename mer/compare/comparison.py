@@ -206,8 +206,12 @@ def _classes(run: Run) -> str:
 
 
 def _protocol(run: Run) -> str:
-    """The protocol and how it splits; validation persons are part of the method."""
-    own = {key: value for key, value in run.config.items() if key.startswith("protocol.")}
+    """The protocol and how it splits; how validation persons serve is part of the method."""
+    own = {
+        key: value
+        for key, value in run.config.items()
+        if key.startswith("protocol.") and not key.startswith("protocol.inner")
+    }
     name = str(own.pop("protocol.name"))
     own.pop("protocol.validation", None)
     settings = [f"{key.removeprefix('protocol.')}={_text(own[key])}" for key in sorted(own)]
