@@ -173,6 +173,7 @@ def test_the_oval_covers_the_painted_face(finder: FaceFinder) -> None:
     assert mask.dtype == bool and overlap > 0.75
 
 
+@pytest.mark.slow
 def test_faces_are_found_after_a_training_in_the_same_process(tmp_path: Path) -> None:
     """Lightning puts signal handlers back that MediaPipe needs; the process must survive it.
 
