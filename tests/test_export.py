@@ -1,6 +1,8 @@
 """Exported models: the same scores as the Lightning module and its SVM head, in every engine."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,7 +207,7 @@ def test_what_an_engine_cannot_do_is_said_when_it_is_opened(
 def test_an_engine_that_is_not_installed_says_what_to_type(
     name: str, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, name, None)
+    monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(Unavailable, match=r"pip install 'mer\[deploy\]'"):
         open_engine(name, onnx_file)
 
@@ -295,3 +297,18 @@ def inputs_of(run_dir: Path, fold: str, predicted: pd.DataFrame) -> np.ndarray:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     assert main(["export", str(tmp_path)]) == 2
     assert "has no finished fold" in capfd.readouterr().err
+
+
+def test_logging_configured_anew_closes_no_stream_that_openvino_met() -> None:
+    pytest.importorskip("openvino")
+    program = """
+import io, logging.config, sys
+from mer.deploy import engines
+sys.stderr = met = io.StringIO()
+engines._import_openvino()
+sys.stderr = io.StringIO()
+logging.config.dictConfig({"version": 1})
+print("closed" if met.closed else "open")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "open", done.stderr

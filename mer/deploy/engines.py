@@ -5,6 +5,7 @@ reason and the mend, when it is opened and not at the first batch.
 """
 
 import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,11 +122,7 @@ def _onnxruntime(source: Deployed | Path, precision: str, threads: int) -> Engin
 
 def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
     path = _file_of(source, "openvino")
-    try:
-        import openvino
-    except ImportError as error:
-        raise Unavailable(_install("openvino", error)) from error
-    core = openvino.Core()
+    core = _import_openvino().Core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bfloat16" and "BF16" not in able:
         raise Unavailable("openvino in bfloat16: this processor has no bfloat16 instructions")
@@ -146,6 +143,23 @@ def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
         return _scores([np.array(found[number]) for number in range(len(names))])
 
     return engine
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without letting a logging library that it brings close our streams.
+
+    It imports absl, whose handler keeps the `sys.stderr` of that moment (a notebook's, a test's)
+    and closes it as soon as logging is configured anew, which every Hydra job does.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise Unavailable(_install("openvino", error)) from error
+    absl = sys.modules.get("absl.logging")
+    handler = absl.get_absl_handler() if absl else None
+    if handler is not None:
+        handler.python_handler.setStream(sys.__stderr__)
+    return openvino
 
 
 def _scores(found: list[Any]) -> Scores:
