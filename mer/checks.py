@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from mer import inner
+from mer import fold_workers, inner
 from mer.data.inputs import kind_of
 from mer.errors import raise_all
 
@@ -61,4 +61,5 @@ def check(cfg: DictConfig) -> None:
             f"model.transfer.input_stats is `{cfg.model.transfer.input_stats}`; set fold or macro"
         )
     problems += inner.problems(cfg)
+    problems += fold_workers.problems(cfg)
     raise_all("The configuration contradicts itself:", problems)

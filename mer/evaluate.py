@@ -22,7 +22,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
-from mer.training import make_trainer
+from mer.training import fold_threads, make_trainer
 
 
 def main(argv: list[str]) -> int:
@@ -146,10 +146,11 @@ def evaluate(
     frames = []
     for fold in folds:
         own = _own_config(run_dir, cfg, fold.name, overrides or [])
-        settings = OmegaConf.to_container(own.input, resolve=True)
-        if (key := json.dumps(settings)) not in kept:
-            kept[key] = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings)
-        frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
+        key = json.dumps(OmegaConf.to_container(own.input, resolve=True))
+        if key not in kept:
+            kept[key] = sources.dataset(own, corpus)
+        with fold_threads(own):
+            frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}

@@ -7,6 +7,7 @@ the predictions get theirs when the folds are pooled.
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +22,12 @@ from mer.callbacks.predictions import to_frame
 from mer.data.activations import ActivationStore
 from mer.data.datamodule import MERDataModule
 from mer.data.draws import DrawnDataModule, DrawnImages
-from mer.models import cost, trunk
+from mer.models import trunk
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.networks import FILES, KeptNetwork, Outputs, fit_heads
 from mer.observers import RunContext
+from mer.predicting import predict
 from mer.protocols import LEAKY, Fold
 from mer.training import (
     KeepBest,
@@ -36,6 +38,9 @@ from mer.training import (
     make_trainer,
     module_arguments,
 )
+
+#: Sides whose predictions are written.
+SCORED = ("validation", "test")
 
 
 class Sides(NamedTuple):
@@ -71,32 +76,48 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
         announce: Whether to log what is transferred, which is the same for every fold.
     """
     started = time.time()
+    job = begin(run, fold, announce)
+    found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
+    if found is not None:  # else this is another rank than 0
+        conclude(job, *found, started)
+
+
+def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
+    """Clear the folder of a fold and make what is chosen inside it; see `run_fold`."""
     folder = rundir.fold_folder(run.run_dir, fold.name)
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
     if not distributed.rank():
         for name in FILES:  # of an interrupted training, or links to a kept network
             (folder / name).unlink(missing_ok=True)
-    job = _choose(Job(run, fold, sides, folder, [], announce, {}))
-    heads = job.heads
-    found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
-    if found is None:
-        return  # another rank than 0
-    outputs, record = found
+    return _choose(Job(run, fold, sides, folder, [], announce, {}))
+
+
+def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float) -> None:
+    """Write heads, predictions and record of a fold.
+
+    Args:
+        job: The fold; its heads are fitted.
+        outputs: Side -> predicted batches.
+        record: What is worth recording of the training.
+        started: When the fold began, in seconds since the epoch.
+    """
+    run, fold, folder = job.run, job.fold, job.folder
     fitted_on = {"fitted_on": rundir.fingerprint(fold.train)}
-    states = {type(head).__name__: {**head.state_dict(), **fitted_on} for head in heads}
+    states = {type(head).__name__: {**head.state_dict(), **fitted_on} for head in job.heads}
     torch.save(states, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
     frames = {
-        side: to_frame(outputs[side], table, classes, getattr(sides, side)).assign(fold=fold.name)
-        for side in ("validation", "test")
+        side: to_frame(outputs[side], table, classes, getattr(job.sides, side))
+        for side in SCORED
         if side in outputs
     }
     frames = {
-        side: inner.apply_thresholds(frame, job.chosen, classes) for side, frame in frames.items()
+        side: inner.apply_thresholds(frame.assign(fold=fold.name), job.chosen, classes)
+        for side, frame in frames.items()
     }
     if "validation" in frames:
         rundir.write_parquet(frames["validation"], folder / "validation.parquet")
-    seconds = round(time.time() - started, 2)
+    seconds = round(time.time() - started, 3)
     rundir.write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
     name = rundir.marked("predictions.parquet", run.cfg)
@@ -131,7 +152,6 @@ def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
                 return None
             outputs, record = kept.restore(job.folder)
             fit_heads(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
-            _write_cost(run, job.folder)
             return outputs, record
         trained = _train(job)
         if trained is not None:
@@ -145,47 +165,71 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     Returns:
         Side -> predicted batches, and what is worth recording; None on other ranks than 0.
     """
-    run, sides, folder = job.run, job.sides, job.folder
-    cfg, persons = run.cfg, run.corpus.table["person"]
-    module, macro_persons = _module(job)
-    trained_by = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
-    module.provenance |= {
-        "persons": sorted(trained_by),
-        "selection": cfg.selection,
-        "monitor": module.monitor if cfg.selection != "last" else None,
-    }
-    if job.chosen:
-        module.provenance["inner"] = job.chosen
-    oracle = cfg.selection == "oracle"
-    data = _data(run, module, sides._replace(validation=sides.test) if oracle else sides)
+    cfg = job.run.cfg
+    module, data = make(job)
     callbacks: list[pl.Callback] = []
     if cfg.selection != "last":
         callbacks.append(KeepBest(module.monitor, module.mode))
     if "epochs" in job.chosen:
         callbacks.append(StopAfter(job.chosen["epochs"]))
-    trainer = make_trainer(cfg, cfg.model, folder, [*callbacks, *job.heads])
+    trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.heads])
     trainer.fit(module, data)
-    if cfg.protocol.name not in LEAKY:
-        refuse_known_persons(module.provenance, set(persons.iloc[sides.test]))
-    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)  # a matter of all ranks
+    check_persons(job, module)
+    trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)  # a matter of all ranks
     if distributed.rank():
         return None
-    alone = (
-        trainer
-        if distributed.size() == 1
-        else make_trainer(cfg, cfg.model, folder, job.heads, True)
-    )
-    wanted = ("train", "validation", "test") if cfg.reuse_networks else ("validation", "test")
-    outputs = {
-        side: alone.predict(module, data.unlabelled_dataloader(getattr(sides, side)))
-        for side in wanted
-        if len(getattr(sides, side))
-    }
-    _write_cost(run, folder)
+    module.to(distributed.own_device(cfg))
+    with trainer.precision_plugin.forward_context():
+        outputs = outputs_of(job, module, data)
     return outputs, {
         "epochs": trainer.current_epoch,
         "best_epoch": callbacks[0].epoch if cfg.selection != "last" else None,
     }
+
+
+def make(job: Job) -> tuple[MicroFinetuneModule, MERDataModule]:
+    """Make the network of a fold, as it is before training, and its data."""
+    sides = job.sides
+    module, macro_persons = _module(job)
+    module.provenance |= trained_by(job, module, macro_persons)
+    oracle = job.run.cfg.selection == "oracle"
+    data_sides = sides._replace(validation=sides.test) if oracle else sides
+    return module, _data(job.run, module, data_sides)
+
+
+def trained_by(
+    job: Job, module: MicroFinetuneModule, macro_persons: Sequence[str]
+) -> dict[str, Any]:
+    """What a network says of the persons who trained it, and of what was chosen on whom."""
+    cfg, persons, sides = job.run.cfg, job.run.corpus.table["person"], job.sides
+    everybody = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
+    found = {
+        "persons": sorted(everybody),
+        "selection": cfg.selection,
+        "monitor": module.monitor if cfg.selection != "last" else None,
+    }
+    return found | ({"inner": job.chosen} if job.chosen else {})
+
+
+def check_persons(job: Job, module: MicroFinetuneModule) -> None:
+    """Refuse a network that a person has trained whom the fold tests."""
+    if job.run.cfg.protocol.name not in LEAKY:
+        tested = set(job.run.corpus.table["person"].iloc[job.sides.test])
+        refuse_known_persons(module.provenance, tested)
+
+
+def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
+    """Predict the sides that are needed later, with the scores of the fitted heads."""
+    wanted = ("train", "validation", "test") if job.run.cfg.reuse_networks else SCORED
+    outputs = {
+        side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)))
+        for side in wanted
+        if len(getattr(job.sides, side))
+    }
+    for head in job.heads:
+        for batch in (batch for batches in outputs.values() for batch in batches):
+            head.score_batch(batch)
+    return outputs
 
 
 def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
@@ -194,29 +238,44 @@ def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
     Returns:
         The network, with what is known of its making, and the persons who trained the blocks.
     """
-    run, fold, train = job.run, job.fold, job.sides.train
-    cfg = run.cfg
-    pl.seed_everything(fold_seed(cfg.seed, fold.name), workers=True, verbose=False)
-    arguments = module_arguments(cfg, cfg.model, run.dataset, train)
-    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[train])
-    if run.macro is not None and cfg.model.transfer.input_stats == "macro":
-        arguments["input_mean"], arguments["input_std"] = trunk.trunk_statistics(run.macro)
-        fitted_on = "macro"
+    cfg = job.run.cfg
+    pl.seed_everything(fold_seed(cfg.seed, job.fold.name), workers=True, verbose=False)
     module = MicroFinetuneModule(
-        **arguments,
+        **arguments(job),
         freeze=cfg.model.transfer.freeze,
         lr_scale=cfg.model.transfer.lr_scale,
     )
-    module.provenance = {
+    module.provenance = provenance(job)
+    return module, _transfer(job, module)
+
+
+def arguments(job: Job) -> dict[str, Any]:
+    """What the network of a fold is made with; all that is fitted comes from its training side."""
+    run, cfg = job.run, job.run.cfg
+    seed = fold_seed(cfg.seed, job.fold.name)
+    found = module_arguments(cfg, cfg.model, run.dataset, job.sides.train, seed)
+    if _takes_macro_statistics(run):
+        found["input_mean"], found["input_std"] = trunk.trunk_statistics(run.macro)
+    return found
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """What the network of a fold says of its making, before there is one."""
+    run = job.run
+    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[job.sides.train])
+    return {
         "stage": "micro",
         "version": __version__,
-        "fold": fold.name,
+        "fold": job.fold.name,
         "classes": run.corpus.classes,
         "input": dict(run.dataset.settings),
         "data_hash": run.corpus.hash,
-        "fitted_on": fitted_on,
+        "fitted_on": "macro" if _takes_macro_statistics(run) else fitted_on,
     }
-    return module, _transfer(job, module)
+
+
+def _takes_macro_statistics(run: RunContext) -> bool:
+    return run.macro is not None and run.cfg.model.transfer.input_stats == "macro"
 
 
 def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:
@@ -229,6 +288,7 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     augment = OmegaConf.to_container(cfg.model, resolve=True)["augment"]
     options = {
         "batch_size": batch_size(cfg.model, len(sides.train)),
+        "seed": module.hparams["seed"],
         "num_workers": cfg.trainer.num_workers,
         "pin_memory": cfg.trainer.pin_memory,
     }
@@ -256,13 +316,3 @@ def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:
     if not distributed.rank():
         (job.folder / "transfer.txt").write_text(f"{report}\n")
     return list(report.provenance["persons"])
-
-
-def _write_cost(run: RunContext, folder: Path) -> None:
-    """Measure what the network costs, once per run."""
-    path = run.run_dir / "cost.json"
-    if path.exists():
-        return
-    module = MicroFinetuneModule.load_from_checkpoint(folder / "model.ckpt", map_location="cpu")
-    image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
-    rundir.write_json(cost.measure(module, image, distributed.own_device(run.cfg)), path)

@@ -21,7 +21,7 @@ from mer.protocols import Fold
 from mer.rundir import MACHINE, write_json
 
 #: Raise it when a change of the code changes the networks that the same settings give.
-FORMAT = 3
+FORMAT = 4
 
 Outputs = dict[str, list[dict[str, torch.Tensor]]]
 

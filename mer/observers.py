@@ -47,7 +47,8 @@ class Progress:
 
     Args:
         fold: Name of the fold that has just been finished.
-        done: Finished folds of the run, this one included, also those of other processes.
+        done: Finished folds of the run, this one included, also those of other processes, but not
+            those that this run's workers have finished before their turn.
         total: Folds of the protocol.
         record: The fold's `fold.json`: seconds, epochs, best epoch.
         validation: Head -> `uf1`, `uar`, `accuracy` of the validation persons, pooled over the
@@ -71,7 +72,7 @@ class Observer:
         """Called once, before the first fold; also when the run is continued."""
 
     def fold(self, progress: Progress) -> None:
-        """Called after every fold that this process finished."""
+        """Called for every fold that this process and its workers finished, in running order."""
 
     def end(self, result: dict[str, Any]) -> None:
         """Called with the content of `metrics.json`, complete or not, when no fold is left."""

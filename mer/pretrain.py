@@ -19,8 +19,8 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from mer import __version__, distributed
+from mer.data import sources
 from mer.data.datamodule import MERDataModule
-from mer.data.dataset import UnifiedDataset
 from mer.data.sources import Corpus
 from mer.errors import MerError
 from mer.models.modules import MacroPretrainModule
@@ -30,7 +30,7 @@ from mer.training import batch_size, fold_seed, make_trainer, module_arguments
 log = logging.getLogger(__name__)
 
 #: Raise it when a change of this code changes the weights that the same settings give.
-FORMAT = 3
+FORMAT = 4
 
 
 def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> Path:
@@ -83,7 +83,8 @@ def _settings(cfg: DictConfig, corpus: Corpus) -> dict[str, Any]:
     nodes = ("backbone", "input", "macro", "trainer")
     plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
-    plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
+    own = (*MACHINE, "threads")  # threads of the folds
+    plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
     return {"format": FORMAT, "seed": cfg.seed, "data": corpus.hash, **plain}
 
 
@@ -109,11 +110,12 @@ def _train(
     cfg: DictConfig, corpus: Corpus, folder: Path, report: Path, settings: dict[str, Any]
 ) -> None:
     started = time.time()
-    pl.seed_everything(fold_seed(cfg.seed, "macro"), workers=True, verbose=False)
+    seed = fold_seed(cfg.seed, "macro")
+    pl.seed_everything(seed, workers=True, verbose=False)
     input_settings = OmegaConf.to_container(cfg.input, resolve=True)
-    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, input_settings)
+    dataset = sources.dataset(cfg, corpus)
     train, validation = _split(corpus, cfg.macro.validation, cfg.seed)
-    module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train))
+    module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train, seed))
     persons = {
         side: sorted(set(corpus.table["person"].iloc[positions]))
         for side, positions in (("train", train), ("validation", validation))
@@ -133,6 +135,7 @@ def _train(
         np.empty(0, np.int64),
         batch_size=batch_size(cfg.macro, len(train)),
         augment=OmegaConf.to_container(cfg.macro, resolve=True)["augment"],
+        seed=seed,
         num_workers=cfg.trainer.num_workers,
         pin_memory=cfg.trainer.pin_memory,
     )

@@ -41,6 +41,7 @@ MACHINE = (
     "strategy",
     "num_nodes",
     "num_workers",
+    "folds_at_once",
     "pin_memory",
     "enable_progress_bar",
     "enable_model_summary",

@@ -3,27 +3,45 @@
 A fold is finished when its `predictions.parquet` is there. A run started again in its directory
 does the folds that are missing; since every fold has a seed of its own, the result is the same as
 that of an uninterrupted run. Several processes may work on one run directory: each fold is locked.
+On a CPU a run starts such processes itself (`mer.fold_workers`).
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mer import checks, distributed, environment, protocols, results, rundir
+from mer import (
+    checks,
+    distributed,
+    environment,
+    fold_workers,
+    frozen,
+    protocols,
+    results,
+    rundir,
+    side_by_side,
+)
 from mer.data import sources
-from mer.data.dataset import UnifiedDataset
 from mer.data.sources import Corpus
 from mer.fold import run_fold
+from mer.fold_queue import FoldQueue, Outcome
+from mer.frozen import Frozen
+from mer.models import cost
+from mer.models.modules import MicroFinetuneModule
 from mer.observers import Observer, Progress, RunContext, watch
 from mer.pretrain import macro_weights
 from mer.protocols import Fold
+from mer.side_by_side import SideBySide
+from mer.training import fold_threads
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +82,7 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
         context = _context(cfg, run_dir, corpus, folds, pool)
         with watch(observers, context):
             _run_folds(context, observers)
+            _write_cost(context)
             result = results.pool(run_dir, cfg)
             for observer in observers:
                 observer.end(result)
@@ -103,38 +122,126 @@ def _context(
     macro = None
     if pool is not None:
         macro = macro_weights(cfg, pool, tested=set(corpus.table["person"]))
-    dataset = UnifiedDataset(
-        corpus.table, corpus.stores, corpus.classes, OmegaConf.to_container(cfg.input, resolve=True)
-    )
+    dataset = sources.dataset(cfg, corpus)
     order = protocols.running_order(folds, corpus.table)
     return RunContext(cfg, run_dir, corpus, dataset, order, macro)
 
 
+def train_fold(run: RunContext, fold: Fold, announce: bool) -> Outcome:
+    """Train a fold, unless that is done or being done.
+
+    Args:
+        run: The run.
+        fold: The fold.
+        announce: Whether to log what is transferred, which is the same for every fold.
+    """
+    with contextlib.ExitStack() as locks:
+        outcome = _claim_fold(run, fold, locks)
+        if outcome is Outcome.TRAINED:
+            distributed.share(fold.name)
+            run_fold(run, fold, announce=announce)
+    return outcome
+
+
+def _train_together(
+    run: RunContext, folds: Sequence[Fold], announce: bool, together: Frozen | SideBySide
+) -> list[Outcome]:
+    """As `train_fold`, for several folds at a time on one GPU."""
+    with contextlib.ExitStack() as locks:
+        outcomes = [_claim_fold(run, fold, locks) for fold in folds]
+        pairs = zip(folds, outcomes, strict=True)
+        mine = [fold for fold, outcome in pairs if outcome is Outcome.TRAINED]
+        if mine:
+            together.run_folds(mine, announce)
+    return outcomes
+
+
+def _claim_fold(run: RunContext, fold: Fold, locks: contextlib.ExitStack) -> Outcome:
+    """Lock a fold's folder for as long as the stack is open; TRAINED if it is ours to train."""
+    folder = rundir.fold_folder(run.run_dir, fold.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        locks.enter_context(FileLock(folder / ".lock", timeout=0))
+    except Timeout:
+        return Outcome.HELD
+    return Outcome.DONE if rundir.is_done(run.run_dir, fold.name) else Outcome.TRAINED
+
+
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
-    """Train the folds that are this process's and not done yet."""
+    """Train the folds that are this process's and not done yet, with its workers."""
     cfg, mine = run.cfg, protocols.select_folds(run.folds, run.cfg.protocol.folds)
-    pending = [fold for fold in mine if not rundir.is_done(run.run_dir, fold.name)]
+    pending = {fold.name: fold for fold in mine if not rundir.is_done(run.run_dir, fold.name)}
     if len(pending) < len(mine):
         log.info("%d of %d folds are done already", len(mine) - len(pending), len(mine))
-    running = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
-    names = [fold.name for fold in run.folds]
-    bar = tqdm(pending, desc=f"{cfg.protocol.name} folds", unit="fold", disable=not pending)
-    with logging_redirect_tqdm():  # a log line pushes the bar down instead of breaking it
-        for number, fold in enumerate(bar):
-            bar.set_postfix_str(fold.name)
-            folder = rundir.fold_folder(run.run_dir, fold.name)
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with FileLock(folder / ".lock", timeout=0):
-                    if rundir.is_done(run.run_dir, fold.name):
-                        continue
-                    distributed.share(fold.name)
-                    run_fold(run, fold, announce=number == 0)
-            except Timeout:
-                log.info("fold %s is being trained by another process", fold.name)
-                continue
-            done = [name for name in names if rundir.is_done(run.run_dir, name)]
-            record = json.loads((folder / "fold.json").read_text())
-            progress = Progress(fold.name, len(done), len(names), record, running(done))
-            for observer in observers:
-                observer.fold(progress)
+    queue = FoldQueue(list(pending))
+    announcer = _Announcer(run, queue, observers)
+    together = frozen.engine(run, len(pending)) or side_by_side.engine(run, len(pending))
+    title = f"{cfg.protocol.name} folds"
+    with (
+        tqdm(total=len(pending), desc=title, unit="fold", disable=not pending) as bar,
+        logging_redirect_tqdm(),  # a log line pushes the bar down instead of breaking it
+        fold_threads(cfg) as threads,
+        fold_workers.helping(run, queue, 1 if together else len(pending), threads),
+    ):
+        announce = True
+        while not queue.over:
+            name = queue.take_here()
+            if name is None:
+                queue.wait()
+            elif together is None:
+                bar.set_postfix_str(name)
+                queue.settle(name, train_fold(run, pending[name], announce))
+                announce = False
+            else:
+                more = [queue.take_here() for _ in range(together.width - 1)]
+                names = [name, *(other for other in more if other is not None)]
+                mine = [pending[name] for name in names]
+                outcomes = _train_together(run, mine, announce, together)
+                for one, outcome in zip(names, outcomes, strict=True):
+                    queue.settle(one, outcome)
+                announce = False
+            bar.update(queue.settled - bar.n)
+            for name, outcome in queue.news():
+                announcer(name, outcome)
+
+
+def _write_cost(run: RunContext) -> None:
+    """Measure what the network costs, once per run, when no fold is being trained here."""
+    path = run.run_dir / "cost.json"
+    done = [fold.name for fold in run.folds if rundir.is_done(run.run_dir, fold.name)]
+    if path.exists() or not done:
+        return
+    checkpoint = rundir.fold_folder(run.run_dir, done[0]) / "model.ckpt"
+    module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
+    rundir.write_json(cost.measure(module, image, distributed.own_device(run.cfg)), path)
+
+
+class _Announcer:
+    """Tells of folds one by one, in running order, whatever the order in which they finish.
+
+    Args:
+        run: The run.
+        queue: Knows which folds do not count yet, though they may be done.
+        observers: Who is told.
+    """
+
+    def __init__(self, run: RunContext, queue: FoldQueue, observers: Sequence[Observer]) -> None:
+        self.run, self.queue, self.observers = run, queue, observers
+        self._names = [fold.name for fold in run.folds]
+        self._score = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
+
+    def __call__(self, name: str, outcome: Outcome) -> None:
+        """Tell of a fold what became of it."""
+        if outcome is Outcome.HELD:
+            log.info("fold %s is being trained by another process", name)
+        if outcome is not Outcome.TRAINED:
+            return
+        run_dir = self.run.run_dir
+        done = [other for other in self._names if rundir.is_done(run_dir, other)]
+        secret = self.queue.secret  # looked at later: what is done by now was taken before
+        done = [other for other in done if other not in secret]
+        record = json.loads((rundir.fold_folder(run_dir, name) / "fold.json").read_text())
+        progress = Progress(name, len(done), len(self._names), record, self._score(done))
+        for observer in self.observers:
+            observer.fold(progress)

@@ -91,9 +91,8 @@ def _brief(said: bool) -> Iterator[None]:
         said: Whether an earlier job of this process has said it.
     """
     _JOBS.append("done")
-    loggers = [
-        logging.getLogger(f"mer.{name}") for name in ("data", "prepare", "pretrain", "models")
-    ]
+    names = ("data", "prepare", "pretrain", "models", "fold_workers")
+    loggers = [logging.getLogger(f"mer.{name}") for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers if said else []:
         logger.setLevel(logging.WARNING)

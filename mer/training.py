@@ -1,9 +1,10 @@
 """What macro-pretraining and micro fine-tuning do alike: seeds, module arguments, the trainer."""
 
+import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import MPSAccelerator
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.seed import isolate_rng
 
 from mer import distributed
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
+from mer.predicting import predict
 from mer.ranks import number
+
+#: Keys of the `trainer` node that are not Lightning's.
+OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
 
 
 def fold_seed(seed: int, name: str) -> int:
@@ -27,8 +32,37 @@ def fold_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
 
 
+def on_cpu(cfg: DictConfig) -> bool:
+    """Whether Lightning trains on the CPU, given `trainer.accelerator` and this machine."""
+    if cfg.trainer.accelerator == "auto":
+        return not (torch.cuda.is_available() or MPSAccelerator.is_available())
+    return cfg.trainer.accelerator == "cpu"
+
+
+@contextlib.contextmanager
+def fold_threads(cfg: DictConfig) -> Iterator[int]:
+    """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number.
+
+    Args:
+        cfg: Composed configuration. Null, or no such key in an older one, leaves the number alone.
+    """
+    before, wanted = torch.get_num_threads(), cfg.trainer.get("threads")
+    if wanted is None or not on_cpu(cfg) or number(cfg) > 1:
+        yield before
+        return
+    torch.set_num_threads(wanted)
+    try:
+        yield wanted
+    finally:
+        torch.set_num_threads(before)
+
+
 def module_arguments(
-    cfg: DictConfig, node: DictConfig, dataset: UnifiedDataset, train: NDArray[np.int64]
+    cfg: DictConfig,
+    node: DictConfig,
+    dataset: UnifiedDataset,
+    train: NDArray[np.int64],
+    seed: int,
 ) -> dict[str, Any]:
     """Plain arguments of a module; all that is fitted comes from the training side.
 
@@ -37,6 +71,7 @@ def module_arguments(
         node: `model` or `macro`: optimizer, class weights, label smoothing.
         dataset: All samples.
         train: Positions of the training side. Shape: (M,).
+        seed: Of order, augmentation and dropout.
     """
     backbone = OmegaConf.to_container(cfg.backbone, resolve=True)
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))
@@ -56,6 +91,7 @@ def module_arguments(
         "optimizer": OmegaConf.to_container(node.optimizer, resolve=True),
         "label_smoothing": node.label_smoothing,
         "dropout": node.dropout,
+        "seed": seed,
     }
 
 
@@ -89,14 +125,15 @@ def make_trainer(
         progress: Whether to show a bar per epoch.
     """
     options = OmegaConf.to_container(cfg.trainer, resolve=True)
-    for own in ("num_workers", "pin_memory"):  # these two are the data module's
-        options.pop(own)
+    for own in OWN:
+        options.pop(own, None)
     bar = options.pop("enable_progress_bar")
     # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
     options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
     if distributed.size() > 1 and not alone:
         if options["strategy"] == "auto":
             options["strategy"] = "ddp"
+        options["use_distributed_sampler"] = False  # the data module shares the samples out
         callbacks = [*callbacks, OwnDraws()]
     elif number(cfg) > 1 or str(options["strategy"]).startswith("ddp"):
         device = distributed.own_device(cfg)
@@ -137,7 +174,7 @@ def quiet() -> None:
 
 
 class OwnDraws(pl.Callback):
-    """Lets each rank draw its own augmentations and dropout; Lightning seeds all of them alike."""
+    """Lets each rank draw for itself what a backbone draws; Lightning seeds all of them alike."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed torch, whose generator the others follow; weights are rank 0's anyway."""
@@ -215,17 +252,9 @@ class RecordEpochs(pl.Callback):
         if not self.every and trainer.current_epoch + 1 < trainer.max_epochs:
             return
         said = {}
-        with (
-            isolate_rng(),
-            backbones.evaluation_mode(pl_module),
-            trainer.precision_plugin.forward_context(),
-        ):
+        with trainer.precision_plugin.forward_context():
             for side, positions in self.positions.items():
-                loader = trainer.datamodule.unlabelled_dataloader(positions)
-                batches = [
-                    pl_module.predict_step(trainer.strategy.batch_to_device(batch))
-                    for batch in loader
-                ]
+                batches = predict(pl_module, trainer.datamodule.unlabelled_dataloader(positions))
                 said[side] = tuple(
                     torch.cat([batch[key] for batch in batches]).cpu().numpy()
                     for key in ("logits", "embedding")

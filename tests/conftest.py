@@ -52,6 +52,7 @@ def tiny_words(tiny_corpora: Path, session_folder: Path) -> list[str]:
         "prepare.size=96",
         "protocol=group_kfold",
         "trainer.accelerator=cpu",
+        "trainer.folds_at_once=1",
     ]
 
 

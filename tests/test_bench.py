@@ -3,19 +3,27 @@
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from prepare_inputs import paint, row, save
 
 from mer.bench import memory, startup, table
 from mer.bench.figures import Figure, figure, in_turn, missing, quartiles, ratio, times
 from mer.bench.plain_loop import Plan, run_fold
 from mer.bench.settings import Settings
+from mer.bench.stages import Pair, network_input, staged
 from mer.cli import main
+from mer.data import inputs
+from mer.datasets.index import make_table
 from mer.errors import MerError
+from mer.prepare import settings as prepare_settings
+from mer.prepare.faces import FaceFinder
+from mer.prepare.store import prepare_store
 
 KEYS = set(Figure("a", "b", "c", "ms", 1.0).plain())
 
@@ -206,6 +214,54 @@ def test_a_command_that_fails_is_no_measurement(monkeypatch: pytest.MonkeyPatch)
         next(startup.measure(Settings(Path(), quick=True)))
 
 
+@pytest.fixture
+def painted(tmp_path: Path) -> Pair:
+    """Picture files of a face whose brows rise."""
+    files = (save(tmp_path / f"{b}.png", paint(256, brows=b)) for b in (0.0, 0.08))
+    return Pair(*map(Path, files))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_sample_timed_from_its_files_is_the_sample_that_preparation_stores(
+    painted: Pair, tmp_path: Path, threads: int
+) -> None:
+    prepare = prepare_settings.complete({"size": 128})
+    clip = row(0, onset=1, apex=8, onset_path=str(painted.onset), apex_path=str(painted.apex))
+    store = prepare_store(make_table([clip]), {"size": 128}, tmp_path / "out", 1, "made")
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        with FaceFinder() as finder, ThreadPoolExecutor(1) as helper:
+            for name, center in (("flow", "median"), ("apex", "none"), ("onset_apex", "none")):
+                options = {"name": name, "size": 96, "center": center}
+                expected = inputs.build(options, *store.frames[0], store.flow[0])
+                expected = expected.transpose(2, 0, 1)[None]
+                in_stages = staged(painted, finder, prepare, options)
+                at_once = network_input(painted, finder, prepare, options, helper)
+                assert np.array_equal(in_stages.image, expected)
+                assert np.array_equal(at_once, expected)
+                assert at_once.flags.c_contiguous
+                assert ("flow" in in_stages.milliseconds) == (name == "flow")
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_a_sample_that_cannot_be_timed_is_named(painted: Pair, tmp_path: Path) -> None:
+    prepare = prepare_settings.complete({"size": 64})
+    options = {"name": "apex", "size": 64, "center": "none"}
+    absent = painted._replace(apex=tmp_path / "absent.png")
+    blank = painted._replace(onset=Path(save(tmp_path / "blank.png", np.zeros((64, 64, 3)))))
+    with FaceFinder() as finder, ThreadPoolExecutor(1) as helper:
+        for pair, said in (
+            (absent, "missing frame: .*absent.png does not exist"),
+            (blank, "no face in .*blank.png"),
+        ):
+            with pytest.raises(MerError, match=said):
+                network_input(pair, finder, prepare, options, helper)
+            with pytest.raises(MerError, match=said):
+                staged(pair, finder, prepare, options)
+
+
 EXPECTED = {
     "startup": {("mer --help", ""), ("mer train --cfg job", "")},
     "prepare": {("store", "1 worker"), ("throughput", "1 worker")},
@@ -223,6 +279,7 @@ EXPECTED = {
         ("decode", ""), ("face", ""), ("align", "96 px"), ("flow", "dis"), ("input", ""),
         ("network", "eager + scikit-learn"), ("head", "eager + scikit-learn"),
         ("files to label", "as the paper reports"), ("input to label", "onnxruntime int8"),
+        ("files to label", "eager + scikit-learn"), ("files to label", "openvino float32"),
         ("labels unlike the baseline's", "onnxruntime float32"),
     },
     "memory": {("peak while training", "64 samples, input.cache_gb=0")},

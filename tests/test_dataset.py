@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import FoldView, UnifiedDataset
-from mer.data.transforms import augmentation
 from mer.errors import MerError
 
 CLASSES = ["negative", "positive", "surprise"]
@@ -114,17 +114,19 @@ def test_views_hand_out_labels_or_seal_them() -> None:
     assert FoldView(data, np.array([4]), sealed=True)[0]["label"] == -1
 
 
-def test_augmentation_is_for_training_alone_and_follows_the_seed() -> None:
+def test_augmentation_is_for_training_alone_and_follows_seed_sample_and_epoch() -> None:
     data = make()
     module = MERDataModule(data, np.arange(4), np.array([4]), np.array([5]), 2, AUGMENT)
     plain = torch.from_numpy(data.image(4)).permute(2, 0, 1)
     assert torch.equal(next(iter(module.val_dataloader()))["image"][0], plain)
     embedded = next(iter(module.embedding_dataloader()))
     assert embedded["index"].tolist() == [0, 1, 2, 3]
-    view = FoldView(data, np.array([4]), augmentation(AUGMENT, data.kind))
+    assert torch.equal(embedded["image"][3], torch.from_numpy(data.image(3)).permute(2, 0, 1))
+    view = FoldView(data, np.array([3, 4]), augmentation(AUGMENT, data.kind), seed=7)
+    first, second = view[1, 0]["image"], view[1, 1]["image"]
     torch.manual_seed(0)
-    first, second = view[0]["image"], view[0]["image"]
-    torch.manual_seed(0)
-    assert torch.equal(view[0]["image"], first)
-    assert not torch.equal(first, second)
-    assert not torch.equal(first, plain)
+    assert torch.equal(view[1, 0]["image"], first)
+    torch.testing.assert_close(view.__getitems__([(0, 2), (1, 0)])["image"][1], first)
+    other = FoldView(data, np.array([4]), augmentation(AUGMENT, data.kind), seed=8)
+    for found in (second, plain, other[0, 0]["image"]):
+        assert not torch.equal(found, first)

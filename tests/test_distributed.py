@@ -72,7 +72,9 @@ def test_macro_pretraining_on_two_devices_is_scored_on_each_sample_once(
     cfg = tiny_config(*TWO, "macro.enabled=true", "selection=validation", "protocol.validation=0.3")
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "prepared").symlink_to(Path(cfg.paths.cache, "prepared"))
+    prepared = Path(cfg.paths.cache, "prepared")
+    prepared.mkdir(parents=True, exist_ok=True)
+    (cache / "prepared").symlink_to(prepared)
     cfg.paths.cache = str(cache)
     runner.run(cfg, tmp_path / "run")
     assert predicted_once(tmp_path / "run")

@@ -103,6 +103,33 @@ def test_a_file_gives_the_scores_of_module_and_head_on_all_samples_in_batches_of
     assert len(set(labels.tolist())) == 3  # a model that always says the same proves nothing
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_scores_of_one_image_and_of_a_batch_agree_and_outlive_the_next_call(
+    engine: str, onnx_file: Path, images: torch.Tensor
+) -> None:
+    pytest.importorskip(engine)
+    run = open_engine(engine, onnx_file)
+    first = run(images[:1].numpy())
+    kept = first.svm.copy()
+    together = run(images[:3].numpy())
+    others = [run(image[None].numpy()) for image in images[1:3]]
+    assert np.array_equal(first.svm, kept)
+    alone = np.concatenate([scores.svm for scores in (first, *others)])
+    np.testing.assert_allclose(alone, together.svm, rtol=0, atol=1e-5)
+    assert not np.allclose(alone[0], alone[1])  # equal images would prove nothing
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_image_may_be_a_view_that_is_not_contiguous(
+    engine: str, onnx_file: Path, images: torch.Tensor
+) -> None:
+    pytest.importorskip(engine)
+    run = open_engine(engine, onnx_file)
+    mirrored = images[:1].numpy()[..., ::-1]
+    found, copied = run(mirrored), run(np.ascontiguousarray(mirrored))
+    assert np.array_equal(found.svm, copied.svm)
+
+
 def test_the_eager_engine_is_the_module_itself(
     module: MicroFinetuneModule, head: SVMHead, model: Deployed, images: torch.Tensor
 ) -> None:

@@ -10,7 +10,9 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from mer import fold, runner
+from mer.data.augmentation import augmentation
 from mer.data.dataset import FoldView, UnifiedDataset
+from mer.data.inputs import kind_of
 from mer.errors import MerError
 
 Config = Callable[..., DictConfig]
@@ -79,19 +81,16 @@ def test_mirroring_says_nothing_of_contrast() -> None:
 
         labels = np.zeros(1, np.int64)
 
-        def image(self, position: int) -> np.ndarray:
+        def images(self, positions: np.ndarray) -> np.ndarray:
             ramp = np.linspace(0.2, 0.8, 16, dtype=np.float32)
-            return np.repeat(np.tile(ramp, (16, 1))[:, :, None], 3, axis=2)
-
-    from mer.data.inputs import kind_of
-    from mer.data.transforms import augmentation
+            return np.tile(ramp[:, None], (len(positions), 16, 1, 3))
 
     settings = {"flip": 0.5, "shift": 0.0, "scale": 0.0, "rotate": 0.0}
     settings |= {"gain": 0.3, "offset": 0.0, "noise": 0.0}
     transform = augmentation(settings, kind_of({"name": "apex", "size": 16, "center": "none"}))
     dataset: UnifiedDataset = Ramp()  # type: ignore[assignment]
     view = FoldView(dataset, np.zeros(1, np.int64), transform)
-    images = [view[0]["image"][0, 8].numpy() for _ in range(400)]
+    images = [view[0, epoch]["image"][0, 8].numpy() for epoch in range(400)]
     mirrored = [image[0] > image[-1] for image in images]
     contrast = [abs(image[0] - image[-1]) for image in images]
     assert 0.4 < np.mean(mirrored) < 0.6

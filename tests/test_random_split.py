@@ -127,6 +127,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         "backbone=tiny",
         "input.size=32",
         "trainer.accelerator=cpu",
+        "trainer.folds_at_once=1",
         "trainer.enable_progress_bar=false",
         "logger=none",
         "run.dir=unused",

@@ -211,6 +211,7 @@ def test_a_table_without_apex_is_resumed_and_a_changed_label_is_noticed(tmp_path
         "model.epochs=1",
         "macro.enabled=false",
         "trainer.accelerator=cpu",
+        "trainer.folds_at_once=1",
     ]
     np.savez(tmp_path / "megc2019_flow.npz", label=np.tile([0, 1, 2], 4), **columns)
     for _ in range(2):  # the second start finds the first's manifest

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 
 from mer import runner
 from mer.cli import main
 from mer.config import conf_dir
+from mer.data import sources
+from mer.models.modules import MacroPretrainModule
+from mer.pretrain import macro_weights
 
 Config = Callable[..., DictConfig]
 
@@ -94,3 +99,48 @@ def test_every_backbone_is_pretrained_transferred_and_tested(
     assert runner.run(cfg, tmp_path)["status"] == "complete"
     report = next((tmp_path / "folds").glob("*/transfer.txt")).read_text()
     assert f"checkpoint: {cfg.backbone.name}" in report
+
+
+def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny_config("macro.epochs=3", "macro.dropout=0.3", "trainer.threads=1")
+    corpus = sources.load(cfg, "macro")
+
+    class Killed(Exception):
+        pass
+
+    def die(self: pl.LightningModule) -> None:
+        if self.current_epoch == 1:  # the first epoch is over, the second has not begun
+            raise Killed
+
+    def weights(folder: Path) -> dict[str, torch.Tensor]:
+        cfg.paths.cache = str(folder)
+        best = macro_weights(cfg, corpus, [])
+        # The last epoch's weights, which `best.ckpt` need not hold, are looked at as they are made.
+        return {**torch.load(best, weights_only=True)["state_dict"], **last}
+
+    last: dict[str, torch.Tensor] = {}
+    end = MacroPretrainModule.on_fit_end
+
+    def keep(self: MacroPretrainModule) -> None:
+        end(self)
+        last.update({f"last {name}": t.clone() for name, t in self.state_dict().items()})
+
+    monkeypatch.setattr(MacroPretrainModule, "on_fit_end", keep)
+    whole = weights(tmp_path / "whole")
+    last.clear()
+    with monkeypatch.context() as patch:
+        start = MacroPretrainModule.on_train_epoch_start
+        patch.setattr(
+            MacroPretrainModule, "on_train_epoch_start", lambda self: (die(self), start(self))
+        )
+        with pytest.raises(Killed):
+            weights(tmp_path / "killed")
+    assert not last
+    [folder] = (tmp_path / "killed" / "macro").iterdir()
+    assert (folder / "last.ckpt").exists()
+    resumed = weights(tmp_path / "killed")
+    assert list(resumed) == list(whole)
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name

@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from torch import nn
-from torch.utils.data import DataLoader
 
 from mer.callbacks.svm_head import SVMHead
 from mer.config import conf_dir
@@ -127,6 +126,15 @@ def dataset(**settings: Any) -> UnifiedDataset:
 
 def drawn(draws: int = 2, seed: int = 0, **changes: Any) -> DrawnImages:
     return DrawnImages(dataset(), {**AUGMENT, **changes}, draws, seed)
+
+
+def one(source: Drawn, position: int, draw: int | None) -> torch.Tensor:
+    """One draw of one sample, or the plain sample."""
+    return source.tensors(np.array([position]), None if draw is None else np.array([draw]))[0]
+
+
+def both(batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    return batch["index"], batch["image"]
 
 
 def trainer(folder: Path, *callbacks: pl.Callback, epochs: int = 1) -> pl.Trainer:
@@ -249,39 +257,40 @@ def test_a_trunk_stays_still_while_its_model_trains(trunk: Trunk) -> None:
 def test_a_draw_depends_on_seed_sample_and_number_alone() -> None:
     images, again = drawn(), drawn()
     order = [(position, draw) for position in range(6) for draw in (0, 1)]
-    first = {key: images.tensor(*key) for key in order}
+    first = {key: one(images, *key) for key in order}
     torch.manual_seed(5)
-    assert all(torch.equal(again.tensor(*key), first[key]) for key in reversed(order))
-    flat = torch.stack([*first.values(), drawn(seed=1).tensor(0, 0), images.tensor(0, None)])
+    assert all(torch.equal(one(again, *key), first[key]) for key in reversed(order))
+    flat = torch.stack([*first.values(), one(drawn(seed=1), 0, 0), one(images, 0, None)])
     assert len(torch.unique(flat.flatten(1), dim=0)) == len(order) + 2
-    assert torch.equal(
-        images.tensor(3, None), torch.from_numpy(images.dataset.image(3)).permute(2, 0, 1)
-    )
+    plain = torch.from_numpy(images.dataset.image(3)).permute(2, 0, 1)
+    assert torch.equal(one(images, 3, None), plain)
 
 
 def test_each_sample_has_draws_of_its_own() -> None:
     still = {"shift": 0.0, "scale": 0.0, "rotate": 0.0, "gain": 0.0, "offset": 0.0, "noise": 0.0}
     images = drawn(**still)
     # Of 24 samples, about half are mirrored in draw 0.
-    plain = [torch.equal(images.tensor(p, 0), images.tensor(p, None)) for p in range(24)]
+    plain = [torch.equal(one(images, p, 0), one(images, p, None)) for p in range(24)]
     assert 5 < sum(plain) < 19
 
 
 def test_loader_processes_give_the_same_draws() -> None:
     images = drawn(draws=1)
-    view = DrawnView(images, np.arange(6), augmented=True)
-    loader = DataLoader(view, batch_size=2, num_workers=2)
-    shown = torch.cat([batch["image"] for batch in loader])
-    assert torch.equal(shown, torch.stack([images.tensor(p, 0) for p in range(6)]))
+    empty = np.empty(0, np.int64)
+    data = DrawnDataModule(images, np.arange(6), empty, empty, 2, num_workers=2)
+    batches = list(data.train_dataloader())
+    shown = {int(p): image for batch in batches for p, image in zip(*both(batch), strict=True)}
+    assert sorted(shown) == list(range(6))
+    assert all(torch.equal(image, one(images, p, 0)) for p, image in shown.items())
 
 
 def test_mirroring_does_not_tell_the_strength_of_motion() -> None:
     still = {"shift": 0.0, "scale": 0.0, "rotate": 0.0, "noise": 0.0}
     images = drawn(draws=300, gain=0.5, **still)
-    plain = images.tensor(0, None)[2]
+    plain = one(images, 0, None)[2]
     flipped, gain = [], []
     for draw in range(300):
-        strain = images.tensor(0, draw)[2]
+        strain = one(images, 0, draw)[2]
         gains = [float((s * plain).sum() / (plain * plain).sum()) for s in (strain, strain.flip(1))]
         flipped.append(gains[1] > gains[0])
         gain.append(max(gains))
@@ -291,19 +300,23 @@ def test_mirroring_does_not_tell_the_strength_of_motion() -> None:
     assert abs(np.corrcoef(flipped, gain)[0, 1]) < 0.2
 
 
-def test_a_view_picks_draws_by_torchs_generator_and_seals_labels() -> None:
+def test_a_view_picks_draws_by_seed_and_epoch_and_seals_labels() -> None:
     images = drawn(draws=3)
-    view = DrawnView(images, np.array([4, 7]), augmented=True)
-    torch.manual_seed(0)
-    picks = [int(torch.randint(3, ())) for _ in range(8)]
+    view = DrawnView(images, np.array([4, 7]), augmented=True, seed=5)
+    choices = torch.stack([one(images, 7, draw) for draw in range(3)])
+    picks = []
+    for epoch in range(12):
+        item = view[1, epoch]
+        [pick] = [d for d in range(3) if torch.equal(item["image"], choices[d])]
+        picks.append(pick)
+        assert torch.equal(view[1, epoch]["image"], item["image"])
     assert set(picks) == {0, 1, 2}
-    torch.manual_seed(0)
-    for pick in picks:
-        item = view[1]
-        assert torch.equal(item["image"], images.tensor(7, pick))
     assert (item["label"], item["index"]) == (1, 7)
+    other = DrawnView(images, np.array([4, 7]), augmented=True, seed=6)
+    shown = [torch.equal(other[1, epoch]["image"], choices[picks[epoch]]) for epoch in range(12)]
+    assert not all(shown)
     assert DrawnView(images, np.array([4]), sealed=True)[0]["label"] == -1
-    assert torch.equal(DrawnView(images, np.array([4]))[0]["image"], images.tensor(4, None))
+    assert torch.equal(DrawnView(images, np.array([4]))[0]["image"], one(images, 4, None))
 
 
 def test_augmentation_without_a_number_of_draws_is_refused() -> None:
@@ -323,8 +336,9 @@ def test_a_store_holds_what_the_trunk_gives(trunk: Trunk, tmp_path: Path) -> Non
         "draw-0001.npy",
     }
     for position, draw in ((0, None), (23, 0), (5, 1)):
-        expected = trunk(images.tensor(position, draw)[None])[0]
-        torch.testing.assert_close(store.tensor(position, draw), expected, atol=1e-5, rtol=1e-5)
+        expected = trunk(one(images, position, draw)[None])[0]
+        found = one(store, position, draw)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_store_is_reused_resumed_and_extended(trunk: Trunk, tmp_path: Path) -> None:
@@ -382,9 +396,10 @@ def test_a_damaged_file_is_named(trunk: Trunk, tmp_path: Path) -> None:
     np.save(file, np.zeros((2, 3), np.float32))
     with pytest.raises(MerError, match=r"draw-0001.npy is \(2, 3\) float32, not \(24, 24, 8, 8\)"):
         ActivationStore.open_or_compute(trunk, drawn(), tmp_path, "d")
-    file.write_bytes(b"no array")
-    with pytest.raises(MerError, match=r"draw-0001.npy is damaged .* delete it"):
-        ActivationStore.open_or_compute(trunk, drawn(), tmp_path, "d")
+    for content in (b"no array", b""):
+        file.write_bytes(content)
+        with pytest.raises(MerError, match=r"draw-0001.npy is damaged .* delete it"):
+            ActivationStore.open_or_compute(trunk, drawn(), tmp_path, "d")
 
 
 def module_of(source: Drawn) -> DrawnDataModule:

@@ -47,7 +47,8 @@ def measure(material: Material, fold: Fold, epochs: int, macro: Path | None = No
     train, test = sides(material, fold)
     torch.manual_seed(cfg.seed)
     module = MicroFinetuneModule(
-        **module_arguments(cfg, cfg.model, dataset, train), freeze=cfg.model.transfer.freeze
+        **module_arguments(cfg, cfg.model, dataset, train, cfg.seed),
+        freeze=cfg.model.transfer.freeze,
     )
     if macro is not None:
         load_blocks(module, macro, cfg.model.transfer.blocks, False)
@@ -97,8 +98,7 @@ def _train(
 
 
 def _images(material: Material, positions: np.ndarray) -> torch.Tensor:
-    images = np.stack([material.dataset.image(int(position)) for position in positions])
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    return torch.from_numpy(material.dataset.images(positions)).permute(0, 3, 1, 2)
 
 
 def _head_options(material: Material) -> dict[str, object]:

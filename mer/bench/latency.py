@@ -1,14 +1,17 @@
 """Part `latency`: one sample from its files to its label, and what each engine makes of it.
 
 The baseline is the network in eager PyTorch with the SVM of scikit-learn. Every engine must give
-its labels on all test samples; how many differ is a figure of its own.
+its labels on all test samples; how many differ is a figure of its own. `files to label` is one
+call from the files on, in which stages overlap: it may be less than the sum of the stages.
 """
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ from mer import protocols, runner
 from mer.bench.figures import Figure, figure, missing, ratio
 from mer.bench.material import quiet
 from mer.bench.settings import Settings
-from mer.bench.stages import Pair, Staged, flow_methods, staged
+from mer.bench.stages import Pair, flow_methods, network_input, staged
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
 from mer.deploy import export, files
@@ -34,6 +37,13 @@ PAPER_MS = 35.4
 ENGINES = ("eager", "compile", "onnxruntime", "openvino")
 
 Label = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+
+
+class Case(NamedTuple):
+    """A sample's input (1, C, S, S) float32, and the call that makes it anew from the files."""
+
+    image: NDArray[np.float32]
+    make: Callable[[], NDArray[np.float32]]
 
 
 def measure(settings: Settings) -> Iterator[Figure]:
@@ -72,18 +82,27 @@ def measure(settings: Settings) -> Iterator[Figure]:
     for method in flows[0]:
         values = [found[method] for found in flows]
         yield figure("latency", "flow by method", method, "ms", values)
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FaceFinder(prepare["confidence"]) as finder,
+        ThreadPoolExecutor(1) as helper,
+        quiet(),
+    ):
         cfg.protocol.folds = [fold.name]
         runner.run(cfg, Path(folder, "run"))
         model = export.load(Path(folder, "run"), fold.name)
-        yield from _engines(model, dataset, (train, test), samples, Path(folder), settings, note)
+        cases = [
+            Case(sample.image, partial(network_input, pair, finder, prepare, options, helper))
+            for sample, pair in zip(samples, pairs, strict=True)
+        ]
+        yield from _engines(model, dataset, (train, test), cases, Path(folder), settings, note)
 
 
 def _engines(
     model: Deployed,
     dataset: UnifiedDataset,
     sides: tuple[NDArray[np.int64], NDArray[np.int64]],
-    samples: list[Staged],
+    cases: Sequence[Case],
     folder: Path,
     settings: Settings,
     note: str,
@@ -102,23 +121,25 @@ def _engines(
                 yield missing("latency", "input to label", variant, "ms", str(reason))
                 continue
             engines[f"{name} {precision}"] = lambda batch, engine=engine: engine(batch).labels
-    rounds = settings.few(3, 1)
     for name, action in (("network", network), ("head", head)):
-        yield figure("latency", name, "eager + scikit-learn", "ms", _times(action, samples))
+        yield figure("latency", name, "eager + scikit-learn", "ms", _times(action, _images(cases)))
     found: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(rounds):
+    whole: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(settings.few(3, 1)):
         for name, engine in engines.items():
-            engine(samples[0].image)  # threads of the engine before may still be awake
-            found[name] += _times(engine, samples)
+            # Threads of the engine before may still be awake.
+            engine(cases[0].image)
+            found[name] += _times(engine, _images(cases))
+            whole[name] += _times(partial(_from_files, engine), [case.make for case in cases])
     expected = _labels(baseline, test)
-    before = [sum(sample.milliseconds.values()) for sample in samples] * rounds
     for name, values in found.items():
         plain = name == "eager + scikit-learn"
         yield figure("latency", "input to label", name, "ms", values, note=note, baseline=plain)
         if not plain:
             yield ratio("latency", "input to label", name, found["eager + scikit-learn"], values)
-        totals = [one + other for one, other in zip(before, values, strict=True)]
-        yield figure("latency", "files to label", name, "ms", totals, baseline=plain)
+        yield figure(
+            "latency", "files to label", name, "ms", whole[name], note=note, baseline=plain
+        )
         other = int((_labels(engines[name], test) != expected).sum())
         if not plain:
             said = f"of {len(test)} test samples; {len(set(expected.tolist()))} classes occur"
@@ -174,15 +195,23 @@ def _files(
     return source
 
 
-def _times(action: Callable[[NDArray[np.float32]], Any], samples: list[Staged]) -> list[float]:
-    """Milliseconds of each sample."""
-    action(samples[0].image)
+def _times(action: Callable[[Any], Any], values: Sequence[Any]) -> list[float]:
+    """Milliseconds of an action on each value, after one on the first that does not count."""
+    action(values[0])
     found = []
-    for sample in samples:
+    for value in values:
         started = time.perf_counter()
-        action(sample.image)
+        action(value)
         found.append(1000 * (time.perf_counter() - started))
     return found
+
+
+def _from_files(engine: Label, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.int64]:
+    return engine(make())
+
+
+def _images(cases: Sequence[Case]) -> list[NDArray[np.float32]]:
+    return [case.image for case in cases]
 
 
 def _labels(engine: Label, images: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mer.bench import arithmetic, plain_loop
-from mer.bench.figures import Figure, figure, ratio
+from mer.bench.figures import Figure, figure
 from mer.bench.material import Material, gather, plan, quiet, run_ours, sides
 from mer.bench.settings import Settings
 from mer.data import sources
 from mer.pretrain import macro_weights
+from mer.training import fold_threads
 
 
 class Regime(NamedTuple):
@@ -57,80 +58,118 @@ def measure(settings: Settings) -> Iterator[Figure]:
 def _regime(settings: Settings, name: str, regime: Regime) -> Iterator[Figure]:
     cfg = settings.compose("model.epochs=30", *regime.words)
     planned = int(cfg.model.epochs)
-    material = gather(settings, cfg, settings.few(4, 2))
-    macro = _macro(material)
-    many = settings.few(4, 2) if regime.trains else 1
-    chosen = plan(material, many if regime.trains else 0, regime.frozen)
-    found: dict[str, list[float]] = {
-        key: [] for key in ("plain", "ours", "first", "epoch", "constant", "overhead", "rest")
-    }
-    plain_epochs: list[float] = []
-    run_ours(material, 1)  # macro weights, frozen activations and warm caches are there from now on
+    # Without trained blocks the whole protocol takes seconds, so all of it is measured.
+    material = gather(settings, cfg, settings.few(4 if regime.trains else 1000, 2))
+    many = settings.few(3, 2) if regime.trains else planned
+    found = _Found()
+    run_ours(material, 1, "auto")  # macro weights, activations, worker processes: there from now on
     for _ in range(settings.few(3, 1)):
-        long = run_ours(material, many)
-        short = run_ours(material, 1) if many > 1 else long
-        # The first fold also pays for what is made once.
-        found["first"].append(long.folds[0])
-        found["rest"].append(long.rest)
-        for number, fold in enumerate(material.folds[1:], start=1):
-            outcome = plain_loop.run_fold(
-                chosen, material.paths, material.dataset.labels, *sides(material, fold)
-            )
-            bare = arithmetic.measure(material, fold, many, macro)
-            found["plain"].append(outcome.seconds)
-            plain_epochs += outcome.epochs
-            ours = long.folds[number]
-            epoch = (ours - short.folds[number]) / (many - 1) if many > 1 else 0.0
-            found["ours"].append(ours)
-            found["epoch"].append(epoch)
-            found["constant"].append(ours - many * epoch)
-            found["overhead"].append(ours - bare.fold(many))
-    epochs = f"{many} epoch{'s' * (many > 1)}" if regime.trains else "no training"
+        _ours(material, many, regime.trains, found)
+        _others(material, many, regime, found, _macro(material))
+    yield from _figures(material, name, many, regime.trains, found)
+    yield from _whole(material, name, planned, many, regime.trains, found)
+
+
+class _Found:
+    """Seconds, one value per repeat or per fold.
+
+    Attributes:
+        plain: A fold of the plain loop. `plain_epoch`: one of its epochs.
+        ours: A fold of ours, many at once: the time of all over their number. `epoch`, `constant`:
+            the same of an epoch, and of a fold without its epochs.
+        alone: A fold of ours, one at a time. `overhead`: what it takes beyond its arithmetic.
+        rest: A run around its folds.
+    """
+
+    def __init__(self) -> None:
+        self.plain: list[float] = []
+        self.plain_epoch: list[float] = []
+        self.ours: list[float] = []
+        self.epoch: list[float] = []
+        self.constant: list[float] = []
+        self.alone: list[float] = []
+        self.overhead: list[float] = []
+        self.rest: list[float] = []
+
+
+def _ours(material: Material, many: int, trains: bool, found: _Found) -> None:
+    """Runs of many epochs and of one: the difference is epochs and nothing else."""
+    count = len(material.folds)
+    long = run_ours(material, many, "auto")
+    epoch = 0.0
+    if trains:
+        short = run_ours(material, 1, "auto")
+        epoch = (long.together - short.together) / count / (many - 1)
+    found.ours.append(long.together / count)
+    found.epoch.append(epoch)
+    found.constant.append(long.together / count - many * epoch)
+    found.rest.append(long.rest)
+
+
+def _others(
+    material: Material, many: int, regime: Regime, found: _Found, macro: Path | None
+) -> None:
+    """The plain loop; and, where blocks are trained, our folds beside their bare arithmetic."""
+    chosen = plan(material, many if regime.trains else 0, regime.frozen)
+    few = material.folds[1:4]  # the first fold also pays for what is made once
+    for fold in few:
+        outcome = plain_loop.run_fold(
+            chosen, material.paths, material.dataset.labels, *sides(material, fold)
+        )
+        found.plain.append(outcome.seconds)
+        found.plain_epoch += outcome.epochs
+    if not regime.trains:
+        return
+    alone = run_ours(material, many).folds[1:4]
+    with fold_threads(material.cfg):
+        bare = [arithmetic.measure(material, fold, many, macro).fold(many) for fold in few]
+    found.alone += alone
+    found.overhead += [one - other for one, other in zip(alone, bare, strict=True)]
+
+
+def _figures(
+    material: Material, name: str, many: int, trains: bool, found: _Found
+) -> Iterator[Figure]:
+    cfg = material.cfg
     note = (
         f"{cfg.backbone.name}, {cfg.input.size} px, {len(material.dataset)} samples, "
-        f"batch {cfg.model.batch_size}, {epochs}"
+        f"batch {cfg.model.batch_size}, "
     )
-    own = note if regime.trains else note.replace("no training", "1 epoch of the classifier")
-    plain = figure(
-        "loso", "fold", f"plain loop, {name}", "s", found["plain"], note=note, baseline=True
-    )
-    yield plain
-    yield figure("loso", "fold", f"ours, {name}", "s", found["ours"], note=own)
-    yield ratio("loso", "fold", f"ours, {name}", found["plain"], found["ours"])
-    yield figure("loso", "first fold of a run", f"ours, {name}", "s", found["first"])
-    yield figure("loso", "run around its folds", f"ours, {name}", "s", found["rest"])
-    overhead = [1000 * value for value in found["overhead"]]
-    yield figure("loso", "fold beyond its arithmetic", f"ours, {name}", "ms", overhead)
-    shares = [o / t for o, t in zip(found["overhead"], found["ours"], strict=True)]
-    yield figure("loso", "share beyond the arithmetic", f"ours, {name}", "share", shares)
-    if regime.trains:
-        yield figure("loso", "epoch", f"plain loop, {name}", "s", plain_epochs, baseline=True)
-        yield figure("loso", "epoch", f"ours, {name}", "s", found["epoch"])
-        yield figure("loso", "fold without its epochs", f"ours, {name}", "s", found["constant"])
-    yield from _whole(material, name, planned if regime.trains else 0, found, plain_epochs, many)
+    own = note + f"{many} epochs{'' if trains else ' of the classifier'}"
+    theirs = note + (f"{many} epochs" if trains else "no training")
+    ours = f"ours, {name}"
+    plain = f"plain loop, {name}"
+    yield figure("loso", "fold", plain, "s", found.plain, note=theirs, baseline=True)
+    yield figure("loso", "fold", ours, "s", found.ours, note=own)
+    middle = float(np.median(found.plain))
+    times = [middle / value for value in found.ours]
+    yield figure("loso", "fold: faster than the baseline", ours, "times", times)
+    yield figure("loso", "run around its folds", ours, "s", found.rest)
+    if not trains:
+        return
+    yield figure("loso", "fold, one at a time", ours, "s", found.alone)
+    overhead = [1000 * value for value in found.overhead]
+    yield figure("loso", "fold beyond its arithmetic", ours, "ms", overhead)
+    shares = [o / t for o, t in zip(found.overhead, found.alone, strict=True)]
+    yield figure("loso", "share beyond the arithmetic", ours, "share", shares)
+    yield figure("loso", "epoch", plain, "s", found.plain_epoch, baseline=True)
+    yield figure("loso", "epoch", ours, "s", found.epoch)
+    yield figure("loso", "fold without its epochs", ours, "s", found.constant)
 
 
 def _whole(
-    material: Material,
-    name: str,
-    planned: int,
-    found: dict[str, list[float]],
-    plain_epochs: list[float],
-    many: int,
+    material: Material, name: str, planned: int, many: int, trains: bool, found: _Found
 ) -> Iterator[Figure]:
     """The whole protocol with all epochs, computed from the folds that were measured."""
     folds = material.total_folds
-    median = {key: float(np.median(values)) for key, values in found.items()}
-    plain_epoch = float(np.median(plain_epochs)) if plain_epochs else 0.0
-    plain_constant = median["plain"] - (many * plain_epoch if planned else 0)
+    plain_epoch = float(np.median(found.plain_epoch)) if trains else 0.0
+    plain_constant = float(np.median(found.plain)) - many * plain_epoch
+    fold = float(np.median(found.constant)) + planned * float(np.median(found.epoch))
     totals = {
         "plain loop": folds * (plain_constant + planned * plain_epoch),
-        "ours": median["rest"]
-        + median["first"]
-        - median["ours"]
-        + folds * (median["constant"] + planned * median["epoch"]),
+        "ours": float(np.median(found.rest)) + folds * fold,
     }
-    note = f"{folds} folds, {planned} epochs" if planned else f"{folds} folds, no training"
+    note = f"{folds} folds, {planned} epochs" if trains else f"{folds} folds"
     for who, total in totals.items():
         yield Figure(
             "loso",

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from mer import protocols, runner
-from mer.bench.plain_loop import Plan
+from mer.bench.plain_loop import Plan, augmentation
 from mer.bench.settings import Settings
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
-from mer.data.transforms import augmentation
 from mer.errors import MerError
 from mer.models import backbones, blocks
+from mer.observers import Observer, Progress, RunContext
 from mer.protocols import Fold
 
 
@@ -39,18 +39,38 @@ class Material(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Seconds of a run of ours: each fold, and all the rest."""
+    """Seconds of a run of ours.
+
+    Attributes:
+        folds: Each fold, from its own beginning to its end.
+        together: From the start of the first fold to the end of the last.
+        rest: Everything before and after.
+    """
 
     folds: list[float]
+    together: float
     rest: float
+
+
+class _Watch(Observer):
+    """Notes when the folds of a run begin and end."""
+
+    began = ended = 0.0
+
+    def start(self, run: RunContext) -> None:
+        """Called before the first fold."""
+        self.began = time.perf_counter()
+
+    def fold(self, progress: Progress) -> None:
+        """Called after each."""
+        self.ended = time.perf_counter()
 
 
 def gather(settings: Settings, cfg: DictConfig, folds: int) -> Material:
     """Prepare the samples of a configuration, once, and choose folds spread over the protocol."""
     with quiet():
         corpus = sources.load(cfg, "micro")
-        options = OmegaConf.to_container(cfg.input, resolve=True)
-        dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, options)
+        dataset = sources.dataset(cfg, corpus)
     protocol = OmegaConf.to_container(cfg.protocol, resolve=True)
     every = protocols.make_folds(corpus.table, protocol, cfg.seed)
     places = np.unique(np.linspace(0, len(every) - 1, min(folds, len(every))).round().astype(int))
@@ -80,7 +100,7 @@ def plan(material: Material, epochs: int, frozen: Sequence[str] = ()) -> Plan:
         epochs=epochs,
         batch_size=cfg.model.batch_size,
         lr=cfg.model.optimizer.lr,
-        augment=augmentation(augment, material.dataset.kind),
+        augment=augmentation(augment, cfg.seed),
         frozen=frozenset(names),
         seed=cfg.seed,
     )
@@ -91,18 +111,27 @@ def sides(material: Material, fold: Fold) -> tuple[NDArray[np.int64], NDArray[np
     return material.dataset.positions(fold.train), material.dataset.positions(fold.test)
 
 
-def run_ours(material: Material, epochs: int) -> Run:
-    """Carry out the folds in a new run directory, as `mer train` does."""
+def run_ours(material: Material, epochs: int, at_once: int | str = 1) -> Run:
+    """Carry out the folds in a new run directory, as `mer train` does.
+
+    Args:
+        material: See `gather`.
+        epochs: Whole passes of each fold.
+        at_once: `trainer.folds_at_once`.
+    """
     cfg = material.cfg.copy()
     cfg.model.epochs = epochs
+    cfg.trainer.folds_at_once = at_once
     cfg.protocol.folds = [fold.name for fold in material.folds]
+    watch = _Watch()
     with tempfile.TemporaryDirectory() as folder, quiet():
         started = time.perf_counter()
-        runner.run(cfg, Path(folder))
+        runner.run(cfg, Path(folder), [watch])
         total = time.perf_counter() - started
         records = [Path(folder, "folds", fold.name, "fold.json") for fold in material.folds]
         seconds = [float(json.loads(record.read_text())["seconds"]) for record in records]
-    return Run(seconds, total - sum(seconds))
+    together = watch.ended - watch.began
+    return Run(seconds, together, total - together)
 
 
 @contextmanager

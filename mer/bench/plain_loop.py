@@ -8,15 +8,17 @@ decay, loss and SVM are those of the default configuration, and the learning rat
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 import cv2
 import numpy as np
 import timm
 import torch
+from hydra.utils import instantiate
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -66,6 +68,38 @@ class Outcome:
     epochs: list[float] = field(default_factory=list)
     softmax: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     svm: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def augmentation(
+    settings: Mapping[str, Any] | None, seed: int = 0
+) -> Callable[..., dict[str, Any]] | None:
+    """The augmentation that a script would write with Albumentations, as strong as ours.
+
+    Args:
+        settings: The `augment` node (see `mer.data.augmentation.Augmentation`), or None.
+        seed: Of its draws.
+
+    Returns:
+        A callable on `image=` float32 (S, S, 3) in [0, 1], or None.
+    """
+    if settings is None:
+        return None
+    flip, shift, scale, rotate, gain, offset, noise = (
+        settings[name] for name in ("flip", "shift", "scale", "rotate", "gain", "offset", "noise")
+    )
+    steps = [
+        *[instantiate(node) for node in settings.get("transforms") or []],
+        A.HorizontalFlip(p=flip),
+        A.Affine(
+            translate_percent=(-shift, shift),
+            scale=(1 - scale, 1 + scale),
+            rotate=(-rotate, rotate),
+            p=1,
+        ),
+        A.RandomBrightnessContrast(brightness_limit=offset, contrast_limit=gain, p=1),
+        A.GaussNoise(std_range=(noise, noise), p=1),
+    ]
+    return A.Compose(steps, seed=seed)
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):

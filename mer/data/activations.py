@@ -24,7 +24,7 @@ from mer.errors import MerError
 log = logging.getLogger(__name__)
 
 #: Raise it when a change of this code changes the activations that the same settings give.
-FORMAT = 1
+FORMAT = 2
 
 #: Samples per pass of the trunk.
 BATCH = 32
@@ -72,7 +72,7 @@ class ActivationStore:
         path = folder / digest
         draws: list[int | None] = [None, *range(images.draws)]
         files = {path / f"{'plain' if d is None else f'draw-{d:04d}'}.npy": d for d in draws}
-        shape = (len(images.dataset), *_outputs(trunk, [images.tensor(0, None)]).shape[1:])
+        shape = (len(images.dataset), *_outputs(trunk, images, np.array([0]), None).shape[1:])
         try:
             if not all(file.exists() for file in files):
                 path.mkdir(parents=True, exist_ok=True)
@@ -102,10 +102,14 @@ class ActivationStore:
         """Augmentations per sample; 0 without augmentation."""
         return len(self.arrays) - 1
 
-    def tensor(self, position: int, draw: int | None) -> torch.Tensor:
-        """Activation of one augmentation, or of the plain sample (None). Float32 (C', H', W')."""
-        array = self.arrays[0 if draw is None else draw + 1]
-        return torch.from_numpy(np.array(array[position]))
+    def tensors(
+        self, positions: NDArray[np.int64], draws: NDArray[np.int64] | None
+    ) -> torch.Tensor:
+        """Activations of one augmentation each, or plain (None). Float32 (B, C', H', W')."""
+        if draws is None:
+            return torch.from_numpy(np.array(self.arrays[0][positions]))
+        found = [self.arrays[d + 1][p] for p, d in zip(positions, draws, strict=True)]
+        return torch.from_numpy(np.stack(found))
 
 
 def _facts(trunk: nn.Module, images: DrawnImages, data_hash: str) -> dict[str, Any]:
@@ -128,10 +132,13 @@ def _facts(trunk: nn.Module, images: DrawnImages, data_hash: str) -> dict[str, A
     }
 
 
-def _outputs(trunk: nn.Module, batch: list[torch.Tensor]) -> NDArray[np.float32]:
+def _outputs(
+    trunk: nn.Module, images: DrawnImages, positions: NDArray[np.int64], draw: int | None
+) -> NDArray[np.float32]:
+    draws = None if draw is None else np.full(len(positions), draw)
     device = next(trunk.buffers()).device
     with torch.no_grad():
-        return trunk(torch.stack(batch).to(device)).cpu().contiguous().numpy()
+        return trunk(images.tensors(positions, draws).to(device)).cpu().contiguous().numpy()
 
 
 def _compute(trunk: nn.Module, images: DrawnImages, missing: dict[Path, int | None]) -> None:
@@ -139,7 +146,7 @@ def _compute(trunk: nn.Module, images: DrawnImages, missing: dict[Path, int | No
     count = len(images.dataset)
     for file, draw in tqdm(missing.items(), "activations", unit="draw", leave=False):
         parts = [
-            _outputs(trunk, [images.tensor(p, draw) for p in range(at, min(at + BATCH, count))])
+            _outputs(trunk, images, np.arange(at, min(at + BATCH, count)), draw)
             for at in range(0, count, BATCH)
         ]
         temporary = file.with_suffix(".tmp")
@@ -162,7 +169,7 @@ def _open(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Map an array, read-only."""
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise MerError(f"{file} is damaged ({error}); delete it and start again.") from error
     if array.shape != shape or array.dtype != np.float32:
         raise MerError(f"{file} is {array.shape} {array.dtype}, not {shape} float32; delete it.")

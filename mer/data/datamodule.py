@@ -1,15 +1,48 @@
 """The data module that macro-pretraining and micro fine-tuning share."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mer.data.augmentation import augmentation
 from mer.data.dataset import FoldView, UnifiedDataset
-from mer.data.transforms import augmentation
+from mer.data.randomness import generator
+
+
+class EpochOrder(Sampler[tuple[int, int]]):
+    """The samples of each epoch in an order that the seed and the epoch's number decide.
+
+    Yields (place, epoch), so that who loads a sample knows the epoch. Lightning sets the epoch.
+    Several ranks share the samples; where they do not divide evenly, the first ones come twice.
+
+    Args:
+        count: Number of samples.
+        seed: Another one gives other orders.
+        rank: Number of this rank.
+        ranks: Processes that train together.
+    """
+
+    def __init__(self, count: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        self.count, self.seed, self.rank, self.ranks, self.epoch = count, seed, rank, ranks, 0
+
+    def __len__(self) -> int:
+        """Number of samples of this rank."""
+        return -(-self.count // self.ranks)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Places of one epoch."""
+        order = generator("order", self.seed, self.epoch).permutation(self.count)
+        order = np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
+        return iter([(place, self.epoch) for place in order.tolist()])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0."""
+        self.epoch = epoch
 
 
 class MERDataModule(pl.LightningDataModule):
@@ -21,7 +54,8 @@ class MERDataModule(pl.LightningDataModule):
         validation: Positions of the validation persons, possibly empty.
         test: Positions of the test persons, empty for macro-pretraining.
         batch_size: Samples per training batch and device.
-        augment: The `augment` node (see `mer.data.transforms.augmentation`), or None.
+        augment: The `augment` node (see `mer.data.augmentation.Augmentation`), or None.
+        seed: Of order and augmentation of the training samples.
         num_workers: Loader processes; 0 loads in the training process.
         pin_memory: Whether batches are put in pinned memory, for copies to a GPU.
     """
@@ -34,26 +68,30 @@ class MERDataModule(pl.LightningDataModule):
         test: NDArray[np.int64],
         batch_size: int,
         augment: dict[str, Any] | None = None,
+        seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
         super().__init__()
-        self.dataset, self.batch_size = dataset, batch_size
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.train_positions, self.validation_positions = train, validation
         self.test_positions = test
-        self.transform = augmentation(augment, dataset.kind)
+        self.augmentation = augmentation(augment, dataset.kind)
         self._options = {
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "pin_memory": pin_memory,
+            "collate_fn": _as_it_is,
         }
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, augmented batches; a last incomplete batch is left out of the epoch."""
+        trainer = self.trainer
+        place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
             self._view(self.train_positions, augmented=True),
             batch_size=self.batch_size,
-            shuffle=True,
+            sampler=EpochOrder(len(self.train_positions), self.seed, *place),
             drop_last=len(self.train_positions) > self.batch_size,
             **self._options,
         )
@@ -87,4 +125,10 @@ class MERDataModule(pl.LightningDataModule):
         self, positions: NDArray[np.int64], augmented: bool = False, sealed: bool = False
     ) -> Dataset[dict[str, Any]]:
         """Some samples as a dataset; what an item holds is up to a subclass."""
-        return FoldView(self.dataset, positions, self.transform if augmented else None, sealed)
+        augmentation = self.augmentation if augmented else None
+        return FoldView(self.dataset, positions, augmentation, self.seed, sealed)
+
+
+def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a view gives is a batch already."""
+    return batch

@@ -1,22 +1,32 @@
 """UnifiedDataset: samples of every dataset, micro or macro, as the same kind of tensor."""
 
+import functools
+import hashlib
+import json
 import logging
-import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import albumentations as A
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from mer.data import inputs
+from mer.data.augmentation import Augmentation
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store
 
 log = logging.getLogger(__name__)
+
+#: Raise it when a change of the code changes the inputs that the same settings give.
+FORMAT = 1
+
+#: Samples that are built at a time.
+PART = 256
 
 
 class UnifiedDataset:
@@ -27,8 +37,10 @@ class UnifiedDataset:
             (position in that store's arrays); its order is the order of the samples.
         stores: Opened prepared stores.
         classes: Class names; a label's number is its place here.
-        settings: The `input` node: `name`, `size`, `center`, and `cache_gb`, the memory that built
-            inputs may take. Beyond it they are built anew each time.
+        settings: The `input` node: `name`, `size`, `center`, and `cache_gb`, the disk (without
+            `cache` the memory) that built inputs may take. Beyond it they are built each time.
+        cache: Folder for built inputs, which are memory-mapped and shared by all processes and
+            later runs; None keeps them in memory.
 
     Raises:
         MerError: If the input needs pictures or flow that a store does not hold.
@@ -40,6 +52,7 @@ class UnifiedDataset:
         stores: Sequence[Store],
         classes: Sequence[str],
         settings: dict[str, Any],
+        cache: Path | None = None,
     ) -> None:
         self.table = table.reset_index(drop=True)
         self.stores, self.classes, self.settings = list(stores), list(classes), dict(settings)
@@ -49,12 +62,29 @@ class UnifiedDataset:
         self._place = self.table[["store", "row"]].to_numpy(dtype=np.int64)
         self._check()
         size = int(self.settings["size"])
-        gigabytes = len(self) * size * size * self.kind.channels * 4 / 2**30
-        self._cache: NDArray[np.float32] | None = None
-        if gigabytes <= float(self.settings.get("cache_gb", 4)):
-            self._cache = np.stack([self._build(i) for i in range(len(self))])
-        else:
+        shape = (len(self), size, size, self.kind.channels)
+        gigabytes = 4 * np.prod(shape, dtype=float) / 2**30
+        self._built: NDArray[np.float32] | None = None
+        self._file: Path | None = None
+        if gigabytes > float(self.settings.get("cache_gb", 8)):
             log.info("%.1f GB of inputs exceed input.cache_gb; they are built as needed", gigabytes)
+        elif cache is None:
+            self._built = np.stack([self._build(position) for position in range(len(self))])
+        else:
+            self._file = self._keep(cache, shape)
+            self._open()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy in another process needs: of built inputs the file alone."""
+        state = self.__dict__.copy()
+        if self._file is not None:
+            state["_built"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the file of built inputs again."""
+        self.__dict__.update(state)
+        self._open()
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -62,7 +92,13 @@ class UnifiedDataset:
 
     def image(self, position: int) -> NDArray[np.float32]:
         """The input of one sample, not augmented and not normalised. Shape: (S, S, C), float32."""
-        return self._build(position) if self._cache is None else self._cache[position]
+        return self.images(np.array([position]))[0]
+
+    def images(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The inputs of some samples, as `image` gives them. Shape: (B, S, S, C), float32."""
+        if self._built is not None:
+            return np.asarray(self._built[positions])
+        return np.stack([self._build(int(position)) for position in positions])
 
     def positions(self, sample_ids: Sequence[str]) -> NDArray[np.int64]:
         """Positions of samples in this dataset.
@@ -70,7 +106,7 @@ class UnifiedDataset:
         Raises:
             MerError: If an id is not here.
         """
-        place = pd.Index(self.table["sample_id"]).get_indexer(pd.Index(list(sample_ids)))
+        place = self._ids.get_indexer(pd.Index(list(sample_ids)))
         unknown = [sample for sample, at in zip(sample_ids, place, strict=True) if at < 0]
         raise_all("Samples that the dataset does not hold:", unknown)
         return place.astype(np.int64)
@@ -91,13 +127,7 @@ class UnifiedDataset:
         Returns:
             Mean and standard deviation per channel, each of length C.
         """
-        total = np.zeros(self.kind.channels)
-        squares = np.zeros(self.kind.channels)
-        for position in positions:
-            image = self.image(int(position)).reshape(-1, self.kind.channels)
-            total += image.mean(axis=0, dtype=np.float64)
-            squares += np.square(image, dtype=np.float64).mean(axis=0)
-        mean, square = total / len(positions), squares / len(positions)
+        mean, square = (values[positions].mean(axis=0) for values in self._moments)
         mean[list(self.kind.signed)] = 0.0
         std = np.sqrt(np.maximum(square - mean**2, 0))
         for place, channel in enumerate(self.kind.frames):
@@ -116,6 +146,69 @@ class UnifiedDataset:
         counts = np.bincount(self.labels[positions], minlength=len(self.classes))
         weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
         return np.where(counts > 0, weights, 0.0).tolist()
+
+    @functools.cached_property
+    def _ids(self) -> pd.Index:
+        return pd.Index(self.table["sample_id"])
+
+    @functools.cached_property
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and mean square of every sample's channels. Shape: (N, C) each."""
+        means, squares = [], []
+        for part in np.array_split(np.arange(len(self)), -(-len(self) // PART)):
+            images = self.images(part)
+            means.append(images.mean(axis=(1, 2), dtype=np.float64))
+            squares.append(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
+        return np.concatenate(means), np.concatenate(squares)
+
+    def _keep(self, cache: Path, shape: tuple[int, ...]) -> Path:
+        """Build all inputs into a file, unless one of an earlier run holds the same."""
+        facts = {
+            "format": FORMAT,
+            "input": {name: self.settings.get(name) for name in ("name", "size", "center")},
+            "stores": [store.hash for store in self.stores],
+            "rows": hashlib.sha256(self._place.tobytes()).hexdigest(),
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        file = cache / f"{self.settings['name']}-{digest}.npy"
+        if file.exists():
+            return file
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(file.with_suffix(".lock")):
+                if not file.exists():
+                    temporary = file.with_suffix(".tmp")
+                    self._write(temporary, shape)
+                    temporary.rename(file)
+        except OSError as error:
+            raise MerError(
+                f"The built inputs cannot be written to {cache}: {error}. Mend that, set another "
+                "folder with paths.cache, or set input.cache_gb=0."
+            ) from error
+        return file
+
+    def _write(self, file: Path, shape: tuple[int, ...]) -> None:
+        # Plain writing: on a full disk a mapped file would end the process without a word.
+        header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
+        with file.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for position in range(len(self)):
+                self._build(position).tofile(stream)
+
+    def _open(self) -> None:
+        if self._file is None:
+            return
+        size = int(self.settings["size"])
+        shape = (len(self), size, size, self.kind.channels)
+        try:
+            array = np.load(self._file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            text = f"{self._file} is damaged ({error}); delete it and start again."
+            raise MerError(text) from error
+        if array.shape != shape or array.dtype != np.float32:
+            text = f"{self._file} is {array.shape} {array.dtype}, not {shape} float32; delete it."
+            raise MerError(text)
+        self._built = array
 
     def _build(self, position: int) -> NDArray[np.float32]:
         store_number, row = self._place[position]
@@ -145,10 +238,13 @@ class UnifiedDataset:
 class FoldView(Dataset[dict[str, Any]]):
     """Some samples of a `UnifiedDataset`, augmented or plain, with labels or sealed.
 
+    A loader asks for whole batches (`__getitems__`), since augmentation acts on those.
+
     Args:
         dataset: All samples.
         positions: Which samples, by position. Shape: (M,).
-        transform: Augmentation, or None.
+        augmentation: How they are changed, or None.
+        seed: Of the augmentation; another one gives other changes.
         sealed: Whether labels are withheld; every label then is -1.
     """
 
@@ -156,27 +252,60 @@ class FoldView(Dataset[dict[str, Any]]):
         self,
         dataset: UnifiedDataset,
         positions: NDArray[np.int64],
-        transform: A.Compose | None = None,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
         sealed: bool = False,
     ) -> None:
         self.dataset, self.positions = dataset, positions
-        self.transform, self.sealed = transform, sealed
+        self.augmentation, self.seed, self.sealed = augmentation, seed, sealed
 
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.positions)
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
-        """One sample: `image` float32 (C, S, S), `label` int (-1 when sealed), `index` int."""
-        position = int(self.positions[item])
-        image = self.dataset.image(position)
-        if self.transform is not None:
-            # Torch's generator is seeded per epoch and per loader worker; Albumentations follows
-            # it. One state serves all steps: with `set_random_seed` each step would start from the
-            # same number, and whether a sample is mirrored would tell its contrast.
-            seed = int(torch.randint(2**31, ()))
-            self.transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-            image = self.transform(image=image)["image"]
-        label = -1 if self.sealed else int(self.dataset.labels[position])
-        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
-        return {"image": tensor, "label": label, "index": position}
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
+        """One sample, as a batch without its first dimension."""
+        return {name: values[0] for name, values in self.__getitems__([item]).items()}
+
+    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> dict[str, torch.Tensor]:
+        """A batch.
+
+        Args:
+            items: Places in `positions`; in training with the epoch, which decides the changes.
+
+        Returns:
+            `image` float32 (B, C, S, S), `label` int64 (B,) (-1 when sealed), `index` int64 (B,).
+        """
+        places, epochs = places_and_epochs(items)
+        positions = self.positions[places]
+        return {
+            "image": self._images(positions, epochs),
+            "label": labels_of(self.dataset, positions, self.sealed),
+            "index": torch.from_numpy(positions),
+        }
+
+    def _images(self, positions: NDArray[np.int64], epochs: list[int]) -> torch.Tensor:
+        images = self.dataset.images(positions)
+        if self.augmentation is None:
+            return torch.from_numpy(images).permute(0, 3, 1, 2)
+        names = [
+            (self.seed, position, epoch)
+            for position, epoch in zip(positions.tolist(), epochs, strict=True)
+        ]
+        images = self.augmentation.one_by_one(images, names)
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return self.augmentation(batch, self.augmentation.draw(names))
+
+
+def places_and_epochs(
+    items: Sequence[int | tuple[int, int]],
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Take apart the items of a batch; without an epoch it is 0."""
+    pairs = [item if isinstance(item, tuple) else (item, 0) for item in items]
+    return np.array([place for place, _ in pairs], np.int64), [epoch for _, epoch in pairs]
+
+
+def labels_of(dataset: UnifiedDataset, positions: NDArray[np.int64], sealed: bool) -> torch.Tensor:
+    """Class numbers (B,) of some samples, int64; -1 when they are sealed."""
+    labels = np.full(len(positions), -1) if sealed else dataset.labels[positions]
+    return torch.from_numpy(labels)

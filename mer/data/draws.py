@@ -4,8 +4,7 @@ An augmentation here is a function of the seed, the sample and the number of the
 loader processes and caches do not matter.
 """
 
-import hashlib
-import random
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
-from mer.data.dataset import UnifiedDataset
-from mer.data.transforms import augmentation
+from mer.data.dataset import UnifiedDataset, labels_of, places_and_epochs
+from mer.data.randomness import generator
 from mer.errors import MerError
 
 
@@ -28,8 +28,10 @@ class Drawn(Protocol):
     def draws(self) -> int:
         """Augmentations per sample; 0 without augmentation."""
 
-    def tensor(self, position: int, draw: int | None) -> torch.Tensor:
-        """One augmentation of a sample, or the plain sample. Float32 (C, H, W)."""
+    def tensors(
+        self, positions: NDArray[np.int64], draws: NDArray[np.int64] | None
+    ) -> torch.Tensor:
+        """One augmentation of each sample, or the plain samples (None). Float32 (B, C, H, W)."""
 
 
 class DrawnImages:
@@ -37,7 +39,7 @@ class DrawnImages:
 
     Args:
         dataset: All samples.
-        augment: The `augment` node (see `mer.data.transforms.augmentation`), or None.
+        augment: The `augment` node (see `mer.data.augmentation.Augmentation`), or None.
         draws: Augmentations per sample; without `augment` it means nothing.
         seed: Another seed gives other augmentations.
 
@@ -59,20 +61,22 @@ class DrawnImages:
             )
         self.dataset, self.augment, self.seed = dataset, augment, seed
         self.draws = 0 if augment is None else int(draws or 0)
-        self._transform = augmentation(augment, dataset.kind)
+        self._augmentation = augmentation(augment, dataset.kind)
         self._ids = dataset.table["sample_id"].tolist()
 
-    def tensor(self, position: int, draw: int | None) -> torch.Tensor:
-        """One augmentation of a sample, or the plain sample (None). Float32 (C, S, S)."""
-        image = self.dataset.image(position)
-        if draw is not None and self._transform is not None:
-            text = f"{self.seed} {self._ids[position]} {draw}"
-            seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-            # One state for all steps: with `set_random_seed` each would start from the same number,
-            # and whether a sample is mirrored would tell its contrast.
-            self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-            image = self._transform(image=image)["image"]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+    def tensors(
+        self, positions: NDArray[np.int64], draws: NDArray[np.int64] | None
+    ) -> torch.Tensor:
+        """One augmentation of each sample, or the plain samples (None). Float32 (B, C, S, S)."""
+        images = self.dataset.images(positions)
+        if draws is None or self._augmentation is None:
+            return torch.from_numpy(images).permute(0, 3, 1, 2)
+        names = [
+            (self.seed, self._ids[position], draw)
+            for position, draw in zip(positions.tolist(), draws.tolist(), strict=True)
+        ]
+        batch = torch.from_numpy(self._augmentation.one_by_one(images, names)).permute(0, 3, 1, 2)
+        return self._augmentation(batch, self._augmentation.draw(names))
 
 
 class DrawnView(Dataset[dict[str, Any]]):
@@ -81,7 +85,8 @@ class DrawnView(Dataset[dict[str, Any]]):
     Args:
         source: Images or activations.
         positions: Which samples, by position. Shape: (M,).
-        augmented: Whether each access picks one of the draws, from torch's generator.
+        augmented: Whether each access takes one of the draws, as the seed and the epoch decide.
+        seed: Another one takes other draws.
         sealed: Whether labels are withheld; every label then is -1.
     """
 
@@ -90,23 +95,43 @@ class DrawnView(Dataset[dict[str, Any]]):
         source: Drawn,
         positions: NDArray[np.int64],
         augmented: bool = False,
+        seed: int = 0,
         sealed: bool = False,
     ) -> None:
         self.source, self.positions = source, positions
-        self.augmented, self.sealed = augmented, sealed
+        self.augmented, self.seed, self.sealed = augmented, seed, sealed
 
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.positions)
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
-        """One sample: `image` float32 (C, H, W), `label` int (-1 when sealed), `index` int."""
-        position = int(self.positions[item])
-        draw = None
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
+        """One sample, as a batch without its first dimension."""
+        return {name: values[0] for name, values in self.__getitems__([item]).items()}
+
+    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> dict[str, torch.Tensor]:
+        """A batch: `image` float32 (B, C, H, W), `label` and `index` int64 (B,)."""
+        places, epochs = places_and_epochs(items)
+        positions = self.positions[places]
+        draws = None
         if self.augmented and self.source.draws:
-            draw = int(torch.randint(self.source.draws, ()))
-        label = -1 if self.sealed else int(self.source.dataset.labels[position])
-        return {"image": self.source.tensor(position, draw), "label": label, "index": position}
+            draws = picks(self.seed, positions, epochs, self.source.draws)
+        return {
+            "image": self.source.tensors(positions, draws),
+            "label": labels_of(self.source.dataset, positions, self.sealed),
+            "index": torch.from_numpy(positions),
+        }
+
+
+def picks(
+    seed: int, positions: NDArray[np.int64], epochs: Sequence[int], draws: int
+) -> NDArray[np.int64]:
+    """Which of its draws each sample shows in an epoch: a function of seed, sample and epoch."""
+    pairs = zip(positions.tolist(), epochs, strict=True)
+    numbers = [
+        generator("pick", seed, position, epoch).integers(draws) for position, epoch in pairs
+    ]
+    return np.array(numbers, np.int64)
 
 
 class DrawnDataModule(MERDataModule):
@@ -118,6 +143,7 @@ class DrawnDataModule(MERDataModule):
         validation: Positions of the validation persons, possibly empty.
         test: Positions of the test persons.
         batch_size: Samples per training batch and device.
+        seed: Of order and draws of the training samples.
         num_workers: Loader processes; 0 loads in the training process.
         pin_memory: Whether batches are put in pinned memory, for copies to a GPU.
     """
@@ -129,14 +155,15 @@ class DrawnDataModule(MERDataModule):
         validation: NDArray[np.int64],
         test: NDArray[np.int64],
         batch_size: int,
+        seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        sides = (train, validation, test, batch_size, None, num_workers, pin_memory)
+        sides = (train, validation, test, batch_size, None, seed, num_workers, pin_memory)
         super().__init__(source.dataset, *sides)
         self.source = source
 
     def _view(
         self, positions: NDArray[np.int64], augmented: bool = False, sealed: bool = False
     ) -> DrawnView:
-        return DrawnView(self.source, positions, augmented, sealed)
+        return DrawnView(self.source, positions, augmented, self.seed, sealed)

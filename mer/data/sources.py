@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +14,9 @@ from mer.datasets import labels
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store, prepare_store
+
+if TYPE_CHECKING:
+    from mer.data.dataset import UnifiedDataset
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +144,15 @@ def load(cfg: DictConfig, role: str, read_before: list[Source] | None = None) ->
         )
     _log_counts(table, role, remarks)
     return Corpus(table, stores, classes, remarks)
+
+
+def dataset(cfg: DictConfig, corpus: Corpus) -> "UnifiedDataset":
+    """The samples of a corpus as the configuration's inputs, built once and kept for later runs."""
+    from mer.data.dataset import UnifiedDataset  # brings torch, which reading runs does not need
+
+    settings = OmegaConf.to_container(cfg.input, resolve=True)
+    folder = Path(cfg.paths.cache, "inputs")
+    return UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings, folder)
 
 
 def _log_counts(table: pd.DataFrame, role: str, remarks: list[Remark]) -> None:

@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from mer import __version__
+from mer.data.randomness import generator
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim
+from mer.models.dropout import DropoutDraws
+from mer.models.loss import CrossEntropy
 from mer.models.plain import plain
 from mer.models.tally import EpochTally
 
@@ -45,6 +48,7 @@ class MERModule(pl.LightningModule):
             `mer.models.optim.complete`).
         label_smoothing: In [0, 1).
         dropout: Probability in [0, 1) that the classifier misses a component of the embedding.
+        seed: Of the classifier's first weights and of the dropout.
         freeze: Blocks that are not trained, batch-norm statistics included (see
             `mer.models.blocks.select`).
         lr_scale: Factor on the learning rate of the blocks that `mer.models.transfer` brought in.
@@ -68,6 +72,7 @@ class MERModule(pl.LightningModule):
         optimizer: Mapping[str, Any] | None = None,
         label_smoothing: float = 0.0,
         dropout: float = 0.0,
+        seed: int = 0,
         freeze: str | Sequence[str] | None = None,
         lr_scale: float = 1.0,
     ) -> None:
@@ -94,8 +99,9 @@ class MERModule(pl.LightningModule):
         self.embedding_width = backbones.measured_width(
             self.backbone, self.hparams["backbone"], in_chans, image_size
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = DropoutDraws(dropout, seed)
         self.classifier = nn.Linear(self.embedding_width, len(classes))
+        first_classifier(self.classifier, seed)
         self.loss = self.configure_loss()
         self._epochs: dict[str, EpochTally] = {}
         self._frozen_norms = self._freeze(blocks.select(self.backbone, freeze or []))
@@ -107,23 +113,15 @@ class MERModule(pl.LightningModule):
 
     def configure_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Build the loss of logits (B, K) and class numbers (B,), a mean over the batch."""
-        weights = self.hparams["class_weights"]
-        return nn.CrossEntropyLoss(
-            weight=None if weights is None else torch.tensor(weights, dtype=torch.float32),
-            label_smoothing=self.hparams["label_smoothing"],
-        )
+        return CrossEntropy(self.hparams["class_weights"], self.hparams["label_smoothing"])
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Build the optimizer and a schedule that moves with every step."""
         settings = self.hparams["optimizer"]
-        slow = set()
-        if self.transfer is not None:
-            brought = blocks.select(self.backbone, self.transfer["blocks"])
-            slow = {f"backbone.{name}" for name in brought}
-        groups = optim.parameter_groups(
-            self.named_parameters(), settings["weight_decay"], slow, self.hparams["lr_scale"]
-        )
-        optimizer = optim.build_optimizer(groups, settings)
+        # As in `mer.lanes`, so that a fold gives the same alone and side by side. Lightning cannot
+        # clip gradients for it.
+        recorded = self.device.type == "cuda" and not self.trainer.gradient_clip_val
+        optimizer = optim.build_optimizer(self.parameter_groups(), settings, recorded)
         self.trainer.fit_loop.setup_data()  # so that the number of batches is known
         total = float(self.trainer.estimated_stepping_batches)
         if settings["schedule"] == "cosine" and not np.isfinite(total):
@@ -138,6 +136,17 @@ class MERModule(pl.LightningModule):
             lambda step: optim.rate_factor(step, warmup, total, settings["schedule"]),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Group what is trained as `optim.parameter_groups` does."""
+        slow = set()
+        if self.transfer is not None:
+            brought = blocks.select(self.backbone, self.transfer["blocks"])
+            slow = {f"backbone.{name}" for name in brought}
+        decay = self.hparams["optimizer"]["weight_decay"]
+        return optim.parameter_groups(
+            self.named_parameters(), decay, slow, self.hparams["lr_scale"]
+        )
 
     def embed(self, image: torch.Tensor) -> torch.Tensor:
         """Compute embeddings (B, E).
@@ -155,9 +164,15 @@ class MERModule(pl.LightningModule):
         image = (image - self.input_mean) / self.input_std
         return self.backbone.forward_head(self.backbone.forward_features(image), pre_logits=True)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Compute logits (B, K) of images (B, C, S, S), as `embed` takes them."""
-        return self.classifier(self.dropout(self.embed(image)))
+    def forward(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute logits (B, K) of images (B, C, S, S), as `embed` takes them.
+
+        Args:
+            image: See `embed`.
+            mask: In training, factors of the embedding (see `DropoutDraws.mask`).
+        """
+        embedding = self.embed(image)
+        return self.classifier(embedding if mask is None else embedding * mask)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a training batch."""
@@ -174,7 +189,7 @@ class MERModule(pl.LightningModule):
             `index` (B,) int64 as given, `logits` (B, K) float32, `embedding` (B, E) float32.
         """
         embedding = self.embed(batch["image"])
-        logits = self.classifier(self.dropout(embedding))
+        logits = self.classifier(embedding)
         return {"index": batch["index"], "logits": logits.float(), "embedding": embedding.float()}
 
     def on_fit_start(self) -> None:
@@ -184,6 +199,7 @@ class MERModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Start the epoch's counts."""
         self._epochs["train"] = EpochTally(len(self.classes), self.device)
+        self.dropout.start(self.current_epoch, self.global_rank)
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's counts."""
@@ -191,16 +207,23 @@ class MERModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, and stop a training that has diverged."""
-        values = self._log_epoch("train")
-        if not np.isfinite(values["loss"]):
-            raise MerError(
-                f"Training diverged: the loss of epoch {self.current_epoch} is {values['loss']}. "
-                f"Lower optimizer.lr (now {self.hparams['optimizer']['lr']}) or add warmup_epochs."
-            )
+        self.check_loss(self.current_epoch, self._log_epoch("train")["loss"])
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch."""
         self._log_epoch("val")
+
+    def check_loss(self, epoch: int, loss: float) -> None:
+        """Refuse to go on with a loss that is no number.
+
+        Raises:
+            MerError: If it is none.
+        """
+        if not np.isfinite(loss):
+            raise MerError(
+                f"Training diverged: the loss of epoch {epoch} is {loss}. Lower optimizer.lr (now "
+                f"{self.hparams['optimizer']['lr']}) or add warmup_epochs."
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the checkpoint knows of its making, as plain values under `mer`."""
@@ -238,7 +261,9 @@ class MERModule(pl.LightningModule):
                 f"0 to {n_classes - 1}; found {sorted(set(label[bad].tolist()))}. Sealed samples "
                 "(-1) may be predicted, never trained or validated on."
             )
-        logits = self(batch["image"])
+        mask = self.dropout.mask(len(label), self.embedding_width) if stage == "train" else None
+        image = batch["image"]
+        logits = self(image) if mask is None else self(image, mask.to(self.device))
         loss = self.loss(logits, label)
         self._epochs[stage].add(loss.detach(), logits.detach(), label)
         return loss
@@ -285,6 +310,16 @@ class MERModule(pl.LightningModule):
         if given["lr_scale"] < 0:
             problems.append(f"lr_scale={given['lr_scale']} must be 0 or more")
         raise_all("The model cannot be built:", problems)
+
+
+def first_classifier(classifier: nn.Linear, seed: int) -> None:
+    """Draw a classifier's first weights from a seed alone, as `nn.Linear` draws them: uniformly."""
+    limit = classifier.in_features**-0.5
+    source = generator("classifier", seed)
+    with torch.no_grad():
+        for tensor in (classifier.weight, classifier.bias):
+            drawn = source.uniform(-limit, limit, tuple(tensor.shape)).astype(np.float32)
+            tensor.copy_(torch.from_numpy(drawn))
 
 
 class MacroPretrainModule(MERModule):

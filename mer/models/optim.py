@@ -79,10 +79,18 @@ def parameter_groups(
 
 
 def build_optimizer(
-    groups: list[dict[str, Any]], settings: Mapping[str, Any]
+    groups: list[dict[str, Any]], settings: Mapping[str, Any], recorded: bool = False
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of a complete `optimizer` node over `parameter_groups`."""
+    """Build the optimizer of a complete `optimizer` node over `parameter_groups`.
+
+    Args:
+        groups: Of `parameter_groups`.
+        settings: The node.
+        recorded: Whether its steps go into a CUDA graph: rates then are tensors on the device.
+    """
     rate = settings["lr"]
+    if recorded:
+        return _recorded(groups, settings)
     groups = [{**group, "lr": rate * group["lr_scale"]} for group in groups]
     if settings["name"] == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
@@ -91,6 +99,43 @@ def build_optimizer(
     # On a GPU, Lightning cannot clip gradients of a fused optimizer in 16-bit precision.
     on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
     return kinds[settings["name"]](groups, lr=rate, fused=True if on_cpu else None)
+
+
+def _recorded(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    def rate(scale: float) -> torch.Tensor:
+        return torch.tensor(settings["lr"] * scale, device=groups[0]["params"][0].device)
+
+    groups = [{**group, "lr": rate(group["lr_scale"])} for group in groups]
+    if settings["name"] == "sgd":
+        return torch.optim.SGD(groups, lr=rate(1), momentum=0.9, nesterov=True, fused=True)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    return kinds[settings["name"]](groups, lr=rate(1), fused=True, capturable=True)
+
+
+def set_rates(
+    optimizer: torch.optim.Optimizer,
+    settings: Mapping[str, Any],
+    step: int,
+    per_epoch: int,
+    epochs: int,
+) -> None:
+    """Set the learning rates of a step, as `MERModule.configure_optimizers` has them.
+
+    Args:
+        optimizer: Of `build_optimizer`.
+        settings: Its complete node.
+        step: Steps done so far.
+        per_epoch: Steps per epoch.
+        epochs: Epochs of the whole training.
+    """
+    warmup = settings["warmup_epochs"] * per_epoch
+    factor = rate_factor(step, warmup, epochs * per_epoch, settings["schedule"])
+    for group in optimizer.param_groups:
+        rate = settings["lr"] * group["lr_scale"] * factor
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def rate_factor(step: int, warmup_steps: float, total_steps: float, schedule: str) -> float:

@@ -23,6 +23,11 @@ class EpochTally:
         self.counts = torch.zeros(n_classes * n_classes, dtype=torch.int64, device=device)
         self.loss = torch.zeros(2, device=device)  # sum over samples, number of samples
 
+    def clear(self) -> None:
+        """Begin another epoch."""
+        self.counts.zero_()
+        self.loss.zero_()
+
     def add(self, loss: torch.Tensor, logits: torch.Tensor, label: torch.Tensor) -> None:
         """Add a batch: its mean loss (scalar), logits (B, K), class numbers (B,)."""
         cell = label * self.n_classes + logits.argmax(dim=1)

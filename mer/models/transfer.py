@@ -4,6 +4,7 @@ A transfer that matches nothing, or only a part, trains a model nobody asked for
 tensor must be in the checkpoint with its shape, and the report says what was and was not loaded.
 """
 
+import functools
 import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -137,13 +138,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project, without running any code that it may hold.
 
     Returns:
-        At least `state_dict`, `hyper_parameters` and `mer` (what it says of its making).
+        At least `state_dict`, `hyper_parameters` and `mer` (what it says of its making). It is
+        shared by all who ask: not to be changed.
 
     Raises:
         MerError: If it isn't there or isn't one.
     """
     if not path.is_file():
         raise MerError(f"There is no checkpoint {path}.")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2)
+def _read(path: Path, written: int) -> dict[str, Any]:
+    """Read a file once, though every fold asks for it; another time of writing is another file."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

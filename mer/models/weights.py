@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import timm
+import torch
 from torch import nn
 
 from mer.errors import MerError, raise_all
@@ -88,3 +90,24 @@ def load_file(backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int) -> Non
         state[first] = timm.models.adapt_input_conv(in_chans, state[first])
     raise_all(f"{where} does not fit {cfg['name']}:", mismatches(wanted, state))
     backbone.load_state_dict({name: state[name] for name in wanted}, strict=False)
+
+
+def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int) -> None:
+    """Write a trained module as `trainer.save_checkpoint(weights_only=True)` does, with none.
+
+    Args:
+        module: The module.
+        path: The new file.
+        epochs: Epochs that it was trained.
+        steps: Steps that it was trained.
+    """
+    checkpoint: dict[str, Any] = {
+        "epoch": epochs,
+        "global_step": steps,
+        "pytorch-lightning_version": pl.__version__,
+        "state_dict": {name: tensor.cpu() for name, tensor in module.state_dict().items()},
+        "hparams_name": module._hparams_name,
+        "hyper_parameters": dict(module.hparams),
+    }
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)

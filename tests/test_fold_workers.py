@@ -1,0 +1,378 @@
+"""Folds that train at the same time give what they give one by one, and lose nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from filelock import FileLock
+from omegaconf import DictConfig
+
+from mer import fold_workers, runner
+from mer.errors import MerError
+from mer.fold_queue import FoldQueue, Outcome
+from mer.observers import Observer, Progress, RunContext
+from mer.protocols import Fold
+
+Config = Callable[..., DictConfig]
+
+TRAINED, HELD = Outcome.TRAINED, Outcome.HELD
+
+WORDS = ("macro.enabled=false", "protocol.n_splits=4", "protocol.validation=0.3")
+TWO = (*WORDS, "trainer.folds_at_once=2")
+
+
+class History(Observer):
+    """Keeps what it is told; ends the run after some folds, if asked to."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.threads: set[int] = set()
+        self.limit = limit
+
+    def fold(self, progress: Progress) -> None:
+        self.told.append((progress.fold, progress.done, progress.total, progress.validation))
+        self.threads.add(torch.get_num_threads())
+        if len(self.told) == self.limit:
+            raise RuntimeError("pruned")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def first_fold_waits(monkeypatch: pytest.MonkeyPatch, until: Callable[[Path], bool]) -> list[str]:
+    """Let this process's first fold begin when the run directory fulfils a condition.
+
+    Returns:
+        Names of the folds that this process trains.
+    """
+    run_fold, names = runner.run_fold, []
+
+    def wait(run: Any, fold: Fold, **more: bool) -> None:
+        if not names:
+            wait_until(lambda: until(run.run_dir))
+        names.append(fold.name)
+        run_fold(run, fold, **more)
+
+    monkeypatch.setattr(runner, "run_fold", wait)
+    return names
+
+
+def a_fold_is_done(run_dir: Path) -> bool:
+    return any(run_dir.glob("folds/*/predictions.parquet"))
+
+
+def two_folds_have_begun(run_dir: Path) -> bool:
+    return len(list(run_dir.glob("folds/*"))) >= 2
+
+
+def predictions(run_dir: Path) -> bytes:
+    return (run_dir / "predictions.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
+    """A run whose folds were trained one by one, and what its observer was told."""
+    history, run_dir = History(), tmp_path_factory.mktemp("plain") / "run"
+    runner.run(tiny_config(*WORDS, "logger=csv"), run_dir, [history])
+    return run_dir, history
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pending", "cores", "threads", "room", "beside", "expected"),
+    [
+        ("auto", 68, 16, 1, 99, True, 16),
+        ("auto", 68, 16, 3, 99, True, 5),
+        ("auto", 68, 16, 1, 4, True, 4),
+        ("auto", 3, 16, 1, 99, True, 3),
+        ("auto", 68, 2, 4, 99, True, 1),
+        ("auto", 1, 16, 1, 99, True, 1),
+        ("auto", 0, 16, 1, 99, True, 1),
+        ("auto", 68, 16, 1, 99, False, 1),
+        (4, 68, 2, 1, 1, False, 4),
+        (4, 2, 16, 1, 99, True, 2),
+        (1, 68, 16, 1, 99, True, 1),
+    ],
+)
+def test_number_of_folds_at_once(
+    wanted: int | str,
+    pending: int,
+    cores: int,
+    threads: int,
+    room: int,
+    beside: bool,
+    expected: int,
+) -> None:
+    assert fold_workers.at_once(wanted, pending, cores, threads, room, beside) == expected
+    assert fold_workers.room() >= 1
+
+
+def test_cores_that_lie_idle_are_told() -> None:
+    assert fold_workers.advice(3, 6, 1) is None
+    assert fold_workers.advice(1, 2, 1) is None
+    text = fold_workers.advice(3, 16, 1)
+    assert text is not None
+    assert "3 folds at a time with trainer.threads=1: 3 of 16 cores" in text
+    assert "trainer.threads=5 would use them all" in text
+
+
+def test_omp_num_threads_limits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= fold_workers.cores() <= len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert fold_workers.cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trainer.folds_at_once=0"], "trainer.folds_at_once is 0; set auto, or 1 or more"),
+        (["trainer.folds_at_once=two"], "trainer.folds_at_once is two; set auto"),
+        (["trainer.threads=0"], "trainer.threads is 0; set 1 or more, or null"),
+        (["trainer.folds_at_once=2", "trainer.devices=2"], "each fold trains on 2 devices"),
+    ],
+)
+def test_wrong_numbers_are_refused(
+    tiny_config: Config, tmp_path: Path, words: list[str], message: str
+) -> None:
+    with pytest.raises(MerError, match=message):
+        runner.run(tiny_config(*words), tmp_path / "run")
+
+
+def test_news_comes_in_running_order_and_counts_no_fold_before_its_turn() -> None:
+    queue = FoldQueue(["a", "b", "c", "d"])
+    assert [queue.take_here(), queue.take(), queue.take()] == ["a", "b", "c"]
+    queue.settle("c", TRAINED)
+    queue.settle("b", HELD)
+    assert list(queue.news()) == []
+    assert queue.secret == {"a", "c"}
+    queue.settle("a", TRAINED)
+    assert list(queue.news()) == [("a", TRAINED), ("b", HELD), ("c", TRAINED)]
+    assert (queue.secret, queue.over, queue.settled) == (set(), False, 3)
+
+
+def test_a_dropped_fold_is_for_this_process_alone() -> None:
+    queue = FoldQueue(["a", "b"])
+    queue.take()
+    queue.drop("a")
+    queue.wait()
+    assert queue.take() == "b"
+    assert queue.take() is None
+    assert queue.take_here() == "a"
+
+
+def test_an_error_of_a_worker_is_raised_here_and_ends_the_handing_out() -> None:
+    queue = FoldQueue(["a", "b"])
+    queue.take()
+    queue.fail(MerError("first"))
+    queue.fail(MerError("second"))
+    assert queue.take() is None
+    with pytest.raises(MerError, match="first"):
+        queue.take_here()
+
+
+def test_two_at_once_give_what_one_by_one_gives(
+    tiny_config: Config,
+    plain: tuple[Path, History],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    workers = []
+    try:
+        for place in ("first", "second"):
+            with monkeypatch.context() as patch:
+                here = first_fold_waits(patch, a_fold_is_done)
+                history = History()
+                runner.run(tiny_config(*TWO, "logger=csv"), tmp_path / place, [history])
+            assert 1 <= len(here) <= 3, "both have trained"
+            assert predictions(tmp_path / place) == predictions(plain[0])
+            assert history.told == plain[1].told
+            assert history.threads == {1}
+            assert torch.get_num_threads() == 2
+            workers.append([worker.process.pid for worker in fold_workers._workers])
+    finally:
+        torch.set_num_threads(before)
+    assert workers[0] == workers[1], "the worker stays for the next run"
+    assert len(workers[0]) == 1
+
+
+def test_history_is_that_of_one_by_one_also_when_continued(
+    tiny_config: Config,
+    plain: tuple[Path, History],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(RuntimeError, match="pruned"):
+        runner.run(tiny_config(*WORDS), tmp_path, [History(1)])
+    first_fold_waits(monkeypatch, lambda run_dir: len(list(run_dir.glob("folds/*/p*"))) == 2)
+    history = History()
+    runner.run(tiny_config(*TWO), tmp_path, [history])
+    assert history.told == plain[1].told[1:]
+    assert predictions(tmp_path) == predictions(plain[0])
+
+
+def test_a_fold_that_another_process_holds_is_left_to_it(
+    tiny_config: Config,
+    plain: tuple[Path, History],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names = [told[0] for told in plain[1].told]
+    lock = FileLock(tmp_path / "folds" / names[1] / ".lock")
+
+    class Holder(History):
+        def start(self, run: RunContext) -> None:
+            Path(lock.lock_file).parent.mkdir(parents=True)
+            lock.acquire()
+
+    first_fold_waits(monkeypatch, a_fold_is_done)
+    history = Holder()
+    with caplog.at_level("INFO"):
+        result = runner.run(tiny_config(*TWO), tmp_path, [history])
+    lock.release()
+    assert result["missing_folds"] == [names[1]]
+    assert [told[:2] for told in history.told] == [(names[0], 1), (names[2], 2), (names[3], 3)]
+    assert caplog.text.count("is being trained by another process") == 1
+
+
+def test_a_killed_worker_costs_nothing(
+    tiny_config: Config,
+    plain: tuple[Path, History],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def kill(run_dir: Path) -> bool:
+        if two_folds_have_begun(run_dir):
+            os.kill(fold_workers._workers[0].process.pid, signal.SIGKILL)
+            return True
+        return False
+
+    here = first_fold_waits(monkeypatch, kill)
+    history = History()
+    runner.run(tiny_config(*TWO), tmp_path, [history])
+    assert len(here) == 4
+    assert predictions(tmp_path) == predictions(plain[0])
+    assert history.told == plain[1].told
+    assert "has ended by SIGKILL" in caplog.text
+    assert "is trained anew in this process" in caplog.text
+    assert "another process" not in caplog.text
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_run_that_stops_early_leaves_no_worker(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    processes = []
+
+    def begun(run_dir: Path) -> bool:
+        processes[:] = [worker.process for worker in fold_workers._workers]
+        if interrupted and two_folds_have_begun(run_dir):
+            raise KeyboardInterrupt
+        return two_folds_have_begun(run_dir)
+
+    first_fold_waits(monkeypatch, begun)
+    with pytest.raises(KeyboardInterrupt if interrupted else RuntimeError):
+        runner.run(tiny_config(*TWO, "model.epochs=50"), tmp_path, [History(1)])
+    assert len(processes) == 1
+    assert processes[0].poll() is not None
+    assert fold_workers._workers == []
+
+
+HEAD = """
+import os, pathlib, time
+from mer.callbacks.svm_head import SVMHead
+from mer.errors import MerError
+
+class Head(SVMHead):
+    def __init__(self, parent, marker, error):
+        super().__init__()
+        self.parent, self.marker = parent, pathlib.Path(marker)
+        self.error = {"MerError": MerError, "ValueError": ValueError}[error]
+
+    def on_fit_start(self, trainer, pl_module):
+        if os.getpid() != self.parent:
+            self.marker.touch()
+            raise self.error("the disk is full")
+        end = time.monotonic() + 60
+        while not self.marker.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ("MerError", MerError, r"^fold group-\d\d: the disk is full$"),
+        pytest.param(
+            "ValueError",
+            RuntimeError,
+            r"(?s)^fold group-\d\d failed:\nTraceback.*ValueError: the disk is full$",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_an_error_in_a_worker_is_told_and_ends_the_run(
+    tiny_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    kind: type[Exception],
+    message: str,
+) -> None:
+    fold_workers.end()  # one that is started now finds the module
+    (tmp_path / "failing_head.py").write_text(HEAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = tiny_config(*TWO)
+    cfg.callbacks = {
+        "head": {
+            "_target_": "failing_head.Head",
+            "parent": os.getpid(),
+            "marker": str(tmp_path / "marker"),
+            "error": error,
+        }
+    }
+    with pytest.raises(kind, match=message):
+        runner.run(cfg, tmp_path / "run")
+    assert fold_workers._workers == []
+
+
+def children(pid: int) -> list[int]:
+    """Processes of `mer.fold_workers` that a process has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    names = {int(one): Path(f"/proc/{one}/cmdline").read_text() for one in found}
+    return [one for one, name in names.items() if "mer.fold_workers" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_command_and_the_run_goes_on_later(
+    tiny_words: list[str], tmp_path: Path, sent: signal.Signals
+) -> None:
+    words = [word for word in tiny_words if "folds_at_once" not in word]
+    words += [*TWO, "model.epochs=60", f"run.dir={tmp_path / 'run'}"]
+    command = [sys.executable, "-m", "mer.cli", "train", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: two_folds_have_begun(tmp_path / "run"))
+    started = children(process.pid)
+    assert len(started) == 1
+    process.send_signal(sent)
+    process.wait(20)
+    wait_until(lambda: not any(Path(f"/proc/{one}").exists() for one in started))
+    subprocess.run(command, check=True, capture_output=True)
+    tested = pd.read_parquet(tmp_path / "run" / "predictions.parquet")["sample_id"]
+    assert tested.is_unique

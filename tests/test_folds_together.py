@@ -1,0 +1,184 @@
+"""Folds trained together give, to the last bit, what they give one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from mer import frozen, runner, side_by_side
+from mer.errors import MerError
+from mer.models.loss import CrossEntropy
+from mer.models.optim import build_optimizer, rate_factor, set_rates
+
+Config = Callable[..., DictConfig]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: With batches of 11 some folds have 2 steps per epoch and some 3.
+SIDE_BY_SIDE = ("macro.enabled=false", "model.batch_size=11", "protocol.n_splits=4")
+
+FROZEN = (
+    "model.transfer.freeze=[all]",
+    "model.transfer.input_stats=macro",
+    "model.batch_size=11",
+    "protocol.n_splits=4",
+)
+
+
+def files(run_dir: Path) -> dict[str, list[str]]:
+    """Fold -> names of its files."""
+    return {
+        folder.name: sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+        for folder in (run_dir / "folds").iterdir()
+    }
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    """All that a fold leaves behind is the same."""
+    assert files(one) == files(other)
+    for name in files(one):
+        folders = [run_dir / "folds" / name for run_dir in (one, other)]
+        first, second = (torch.load(folder / "model.ckpt", weights_only=True) for folder in folders)
+        for key in ("mer", "hyper_parameters", "epoch", "global_step"):
+            assert first[key] == second[key], key
+        for key, tensor in first["state_dict"].items():
+            assert torch.equal(tensor, second["state_dict"][key]), key
+        for file in ("predictions.parquet", "metrics.csv"):
+            read = pd.read_csv if file.endswith("csv") else pd.read_parquet
+            pd.testing.assert_frame_equal(*(read(folder / file) for folder in folders))
+        heads = [torch.load(folder / "heads.pt", weights_only=True) for folder in folders]
+        for key, tensor in heads[0]["SVMHead"]["tensors"].items():
+            assert torch.equal(tensor, heads[1]["SVMHead"]["tensors"][key]), key
+
+
+def run(cfg: DictConfig, run_dir: Path, *, at_once: int) -> Path:
+    cfg.trainer.folds_at_once = at_once
+    runner.run(cfg, run_dir)
+    return run_dir
+
+
+def test_lanes_take_the_steps_of_lightning(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run(tiny_config(*SIDE_BY_SIDE), tmp_path / "one", at_once=1)
+    monkeypatch.setattr(side_by_side, "_is_single_gpu", lambda cfg: True)
+    other = run(tiny_config(*SIDE_BY_SIDE), tmp_path / "other", at_once=3)
+    assert_equal_runs(one, other)
+
+
+def test_transferred_and_frozen_blocks_stay_what_they_are_in_lanes(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("model.transfer.freeze=[conv_stem,bn1]", "model.transfer.lr_scale=0.1")
+    options = (*SIDE_BY_SIDE[1:], "model.optimizer.name=sgd", *words)
+    one = run(tiny_config(*options), tmp_path / "one", at_once=1)
+    monkeypatch.setattr(side_by_side, "_is_single_gpu", lambda cfg: True)
+    other = run(tiny_config(*options), tmp_path / "other", at_once=4)
+    assert_equal_runs(one, other)
+
+
+@pytest.mark.parametrize("augment", ["model.augment=null", "model.augment_draws=2"])
+def test_classifiers_on_a_frozen_network_are_trained_as_a_stack(
+    tiny_config: Config, tmp_path: Path, augment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks = []
+    step = frozen._Stack._step
+    monkeypatch.setattr(
+        frozen._Stack, "_step", lambda stack, *rest: (stacks.append(stack), step(stack, *rest))[1]
+    )
+    one = run(tiny_config(*FROZEN, augment), tmp_path / "one", at_once=1)
+    assert not stacks
+    other = run(tiny_config(*FROZEN, augment), tmp_path / "other", at_once=4)
+    assert len(set(map(id, stacks))) == 2  # of two shapes
+    for folder in (other / "folds").iterdir():  # sums of a stack may be taken in another order
+        frames = [
+            pd.read_parquet(run_dir / "folds" / folder.name / "predictions.parquet")
+            for run_dir in (one, other)
+        ]
+        pd.testing.assert_frame_equal(*frames, atol=1e-5)
+    assert files(one) == files(other)
+
+
+def test_an_interrupted_run_of_frozen_folds_goes_on(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*FROZEN, "model.augment=null")
+    whole = run(tiny_config(*words), tmp_path / "whole", at_once=4)
+    monkeypatch.setattr(frozen.Frozen, "width", 1)
+    conclude, concluded = frozen._Network.conclude, []
+
+    def once(network: object, job: object, *rest: object) -> None:
+        if concluded:
+            raise KeyboardInterrupt
+        concluded.append(job)
+        conclude(network, job, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen._Network, "conclude", once)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_config(*words), tmp_path / "halted", at_once=4)
+    halted = run(tiny_config(*words), tmp_path / "halted", at_once=4)
+    frames = [pd.read_parquet(run_dir / "predictions.parquet") for run_dir in (whole, halted)]
+    pd.testing.assert_frame_equal(*frames, atol=1e-5)
+
+
+def test_a_frozen_training_that_diverges_says_so(tiny_config: Config, tmp_path: Path) -> None:
+    cfg = tiny_config(*FROZEN, "model.augment=null", "model.optimizer.name=sgd")
+    cfg.model.optimizer.lr, cfg.model.epochs = 9e5, 8
+    with pytest.raises(MerError, match=r"Training diverged: the loss of epoch \d is (nan|inf)"):
+        run(cfg, tmp_path / "run", at_once=4)
+
+
+def test_what_keeps_folds_from_being_trained_side_by_side_is_named(tiny_config: Config) -> None:
+    cfg = tiny_config("selection=oracle", "reuse_networks=true", "+trainer.gradient_clip_val=1")
+    cfg.trainer.folds_at_once = "auto"
+    assert side_by_side.obstacles(cfg) == [
+        "selection=oracle",
+        "reuse_networks",
+        "trainer.gradient_clip_val",
+    ]
+
+
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_is_torchs(weight: list[float] | None, smoothing: float) -> None:
+    source = torch.Generator().manual_seed(0)
+    logits = torch.randn(9, 3, generator=source)
+    label = torch.tensor([0, 1, 2, 2, 2, 1, 0, 0, 1])
+    own = CrossEntropy(weight, smoothing)(logits, label)
+    theirs = torch.nn.CrossEntropyLoss(
+        None if weight is None else torch.tensor(weight), label_smoothing=smoothing
+    )(logits, label)
+    assert own.item() == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_cross_entropy_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [torch.log(torch.tensor(3.0)), 0.0]])
+    # Probabilities 1/2, 1/2 and 3/4, 1/4; weights 1 and 3 of labels 0 and 1: of both samples ln 2
+    # and ln 4, so (1 ln 2 + 3 ln 4) / 4 = 7/4 ln 2.
+    loss = CrossEntropy([1.0, 3.0])(logits, torch.tensor([0, 1]))
+    assert loss.item() == pytest.approx(7 / 4 * 0.693147, abs=1e-5)
+
+
+def test_rates_are_those_of_the_schedule() -> None:
+    settings = {"name": "sgd", "lr": 0.5, "schedule": "cosine", "warmup_epochs": 1}
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    groups = [{"params": [parameter], "weight_decay": 0.0, "lr_scale": 0.1}]
+    optimizer = build_optimizer(groups, settings)
+    for step in range(6):
+        set_rates(optimizer, settings, step, per_epoch=2, epochs=3)
+        expected = 0.05 * rate_factor(step, 2, 6, "cosine")
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_recorded_graph_gives_the_same_whatever_its_width(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    options = (*SIDE_BY_SIDE, "trainer.accelerator=gpu")
+    one = run(tiny_config(*options), tmp_path / "one", at_once=2)
+    other = run(tiny_config(*options), tmp_path / "other", at_once=4)
+    assert_equal_runs(one, other)
