@@ -20,11 +20,11 @@ from mer.data.datamodule import EpochOrder
 from mer.data.draws import DrawnDataModule, picks
 from mer.fold import Job
 from mer.lanes import History, shape
+from mer.metrics import scores_from_confusion
 from mer.models import optim
 from mer.models.backbones import evaluation_mode
 from mer.models.dropout import DropoutDraws
 from mer.models.modules import first_classifier
-from mer.models.tally import EpochTally
 from mer.models.transfer import read_checkpoint
 from mer.models.weights import save_network
 from mer.observers import RunContext
@@ -34,7 +34,7 @@ from mer.side_by_side import KNOWN
 from mer.training import fold_seed
 
 #: Folds at a time.
-WIDTH = 16
+WIDTH = 64
 
 
 def applies(run: RunContext) -> bool:
@@ -100,7 +100,7 @@ class _Network:
     Attributes:
         module: The network; its classifier is that of the fold that was concluded last.
         plain: Embeddings of the samples as they are. Shape: (N, E), float32.
-        drawn: Embeddings of their augmentations, one tensor like `plain` for each draw.
+        drawn: Embeddings of their augmentations; D is 0 without any. Shape: (D, N, E).
         labels: Class numbers. Shape: (N,).
     """
 
@@ -112,7 +112,8 @@ class _Network:
         self.labels = torch.tensor(data.dataset.labels)
         self.module.to(distributed.own_device(job.run.cfg))
         self.plain = self._embed(data, None)
-        self.drawn = [self._embed(data, draw) for draw in range(data.source.draws)]
+        draws = [self._embed(data, draw) for draw in range(data.source.draws)]
+        self.drawn = torch.stack(draws) if draws else self.plain[None][:0]
         self.module.cpu()
 
     def first(self, job: Job) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -207,10 +208,8 @@ class _Stack:
         epochs = self.jobs[0].run.cfg.model.epochs
         histories = [History(job.folder) for job in self.jobs]
         for epoch in range(epochs):
-            orders = [
-                self._order(job, seed, epoch)
-                for job, seed in zip(self.jobs, self.seeds, strict=True)
-            ]
+            pairs = zip(self.jobs, self.seeds, strict=True)
+            orders = np.stack([self._order(job, seed, epoch) for job, seed in pairs])
             for dropout in self.dropout:
                 dropout.start(epoch)
             said = []
@@ -218,27 +217,40 @@ class _Stack:
                 done = epoch * self.steps + step
                 optim.set_rates(self.optimizer, self.settings, done, self.steps, epochs)
                 said.append(self._step(orders, step, epoch))
-            for place, history in enumerate(histories):
-                tally = EpochTally(self.weight.shape[1], self.weight.device)
-                for loss, logits, labels in said:
-                    tally.add(loss[place], logits[place], labels[place])
-                values = tally.compute(lambda tensor, reduce_op: tensor)
-                self.network.module.check_loss(epoch, values["loss"])
+            for history, values in zip(histories, self._scores(epoch, said), strict=True):
                 history.add(epoch, (epoch + 1) * self.steps - 1, values)
+        for history in histories:
+            history.write()
+
+    def _scores(
+        self, epoch: int, said: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+    ) -> list[dict[str, float]]:
+        """Loss and scores of an epoch, of each fold."""
+        losses = torch.stack([loss for loss, _, _ in said]).mean(0).tolist()
+        guesses = torch.cat([guess for _, guess, _ in said], dim=1)
+        labels = torch.cat([label for _, _, label in said], dim=1)
+        folds, k = self.weight.shape[:2]
+        cells = (torch.arange(folds)[:, None] * k + labels) * k + guesses
+        counts = torch.bincount(cells.ravel(), minlength=folds * k * k).view(folds, k, k).numpy()
+        for loss in losses:
+            self.network.module.check_loss(epoch, loss)
+        pairs = zip(losses, counts, strict=True)
+        return [{"loss": loss, **scores_from_confusion(matrix)} for loss, matrix in pairs]
 
     def _order(self, job: Job, seed: int, epoch: int) -> NDArray[np.int64]:
         order = EpochOrder(len(job.sides.train), seed)
         order.set_epoch(epoch)
-        return job.sides.train[[place for place, _ in order]]
+        return job.sides.train[order.places()[: self.steps * self.size]]
 
     def _step(
-        self, orders: list[NDArray[np.int64]], step: int, epoch: int
+        self, orders: NDArray[np.int64], step: int, epoch: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One step of all folds: losses (F,), logits (F, B, K), class numbers (F, B)."""
-        part = slice(step * self.size, (step + 1) * self.size)
-        batches = [self._batch(order[part], place, epoch) for place, order in enumerate(orders)]
-        embeddings, labels = (torch.stack(found) for found in zip(*batches, strict=True))
-        logits = torch.einsum("fbe,fke->fbk", embeddings, self.weight) + self.bias[:, None]
+        """One step of all folds: losses (F,), guesses (F, B), class numbers (F, B)."""
+        positions = orders[:, step * self.size : (step + 1) * self.size]
+        labels = self.network.labels[positions]
+        logits = torch.baddbmm(
+            self.bias[:, None], self._embeddings(positions, epoch), self.weight.transpose(1, 2)
+        )
         surprise = -torch.log_softmax(logits, dim=2)
         own = self.of_classes.gather(1, labels)
         target = (own * surprise.gather(2, labels[:, :, None])[:, :, 0]).sum(1)
@@ -247,16 +259,19 @@ class _Stack:
         self.optimizer.zero_grad()
         loss.sum().backward()
         self.optimizer.step()
-        return loss.detach(), logits.detach(), labels
+        return loss.detach(), logits.detach().argmax(2), labels
 
-    def _batch(
-        self, positions: NDArray[np.int64], place: int, epoch: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        network, seed = self.network, self.seeds[place]
-        embeddings = network.plain[positions]
-        if network.drawn:
-            drawn = picks(seed, positions, [epoch] * len(positions), len(network.drawn))
-            pairs = zip(drawn, positions, strict=True)
-            embeddings = torch.stack([network.drawn[draw][position] for draw, position in pairs])
-        mask = self.dropout[place].mask(*embeddings.shape)
-        return embeddings if mask is None else embeddings * mask, network.labels[positions]
+    def _embeddings(self, positions: NDArray[np.int64], epoch: int) -> torch.Tensor:
+        """Embeddings of a step, drawn and with dropout. Shape: (F, B, E)."""
+        network = self.network
+        if len(network.drawn):
+            epochs = [epoch] * self.size
+            pairs = zip(self.seeds, positions, strict=True)
+            draws = [picks(seed, row, epochs, len(network.drawn)) for seed, row in pairs]
+            found = network.drawn[np.stack(draws), positions]
+        else:
+            found = network.plain[positions]
+        kept = [dropout.kept(*found.shape[1:]) for dropout in self.dropout]
+        if kept[0] is None:
+            return found
+        return found.mul_(self.dropout[0].scale).mul_(torch.stack(kept))

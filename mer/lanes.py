@@ -92,8 +92,9 @@ class Lanes:
                 self._step(active)
             for lane, history in zip(active, histories, strict=True):
                 history.add(epoch, (epoch + 1) * per_epoch - 1, lane.scores(epoch))
-        for lane, training in zip(active, trainings, strict=True):
+        for lane, training, history in zip(active, trainings, histories, strict=True):
             training.module.load_state_dict(lane.module.state_dict())
+            history.write()
 
     def _load(self, trainings: Sequence[Training]) -> None:
         """Put the folds' weights and constants into the lanes; the first call makes those."""
@@ -188,7 +189,7 @@ class _Lane:
         """Begin an epoch."""
         order = EpochOrder(len(self.data.train_positions), self.data.seed)
         order.set_epoch(epoch)
-        self._order = self.data.train_positions[[place for place, _ in order]]
+        self._order = self.data.train_positions[order.places()]
         self.module.dropout.start(epoch)
         self.tally.clear()
 
@@ -257,16 +258,19 @@ def _record(lanes: Sequence[_Lane], inputs: torch.Tensor) -> Callable[[], None]:
 
 
 class History:
-    """Writes `metrics.csv` as Lightning's CSV logger does: one row per epoch."""
+    """The epochs of a fold, for `metrics.csv` as Lightning's CSV logger writes it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.csv"
         self._rows: list[dict[str, float]] = []
 
     def add(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
-        """Add an epoch and write the file anew."""
+        """Add an epoch: one row."""
         scores = {f"train/{name}": float(np.float32(values[name])) for name in sorted(values)}
         self._rows.append({"epoch": epoch, "step": step, **scores})
+
+    def write(self) -> None:
+        """Write the file."""
         with self.path.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(self._rows[0]))
             writer.writeheader()

@@ -33,7 +33,13 @@ class Arithmetic(NamedTuple):
         return epochs * self.epoch + self.predicting + self.svm
 
 
-def measure(material: Material, fold: Fold, epochs: int, macro: Path | None = None) -> Arithmetic:
+def measure(
+    material: Material,
+    fold: Fold,
+    epochs: int,
+    macro: Path | None = None,
+    steps: int | None = None,
+) -> Arithmetic:
     """Time the steps of one fold.
 
     Args:
@@ -42,6 +48,7 @@ def measure(material: Material, fold: Fold, epochs: int, macro: Path | None = No
         fold: Who trains and is tested.
         epochs: Epochs of which the mean is taken.
         macro: Checkpoint of macro-pretraining, or None.
+        steps: Steps per epoch; None for as many as the samples fill.
     """
     cfg, dataset = material.cfg, material.dataset
     train, test = sides(material, fold)
@@ -61,7 +68,8 @@ def measure(material: Material, fold: Fold, epochs: int, macro: Path | None = No
                 for name, batch in inputs.items()
             }
     labels = torch.from_numpy(dataset.labels[train])
-    seconds = _train(module, inputs["train"], labels, cfg.model.batch_size, epochs)
+    samples = inputs["train"], labels
+    seconds = _train(module, samples, cfg.model.batch_size, epochs, steps)
     started = time.perf_counter()
     with evaluation_mode(module):
         parts = inputs["train"].split(4 * cfg.model.batch_size)
@@ -77,12 +85,17 @@ def measure(material: Material, fold: Fold, epochs: int, macro: Path | None = No
 
 
 def _train(
-    module: MicroFinetuneModule, images: torch.Tensor, labels: torch.Tensor, size: int, epochs: int
+    module: MicroFinetuneModule,
+    samples: tuple[torch.Tensor, torch.Tensor],
+    size: int,
+    epochs: int,
+    steps: int | None,
 ) -> float:
+    images, labels = samples
     settings = module.hparams["optimizer"]
     groups = optim.parameter_groups(module.named_parameters(), settings["weight_decay"], set(), 1.0)
     optimizer = optim.build_optimizer(groups, settings)
-    steps = max(1, len(labels) // size)
+    steps = steps or max(1, len(labels) // size)
     batches = [
         [(images[part], labels[part]) for part in torch.randperm(len(labels)).split(size)[:steps]]
         for _ in range(epochs)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from omegaconf import open_dict
 
 from mer.bench import arithmetic, plain_loop
 from mer.bench.figures import Figure, figure
@@ -63,7 +64,7 @@ def _regime(settings: Settings, name: str, regime: Regime) -> Iterator[Figure]:
     many = settings.few(3, 2) if regime.trains else planned
     found = _Found()
     run_ours(material, 1, "auto")  # macro weights, activations, worker processes: there from now on
-    for _ in range(settings.few(3, 1)):
+    for _ in range(settings.few(2, 1)):
         _ours(material, many, regime.trains, found)
         _others(material, many, regime, found, _macro(material))
     yield from _figures(material, name, many, regime.trains, found)
@@ -77,7 +78,7 @@ class _Found:
         plain: A fold of the plain loop. `plain_epoch`: one of its epochs.
         ours: A fold of ours, many at once: the time of all over their number. `epoch`, `constant`:
             the same of an epoch, and of a fold without its epochs.
-        alone: A fold of ours, one at a time. `overhead`: what it takes beyond its arithmetic.
+        overhead: What a fold of one step takes beyond its arithmetic, one fold at a time.
         rest: A run around its folds.
     """
 
@@ -87,7 +88,6 @@ class _Found:
         self.ours: list[float] = []
         self.epoch: list[float] = []
         self.constant: list[float] = []
-        self.alone: list[float] = []
         self.overhead: list[float] = []
         self.rest: list[float] = []
 
@@ -120,10 +120,13 @@ def _others(
         found.plain_epoch += outcome.epochs
     if not regime.trains:
         return
-    alone = run_ours(material, many).folds[1:4]
+    # One step, so that the difference of two long times does not drown what is looked for.
+    cfg = material.cfg.copy()
+    with open_dict(cfg):
+        cfg.trainer.limit_train_batches = 1
+    alone = run_ours(material._replace(cfg=cfg), 1).folds[1:4]
     with fold_threads(material.cfg):
-        bare = [arithmetic.measure(material, fold, many, macro).fold(many) for fold in few]
-    found.alone += alone
+        bare = [arithmetic.measure(material, fold, 1, macro, steps=1).fold(1) for fold in few]
     found.overhead += [one - other for one, other in zip(alone, bare, strict=True)]
 
 
@@ -147,11 +150,8 @@ def _figures(
     yield figure("loso", "run around its folds", ours, "s", found.rest)
     if not trains:
         return
-    yield figure("loso", "fold, one at a time", ours, "s", found.alone)
     overhead = [1000 * value for value in found.overhead]
     yield figure("loso", "fold beyond its arithmetic", ours, "ms", overhead)
-    shares = [o / t for o, t in zip(found.overhead, found.alone, strict=True)]
-    yield figure("loso", "share beyond the arithmetic", ours, "share", shares)
     yield figure("loso", "epoch", plain, "s", found.plain_epoch, baseline=True)
     yield figure("loso", "epoch", ours, "s", found.epoch)
     yield figure("loso", "fold without its epochs", ours, "s", found.constant)

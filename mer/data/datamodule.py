@@ -35,10 +35,13 @@ class EpochOrder(Sampler[tuple[int, int]]):
         return -(-self.count // self.ranks)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Places of one epoch."""
+        """Places of the epoch, each with its number."""
+        return iter([(place, self.epoch) for place in self.places().tolist()])
+
+    def places(self) -> NDArray[np.int64]:
+        """Places of the epoch, of this rank. Shape: (M,)."""
         order = generator("order", self.seed, self.epoch).permutation(self.count)
-        order = np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
-        return iter([(place, self.epoch) for place in order.tolist()])
+        return np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0."""

@@ -37,10 +37,11 @@ class Corpus(NamedTuple):
     @property
     def hash(self) -> str:
         """Twelve hex digits that change with any sample, label or prepared array."""
-        text = "\n".join(
-            [store.hash for store in self.stores]
-            + [f"{row.sample_id} {row.person} {row.label}" for row in self.table.itertuples()]
-        )
+        columns = (self.table[name] for name in ("sample_id", "person", "label"))
+        rows = [
+            f"{sample} {person} {label}" for sample, person, label in zip(*columns, strict=True)
+        ]
+        text = "\n".join([store.hash for store in self.stores] + rows)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -122,7 +122,8 @@ def _mobilenetv2(backbone: nn.Module, names: list[str]) -> set[str]:
     )
     if not prefixes:
         return set()
-    return {name for name in names if name.startswith((*_stem(modules), *prefixes))}
+    beginnings = (*_stem(modules), *prefixes)
+    return {name for name in names if name.startswith(beginnings)}
 
 
 def _stem(modules: Mapping[str, nn.Module]) -> list[str]:

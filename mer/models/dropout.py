@@ -19,6 +19,7 @@ class DropoutDraws:
 
     def __init__(self, probability: float, seed: int) -> None:
         self.probability, self.seed = probability, seed
+        self.scale = 1 / (1 - probability)
         self.start(0)
 
     def start(self, epoch: int, rank: int = 0) -> None:
@@ -26,14 +27,18 @@ class DropoutDraws:
         self._generator = generator("dropout", self.seed, epoch, rank)
 
     def mask(self, count: int, width: int) -> torch.Tensor | None:
-        """Factors of the next batch: 0, or 1 / (1 - p) so that the expectation stays.
+        """Factors of the next batch: 0, or `scale` so that the expectation stays.
 
         Returns:
             Shape: (B, E), float32, on the CPU; None where nothing is missed.
         """
+        kept = self.kept(count, width)
+        return None if kept is None else kept * self.scale
+
+    def kept(self, count: int, width: int) -> torch.Tensor | None:
+        """What of the next batch is not missed, as `mask`. Shape: (B, E), bool."""
         if not self.probability:
             return None
         # Whole numbers of 16 bits are drawn four times as fast as fractions.
         numbers = np.frombuffer(self._generator.bytes(2 * count * width), np.uint16)
-        kept = numbers.reshape(count, width) >= round(self.probability * 2**16)
-        return torch.from_numpy(kept.astype(np.float32) / np.float32(1 - self.probability))
+        return torch.from_numpy(numbers >= round(self.probability * 2**16)).view(count, width)

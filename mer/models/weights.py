@@ -105,9 +105,26 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
         "epoch": epochs,
         "global_step": steps,
         "pytorch-lightning_version": pl.__version__,
-        "state_dict": {name: tensor.cpu() for name, tensor in module.state_dict().items()},
+        "state_dict": _packed(module.state_dict()),
         "hparams_name": module._hparams_name,
         "hyper_parameters": dict(module.hparams),
     }
     module.on_save_checkpoint(checkpoint)
     torch.save(checkpoint, path)
+
+
+def _packed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors as parts of one, which is written in half the time of hundreds of parts.
+
+    Those that are not float32 stay by themselves.
+    """
+    found = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    floats = {name: tensor for name, tensor in found.items() if tensor.dtype == torch.float32}
+    parts = torch.cat([tensor.ravel() for tensor in floats.values()]).split(
+        [tensor.numel() for tensor in floats.values()]
+    )
+    packed = {
+        name: part.view(tensor.shape)
+        for (name, tensor), part in zip(floats.items(), parts, strict=True)
+    }
+    return {name: packed.get(name, tensor) for name, tensor in found.items()}

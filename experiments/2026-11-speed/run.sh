@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Measures everything of this study: about an hour of a machine of two cores with nothing else to do.
+set -euo pipefail
+cd "$(dirname "$0")"
+for part in startup prepare memory; do
+    mer bench "$part" --json "$part.json"
+done
+for size in 64 128; do
+    mer bench loso input.size=$size --json "loso-$size.json"
+    mer bench throughput input.size=$size --json "throughput-$size.json"
+done
+for input in flow apex; do
+    mer bench latency input=$input --json "latency-$input.json"
+done
+python collect.py *.json
+python size.py
