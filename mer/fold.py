@@ -226,10 +226,20 @@ def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Ou
         for side in wanted
         if len(getattr(job.sides, side))
     }
-    for head in job.heads:
+    for head in filter(is_head, job.heads):
         for batch in (batch for batches in outputs.values() for batch in batches):
             head.score_batch(batch)
     return outputs
+
+
+def is_head(callback: Any) -> bool:
+    """Whether a callback of `conf/callbacks` is a head, as `SVMHead`, and no other one."""
+    return all(hasattr(callback, name) for name in ("fit_head", "fit_embeddings", "score_batch"))
+
+
+def has_heads_alone(run: RunContext) -> bool:
+    """Whether all callbacks are heads, which need no trainer; others see every step of one."""
+    return all(map(is_head, inner.heads(run.cfg, {})))
 
 
 def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:

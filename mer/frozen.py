@@ -48,11 +48,13 @@ def applies(run: RunContext) -> bool:
         and (cfg.model.augment is None or cfg.model.augment_draws is not None)
         and cfg.trainer.get("folds_at_once", 1) != 1
         and cfg.selection == "last"
+        and not cfg.protocol.validation  # whose scores per epoch belong into the history
         and cfg.protocol.inner.n_splits is None
         and not cfg.reuse_networks
         and number(cfg) == distributed.size() == 1
         and cfg.trainer.precision == "32-true"
         and not set(cfg.trainer) - set(KNOWN)
+        and fold.has_heads_alone(run)
     )
 
 

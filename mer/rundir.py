@@ -158,7 +158,10 @@ def _splits(folds: Sequence[Fold]) -> pd.DataFrame:
 
 def fingerprint(samples: Iterable[str]) -> str:
     """SHA-256 of a set of sample ids, in whatever order they come. 64 hexadecimal digits."""
-    return hashlib.sha256("\n".join(sorted(samples)).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for number, sample in enumerate(sorted(samples)):
+        digest.update(f"\n{sample}".encode() if number else sample.encode())
+    return digest.hexdigest()
 
 
 def fold_folder(run_dir: Path, name: str) -> Path:

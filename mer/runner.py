@@ -177,8 +177,9 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
     announcer = _Announcer(run, queue, observers)
     together = frozen.engine(run, len(pending)) or side_by_side.engine(run, len(pending))
     title = f"{cfg.protocol.name} folds"
+    hidden = not pending or not cfg.trainer.enable_progress_bar
     with (
-        tqdm(total=len(pending), desc=title, unit="fold", disable=not pending) as bar,
+        tqdm(total=len(pending), desc=title, unit="fold", disable=hidden) as bar,
         logging_redirect_tqdm(),  # a log line pushes the bar down instead of breaking it
         fold_threads(cfg) as threads,
         fold_workers.helping(run, queue, 1 if together else len(pending), threads),

@@ -45,6 +45,8 @@ def obstacles(cfg: DictConfig) -> list[str]:
     augment = cfg.model.augment
     found = {
         f"selection={cfg.selection}": cfg.selection != "last",
+        # Their scores per epoch belong into the history.
+        f"protocol.validation={cfg.protocol.validation}": bool(cfg.protocol.validation),
         "protocol.inner makes choices": cfg.protocol.inner.n_splits is not None,
         "reuse_networks": cfg.reuse_networks,
         "model.augment_draws": augment is None or cfg.model.augment_draws is not None,
@@ -72,6 +74,8 @@ def engine(run: RunContext, pending: int) -> "SideBySide | None":
     if not pending or not _is_single_gpu(run.cfg):
         return None
     found = obstacles(run.cfg)
+    if not fold.has_heads_alone(run):
+        found.append("callbacks")
     if found:
         log.info("folds are trained one by one on this GPU, because of %s", ", ".join(found))
         return None

@@ -102,6 +102,17 @@ def test_classifiers_on_a_frozen_network_are_trained_as_a_stack(
     assert files(one) == files(other)
 
 
+def test_a_callback_that_is_no_head_sees_a_trainer(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(frozen._Stack, "train")
+    timer = "+callbacks.timer._target_=pytorch_lightning.callbacks.Timer"
+    folder = run(tiny_config(*FROZEN, "model.augment=null", timer), tmp_path / "run", at_once=4)
+    kept = torch.load(folder / "folds" / "group-00" / "heads.pt", weights_only=True)
+    assert kept["Timer"]["time_elapsed"]["train"] > 0
+    assert "svm" in pd.read_parquet(folder / "predictions.parquet")
+
+
 def test_an_interrupted_run_of_frozen_folds_goes_on(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

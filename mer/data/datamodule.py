@@ -36,7 +36,8 @@ class EpochOrder(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Places of the epoch, each with its number."""
-        return iter([(place, self.epoch) for place in self.places().tolist()])
+        epoch = self.epoch
+        return ((int(place), epoch) for place in self.places())
 
     def places(self) -> NDArray[np.int64]:
         """Places of the epoch, of this rank. Shape: (M,)."""

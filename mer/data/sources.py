@@ -38,11 +38,10 @@ class Corpus(NamedTuple):
     def hash(self) -> str:
         """Twelve hex digits that change with any sample, label or prepared array."""
         columns = (self.table[name] for name in ("sample_id", "person", "label"))
-        rows = [
-            f"{sample} {person} {label}" for sample, person, label in zip(*columns, strict=True)
-        ]
-        text = "\n".join([store.hash for store in self.stores] + rows)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256("\n".join(store.hash for store in self.stores).encode())
+        for sample, person, label in zip(*columns, strict=True):
+            digest.update(f"\n{sample} {person} {label}".encode())
+        return digest.hexdigest()[:12]
 
 
 def ensure_synthetic(cfg: DictConfig) -> None:
