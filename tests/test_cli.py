@@ -1,5 +1,6 @@
 """The `mer` command and composing configurations: help, exit statuses, messages, light imports."""
 
+import os
 import subprocess
 import sys
 import types
@@ -258,3 +259,11 @@ def test_an_interpolation_to_nowhere_is_named(small_conf: Path) -> None:
     (small_conf / "input" / "apex.yaml").write_text("size: ${model.size}\n")
     with pytest.raises(MerError, match=r"cannot resolve the configuration: .*model\.size"):
         to_plain(compose(["input=apex"]))
+
+
+def test_threads_that_wait_sleep_except_in_a_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command, policy in (("bench", None), ("doctor", "PASSIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert os.environ.get("OMP_WAIT_POLICY") == policy

@@ -17,7 +17,8 @@ def main(files: list[str]) -> None:
         if not stored["complete"] or stored["quick"]:
             raise SystemExit(f"{file} is unfinished or of --quick; measure it again")
         words = " ".join(stored["words"])
-        rows += [{"words": words, **figure} for figure in stored["figures"]]
+        waiting = stored["machine"]["omp_wait_policy"] or "default"
+        rows += [{"words": words, "waiting": waiting, **one} for one in stored["figures"]]
     table = pd.DataFrame(rows)
     for column in ("median", "low", "high"):
         table[column] = table[column].map(lambda value: float(f"{value:.4g}"), na_action="ignore")
