@@ -108,15 +108,17 @@ def draw(table: pd.DataFrame) -> None:
         middle = part.groupby("point", sort=False).median(numeric_only=True)
         points = middle["parameters"] / 1e6 if axis == "parameters" else middle.index.astype(float)
         line = "o" if axis == "parameters" else "o-"
-        panel.plot(points, middle["seconds"], line, label="epochs")
-        if axis != "folds":
-            panel.plot(points, middle["without_epochs"], line, label="fold without its epochs")
+        panel.plot(points, middle["seconds"], line)
         if axis == "parameters":
             for x, y, name in zip(points, middle["seconds"], middle.index, strict=True):
                 panel.annotate(name, (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
         panel.set(xlabel=across, ylabel=up, xscale="log", yscale="log")
-        panel.grid(alpha=0.3, which="both", linewidth=0.5)
-    panels[0].legend(fontsize=7)
+        ticks = (1, 2, 5, 10) if axis == "parameters" else list(points)
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+        panel.minorticks_off()
+        panel.margins(x=0.25 if axis == "parameters" else 0.1, y=0.15)
+        panel.grid(alpha=0.3, linewidth=0.5)
     figure.savefig(HERE / "size.svg", metadata={"Date": None})
 
 
