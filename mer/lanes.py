@@ -18,8 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.layers import DropBlock2d, DropPath
-from torch import nn
 
 from mer.data.augmentation import Augmentation
 from mer.data.datamodule import EpochOrder, MERDataModule
@@ -42,15 +40,6 @@ class Training(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Samples per batch, and steps per epoch."""
         return shape(len(self.data.train_positions), self.data.batch_size)
-
-
-def draws_itself(backbone: nn.Module) -> bool:
-    """Whether a backbone draws random numbers of its own in training."""
-    return any(
-        (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
-        or (isinstance(part, DropPath | DropBlock2d) and bool(part.drop_prob))
-        for part in backbone.modules()
-    )
 
 
 class Lanes:

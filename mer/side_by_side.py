@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mer import distributed, fold
 from mer.fold import Job
-from mer.lanes import Lanes, Training, draws_itself
+from mer.lanes import Lanes, Training
+from mer.models import backbones, trunk
 from mer.models.modules import MicroFinetuneModule
 from mer.models.weights import save_network
 from mer.observers import RunContext
@@ -76,6 +77,10 @@ def engine(run: RunContext, pending: int) -> "SideBySide | None":
     found = obstacles(run.cfg)
     if not fold.has_heads_alone(run):
         found.append("callbacks")
+    backbone = OmegaConf.to_container(run.cfg.backbone, resolve=True)
+    plain = {**backbone, "pretrained": False, "weights": None}
+    if trunk.draws(backbones.build(plain, run.dataset.kind.channels)):
+        found.append("dropout inside the backbone")
     if found:
         log.info("folds are trained one by one on this GPU, because of %s", ", ".join(found))
         return None
@@ -104,10 +109,6 @@ class SideBySide:
             fold.begin(self.run, one, announce and not place) for place, one in enumerate(folds)
         ]
         made = [(job, Training(*fold.make(job), job.folder)) for job in jobs]
-        if draws_itself(made[0][1].module.backbone):
-            for one in folds:
-                fold.run_fold(self.run, one, announce=False)
-            return
         for alike in sorted({training.shape for _, training in made}):
             group = [pair for pair in made if pair[1].shape == alike]
             self._lanes_of(alike[0]).train([training for _, training in group])

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import timm
 import torch
 from omegaconf import DictConfig
 
 from mer import frozen, runner, side_by_side
+from mer.data.inputs import KINDS
 from mer.errors import MerError
 from mer.models.loss import CrossEntropy
 from mer.models.optim import build_optimizer, rate_factor, set_rates
@@ -151,6 +154,21 @@ def test_what_keeps_folds_from_being_trained_side_by_side_is_named(tiny_config: 
         "reuse_networks",
         "trainer.gradient_clip_val",
     ]
+
+
+def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny_config()
+    cfg.trainer.folds_at_once = "auto"
+    monkeypatch.setattr(side_by_side, "_is_single_gpu", lambda cfg: True)
+    run = SimpleNamespace(cfg=cfg, dataset=SimpleNamespace(kind=KINDS["flow"]))
+    assert side_by_side.engine(run, 3).width == 3
+    plain = timm.create_model
+    monkeypatch.setattr(
+        timm, "create_model", lambda *args, **rest: plain(*args, **rest, drop_path_rate=0.1)
+    )
+    assert side_by_side.engine(run, 3) is None
 
 
 @pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0]])

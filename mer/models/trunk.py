@@ -159,8 +159,13 @@ def _stands_still(step: nn.Module, norms: set[int]) -> bool:
     for part in step.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and id(part) not in norms:
             return False
-        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0:
-            return False
-        if isinstance(part, DropPath | DropBlock2d) and part.drop_prob > 0:
-            return False
-    return not any(parameter.requires_grad for parameter in step.parameters())
+    return not draws(step) and not any(parameter.requires_grad for parameter in step.parameters())
+
+
+def draws(network: nn.Module) -> bool:
+    """Whether a network draws random numbers in training."""
+    return any(
+        (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
+        or (isinstance(part, DropPath | DropBlock2d) and bool(part.drop_prob))
+        for part in network.modules()
+    )
