@@ -24,3 +24,8 @@ def raise_all(headline: str, problems: Iterable[str]) -> None:
     listed = list(problems)
     if listed:
         raise MerError("\n".join([headline, *(f"  - {problem}" for problem in listed)]))
+
+
+def one_line(error: Exception) -> str:
+    """Return a message on one line, at most 200 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -59,7 +59,7 @@ def tiny_words(tiny_corpora: Path, session_folder: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def tiny_config(tiny_words: list[str]) -> Callable[..., DictConfig]:
     """Compose a run of seconds on the tiny corpora; further overrides as arguments."""
-    from mer.config import compose
+    from mer.config.composition import compose
 
     def make(*overrides: str) -> DictConfig:
         return compose(

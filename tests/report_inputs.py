@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mer import results
 from mer.report.page import Choices, write
+from mer.runs import results
 
 CLASSES = ("negative", "positive", "surprise")
 

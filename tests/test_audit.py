@@ -13,11 +13,12 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mer import rundir, runner
 from mer.audit import Artefacts, Audit, audit
-from mer.audit.persons import check_persons
-from mer.audit.samples import check_duplicates, check_samples, count, scores
+from mer.audit.check_persons import check_persons
+from mer.audit.check_samples import check_duplicates, check_samples, count, scores
 from mer.cli import main
+from mer.runs import rundir
+from mer.training import runner
 
 Config = Callable[..., DictConfig]
 

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mer.config import conf_dir
+from mer.config.composition import conf_dir
 from mer.errors import MerError
 from mer.models import backbones, blocks, weights
 

@@ -11,7 +11,7 @@ import pytest
 
 import mer
 from mer import cli
-from mer.config import check_words, compose, conf_dir, to_plain
+from mer.config.composition import check_words, compose, conf_dir, to_plain
 from mer.errors import MerError
 
 
@@ -169,7 +169,7 @@ def small_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "model: {epochs: 3, optimizer: {lr: 0.1}}\n"
         "same: ${model.epochs}\n"
     )
-    monkeypatch.setattr("mer.config.conf_dir", lambda: tmp_path)
+    monkeypatch.setattr("mer.config.composition.conf_dir", lambda: tmp_path)
     return tmp_path
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from compare_inputs import shown, write_predictions, write_run
 
-from mer import compare, paired
+from mer import compare
 from mer.cli import main
+from mer.compare import paired
 
 CLASSES = ("negative", "positive", "surprise")
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from mer import compare
 from mer.cli import main
-from mer.compare.runs import shortest_ends
+from mer.compare.candidates import shortest_ends
 from mer.errors import MerError
 
 
@@ -158,7 +158,7 @@ def test_comparing_imports_no_torch(tmp_path: Path) -> None:
 def test_real_runs_are_read_as_they_were_written(
     tiny_config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    from mer import runner
+    from mer.training import runner
 
     words = ["protocol.validation=0.3", "macro.enabled=false", "model.epochs=1"]
     words += ["protocol.n_splits=2"]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mer import checks
-from mer.config import compose, conf_dir, to_plain
+from mer.config.composition import compose, conf_dir, to_plain
 from mer.data.inputs import KINDS
 from mer.errors import MerError
+from mer.training import checks
 
 FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
 CHOICES = [f"{path.parent}={path.stem}" for path in FILES]

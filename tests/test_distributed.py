@@ -15,10 +15,10 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mer import distributed, runner
 from mer.errors import MerError
-from mer.observers import Observer, Progress
-from mer.ranks import Child, Place
+from mer.runs.observers import Observer, Progress
+from mer.training import distributed, runner
+from mer.training.ranks import Child, Place
 
 Config = Callable[..., DictConfig]
 
@@ -172,12 +172,12 @@ def test_ranks_end_when_the_process_that_started_them_is_killed(
     try:
         wait_for(lambda: any(history.glob("*")), 120)  # both ranks are about to train
         listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        others = [int(pid) for pid in listed if b"mer.distributed" in cmdline(int(pid))]
+        others = [int(pid) for pid in listed if b"mer.training.distributed" in cmdline(int(pid))]
         assert len(others) == 1
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    wait_for(lambda: b"mer.distributed" not in cmdline(others[0]), 20)
+    wait_for(lambda: b"mer.training.distributed" not in cmdline(others[0]), 20)
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mer import discovery, doctor, libraries
+from mer.cli import doctor
+from mer.config import installation
+from mer.datasets import discovery
 from mer.datasets.index import Reading, Remark
 from mer.errors import MerError
 
@@ -87,9 +89,9 @@ def test_report_aligns_wraps_and_gives_each_mend_once(monkeypatch: pytest.Monkey
 def test_opencv_clash_without_tv_l1_fails_with_the_exact_mend(
     installed: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed({libraries.OPENCV: "5.0.0.93", "opencv-python-headless": "5.0.0.93"})
+    installed({installation.OPENCV: "5.0.0.93", "opencv-python-headless": "5.0.0.93"})
     monkeypatch.setitem(sys.modules, "cv2", types.ModuleType("cv2"))
-    check = only(libraries.check_opencv())
+    check = only(installation.check_opencv())
     assert check.state == "FAIL"
     assert check.found == (
         "opencv-contrib-python-headless 5.0.0.93 and opencv-python-headless 5.0.0.93"
@@ -104,9 +106,9 @@ def test_opencv_clash_without_tv_l1_fails_with_the_exact_mend(
 def test_opencv_clash_that_works_by_luck_is_a_warning(
     installed: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed({libraries.OPENCV: "5.0.0.93", "opencv-contrib-python": "5.1.0.95"})
+    installed({installation.OPENCV: "5.0.0.93", "opencv-contrib-python": "5.1.0.95"})
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(optflow=TV_L1))
-    check = only(libraries.check_opencv())
+    check = only(installation.check_opencv())
     assert (check.state, "until one of them" in check.found) == ("warn", True)
     assert check.mend.startswith("pip uninstall -y opencv-python ")
 
@@ -116,16 +118,16 @@ def test_opencv_that_needs_libgl_is_replaced_by_the_headless_one(
 ) -> None:
     installed({"opencv-contrib-python": "5.1.0.95"})
     fail_import(monkeypatch, "cv2", "libGL.so.1: cannot open shared object file: No such file")
-    check = only(libraries.check_opencv())
+    check = only(installation.check_opencv())
     assert check.state == "FAIL"
     assert "libGL.so.1" in check.found
     assert check.mend.endswith("--force-reinstall opencv-contrib-python-headless")
 
 
 def test_the_right_opencv_alone_is_ok(installed: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed({libraries.OPENCV: "5.0.0.93"})
+    installed({installation.OPENCV: "5.0.0.93"})
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(optflow=TV_L1))
-    assert only(libraries.check_opencv()).state == "ok"
+    assert only(installation.check_opencv()).state == "ok"
 
 
 def fail_import(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
@@ -133,7 +135,7 @@ def fail_import(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> Non
         assert module == name
         raise ImportError(message)
 
-    monkeypatch.setattr(libraries.importlib, "import_module", broken)
+    monkeypatch.setattr(installation.importlib, "import_module", broken)
 
 
 @pytest.mark.parametrize(
@@ -151,30 +153,30 @@ def test_a_missing_system_library_names_its_package(
     def broken(picture: object) -> int:
         raise OSError(message)
 
-    monkeypatch.setattr(libraries, "_find_faces", broken)
+    monkeypatch.setattr(installation, "_find_faces", broken)
     monkeypatch.setitem(sys.modules, "cv2", types.ModuleType("cv2"))
-    check = only(libraries.check_face_model())
+    check = only(installation.check_face_model())
     assert check.state == "FAIL"
     assert check.found == message
     assert check.mend == f"sudo apt-get install -y {packages}  (Debian, Ubuntu)"
     monkeypatch.delitem(sys.modules, "cv2")  # where OpenCV itself is broken, its own mend is enough
-    assert only(libraries.check_face_model()).mend == ""
+    assert only(installation.check_face_model()).mend == ""
 
 
 def test_an_altered_face_model_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = bytearray(libraries.FACE_MODEL.read_bytes())
+    content = bytearray(installation.FACE_MODEL.read_bytes())
     content[1000] ^= 1
     altered = tmp_path / "face_landmarker.task"
     altered.write_bytes(content)
-    monkeypatch.setattr(libraries, "FACE_MODEL", altered)
-    check = only(libraries.check_face_model())
+    monkeypatch.setattr(installation, "FACE_MODEL", altered)
+    check = only(installation.check_face_model())
     assert check.state == "FAIL"
     assert check.found == f"{altered} has 3758596 bytes and another checksum than it should"
 
 
 def test_a_missing_face_model_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libraries, "FACE_MODEL", tmp_path / "gone.task")
-    check = only(libraries.check_face_model())
+    monkeypatch.setattr(installation, "FACE_MODEL", tmp_path / "gone.task")
+    check = only(installation.check_face_model())
     assert (check.state, check.found) == ("FAIL", f"{tmp_path / 'gone.task'} is missing")
 
 
@@ -184,7 +186,7 @@ def test_package_floors_come_from_the_installed_metadata(
     needs = ["timm>=1.0.20", "rich>=13.7", "xlrd>=2.0.1", 'optuna>=4.0; extra == "search"']
     monkeypatch.setattr(metadata, "requires", lambda name: needs)
     installed({"timm": "0.9.2", "rich": "15.0.0"})
-    assert [tuple(check) for check in libraries.check_packages()] == [
+    assert [tuple(check) for check in installation.check_packages()] == [
         ("timm", "FAIL", "0.9.2, needed >=1.0.20", "pip install 'timm>=1.0.20'"),
         ("xlrd", "FAIL", "not installed", "pip install 'xlrd>=2.0.1'"),
         ("optuna", "note", "not installed (extra `search`)", "pip install 'optuna>=4.0'"),
@@ -223,7 +225,7 @@ def test_found_datasets_are_read_and_counted(
     assert found["casme2"].found.startswith("3 samples, 2 subjects, 1 dropped")
     assert found["samm"].state == "warn"
     assert found["samm"].found == f"{tmp_path / 'SAMM'}: SAMM.xlsx is missing - more"
-    assert found["samm"].mend.startswith("python -m pydoc mer.datasets.samm")
+    assert found["samm"].mend.startswith("python -m pydoc mer.datasets.readers.samm")
     assert found["datasets"].found == "no folder for smic, ckplus, ck48, oulu_casia, mug"
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from mer import runner
 from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
 from mer.deploy import engines, export, files
@@ -20,6 +19,7 @@ from mer.deploy.engines import Unavailable, open_engine
 from mer.deploy.graph import Deployed, KernelScores
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
+from mer.training import runner
 
 CLASSES = ["negative", "positive", "surprise"]
 SAMPLES, SIZE = 24, 32
@@ -312,7 +312,7 @@ def inputs_of(run_dir: Path, fold: str, predicted: pd.DataFrame) -> np.ndarray:
     """Inputs of a fold's test samples, in the order of its predictions."""
     from mer.data import sources
     from mer.data.dataset import UnifiedDataset
-    from mer.evaluate import load_config
+    from mer.training.evaluate import load_config
 
     cfg = load_config(run_dir)
     corpus = sources.load(cfg, "micro")

@@ -9,11 +9,11 @@ import pytest
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from mer import fold, runner
 from mer.data.augmentation import augmentation
 from mer.data.dataset import FoldView, UnifiedDataset
 from mer.data.inputs import kind_of
 from mer.errors import MerError
+from mer.training import fold, runner
 
 Config = Callable[..., DictConfig]
 HEAD = "callbacks.svm_head.C=0.02"

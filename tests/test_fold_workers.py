@@ -15,11 +15,11 @@ import torch
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from mer import fold_workers, runner
 from mer.errors import MerError
-from mer.fold_queue import FoldQueue, Outcome
-from mer.observers import Observer, Progress, RunContext
 from mer.protocols import Fold
+from mer.runs.observers import Observer, Progress, RunContext
+from mer.training import runner, workers
+from mer.training.fold_queue import FoldQueue, Outcome
 
 Config = Callable[..., DictConfig]
 
@@ -114,14 +114,14 @@ def test_number_of_folds_at_once(
     beside: bool,
     expected: int,
 ) -> None:
-    assert fold_workers.at_once(wanted, pending, cores, threads, room, beside) == expected
-    assert fold_workers.room() >= 1
+    assert workers.at_once(wanted, pending, cores, threads, room, beside) == expected
+    assert workers.room() >= 1
 
 
 def test_cores_that_lie_idle_are_told() -> None:
-    assert fold_workers.advice(3, 6, 1) is None
-    assert fold_workers.advice(1, 2, 1) is None
-    text = fold_workers.advice(3, 16, 1)
+    assert workers.advice(3, 6, 1) is None
+    assert workers.advice(1, 2, 1) is None
+    text = workers.advice(3, 16, 1)
     assert text is not None
     assert "3 folds at a time with trainer.threads=1: 3 of 16 cores" in text
     assert "trainer.threads=5 would use them all" in text
@@ -129,9 +129,9 @@ def test_cores_that_lie_idle_are_told() -> None:
 
 def test_omp_num_threads_limits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert 1 <= fold_workers.cores() <= len(os.sched_getaffinity(0))
+    assert 1 <= workers.cores() <= len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert fold_workers.cores() == 1
+    assert workers.cores() == 1
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_two_at_once_give_what_one_by_one_gives(
             assert history.told == plain[1].told
             assert history.threads == {1}
             assert torch.get_num_threads() == 2
-            workers.append([worker.process.pid for worker in fold_workers._workers])
+            workers.append([worker.process.pid for worker in workers._workers])
     finally:
         torch.set_num_threads(before)
     assert workers[0] == workers[1], "the worker stays for the next run"
@@ -258,7 +258,7 @@ def test_a_killed_worker_costs_nothing(
 ) -> None:
     def kill(run_dir: Path) -> bool:
         if two_folds_have_begun(run_dir):
-            os.kill(fold_workers._workers[0].process.pid, signal.SIGKILL)
+            os.kill(workers._workers[0].process.pid, signal.SIGKILL)
             return True
         return False
 
@@ -280,7 +280,7 @@ def test_a_run_that_stops_early_leaves_no_worker(
     processes = []
 
     def begun(run_dir: Path) -> bool:
-        processes[:] = [worker.process for worker in fold_workers._workers]
+        processes[:] = [worker.process for worker in workers._workers]
         if interrupted and two_folds_have_begun(run_dir):
             raise KeyboardInterrupt
         return two_folds_have_begun(run_dir)
@@ -290,7 +290,7 @@ def test_a_run_that_stops_early_leaves_no_worker(
         runner.run(tiny_config(*TWO, "model.epochs=50"), tmp_path, [History(1)])
     assert len(processes) == 1
     assert processes[0].poll() is not None
-    assert fold_workers._workers == []
+    assert workers._workers == []
 
 
 HEAD = """
@@ -334,7 +334,7 @@ def test_an_error_in_a_worker_is_told_and_ends_the_run(
     kind: type[Exception],
     message: str,
 ) -> None:
-    fold_workers.end()  # one that is started now finds the module
+    workers.end()  # one that is started now finds the module
     (tmp_path / "failing_head.py").write_text(HEAD)
     monkeypatch.syspath_prepend(tmp_path)
     cfg = tiny_config(*TWO)
@@ -348,14 +348,14 @@ def test_an_error_in_a_worker_is_told_and_ends_the_run(
     }
     with pytest.raises(kind, match=message):
         runner.run(cfg, tmp_path / "run")
-    assert fold_workers._workers == []
+    assert workers._workers == []
 
 
 def children(pid: int) -> list[int]:
-    """Processes of `mer.fold_workers` that a process has started."""
+    """Processes of `mer.training.workers` that a process has started."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     names = {int(one): Path(f"/proc/{one}/cmdline").read_text() for one in found}
-    return [one for one, name in names.items() if "mer.fold_workers" in name]
+    return [one for one, name in names.items() if "mer.training.workers" in name]
 
 
 @pytest.mark.slow

@@ -10,11 +10,12 @@ import timm
 import torch
 from omegaconf import DictConfig
 
-from mer import frozen, runner, side_by_side
 from mer.data.inputs import KINDS
 from mer.errors import MerError
 from mer.models.loss import CrossEntropy
 from mer.models.optim import build_optimizer, rate_factor, set_rates
+from mer.training import runner
+from mer.training.engines import frozen, parallel
 
 Config = Callable[..., DictConfig]
 
@@ -67,7 +68,7 @@ def test_lanes_take_the_steps_of_lightning(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run(tiny_config(*SIDE_BY_SIDE), tmp_path / "one", at_once=1)
-    monkeypatch.setattr(side_by_side, "_is_single_gpu", lambda cfg: True)
+    monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
     other = run(tiny_config(*SIDE_BY_SIDE), tmp_path / "other", at_once=3)
     assert_equal_runs(one, other)
 
@@ -78,7 +79,7 @@ def test_transferred_and_frozen_blocks_stay_what_they_are_in_lanes(
     words = ("model.transfer.freeze=[conv_stem,bn1]", "model.transfer.lr_scale=0.1")
     options = (*SIDE_BY_SIDE[1:], "model.optimizer.name=sgd", *words)
     one = run(tiny_config(*options), tmp_path / "one", at_once=1)
-    monkeypatch.setattr(side_by_side, "_is_single_gpu", lambda cfg: True)
+    monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
     assert_equal_runs(one, other)
 
@@ -149,7 +150,7 @@ def test_a_frozen_training_that_diverges_says_so(tiny_config: Config, tmp_path: 
 def test_what_keeps_folds_from_being_trained_side_by_side_is_named(tiny_config: Config) -> None:
     cfg = tiny_config("selection=oracle", "reuse_networks=true", "+trainer.gradient_clip_val=1")
     cfg.trainer.folds_at_once = "auto"
-    assert side_by_side.obstacles(cfg) == [
+    assert parallel.obstacles(cfg) == [
         "selection=oracle",
         "reuse_networks",
         "trainer.gradient_clip_val",
@@ -161,14 +162,14 @@ def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
 ) -> None:
     cfg = tiny_config()
     cfg.trainer.folds_at_once = "auto"
-    monkeypatch.setattr(side_by_side, "_is_single_gpu", lambda cfg: True)
+    monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
     run = SimpleNamespace(cfg=cfg, dataset=SimpleNamespace(kind=KINDS["flow"]))
-    assert side_by_side.engine(run, 3).width == 3
+    assert parallel.engine(run, 3).width == 3
     plain = timm.create_model
     monkeypatch.setattr(
         timm, "create_model", lambda *args, **rest: plain(*args, **rest, drop_path_rate=0.1)
     )
-    assert side_by_side.engine(run, 3) is None
+    assert parallel.engine(run, 3) is None
 
 
 @pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0]])

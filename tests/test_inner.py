@@ -11,14 +11,16 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from mer import fold, inner, protocols, rundir, runner
+from mer import protocols
 from mer.audit import Artefacts
-from mer.audit.choices import check_selection
+from mer.audit.check_choices import check_selection
 from mer.data import sources
 from mer.errors import MerError
-from mer.inner import Part
 from mer.protocols import Fold
-from mer.training import RecordEpochs
+from mer.runs import rundir
+from mer.training import fold, inner, runner
+from mer.training.inner import Part
+from mer.training.trainer import RecordEpochs
 
 Config = Callable[..., DictConfig]
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from mer.config import conf_dir
+from mer.config.composition import conf_dir
 from mer.datasets import labels
 from mer.datasets.index import make_table
 from mer.errors import MerError

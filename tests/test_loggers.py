@@ -10,15 +10,15 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from mer import runner
-from mer.config import compose
+from mer.config.composition import compose
 from mer.data.inputs import KINDS
 from mer.errors import MerError
-from mer.loggers import curves, report
 from mer.loggers.csv import CsvLogger
-from mer.loggers.examples import SIDE, choose, draw
 from mer.loggers.tensorboard import TensorBoardLogger, markdown
-from mer.observers import Progress
+from mer.runs import curves, log_values
+from mer.runs.observers import Progress
+from mer.runs.pictures import SIDE, choose, draw
+from mer.training import runner
 
 pytest.importorskip("tensorboard")
 
@@ -66,7 +66,7 @@ def test_a_missing_history_is_no_obstacle(two_folds: Path) -> None:
 def test_values_after_a_fold(two_folds: Path) -> None:
     record = {"fold": "b", "seconds": 3.5, "epochs": 2, "best_epoch": None}
     progress = Progress("b", 2, 9, record, {"svm": {"uf1": 0.4, "uar": 0.5}})
-    assert report.running(two_folds, progress) == {
+    assert log_values.running(two_folds, progress) == {
         "folds/done": 2,
         "fold/seconds": 3.5,
         "fold/epochs": 2,
@@ -91,7 +91,7 @@ def test_final_numbers_have_one_key_each() -> None:
         "seconds": 12.5,
         "cost": {"parameters": 100, "latency_ms": 2.5, "device": "cpu"},
     }
-    final = report.final(result)
+    final = log_values.final(result)
     assert final["test/svm/uf1"] == 0.5
     assert (final["test/svm/uf1_low"], final["test/svm/uf1_high"]) == (0.4, 0.6)
     assert final["test/svm/samm/accuracy"] == 0.3
@@ -101,7 +101,7 @@ def test_final_numbers_have_one_key_each() -> None:
 
 
 def test_an_incomplete_run_has_no_final_number() -> None:
-    assert report.final({"status": "incomplete", "folds": 3, "missing_folds": ["a"]}) == {}
+    assert log_values.final({"status": "incomplete", "folds": 3, "missing_folds": ["a"]}) == {}
 
 
 def table() -> pd.DataFrame:
@@ -162,11 +162,11 @@ def test_pictures_show_what_the_channels_are() -> None:
 
 def test_something_that_cannot_be_logged_is_said(caplog: pytest.LogCaptureFixture) -> None:
     lost: list[str] = []
-    with report.careful("W&B: tables", lost):
+    with log_values.careful("W&B: tables", lost):
         raise OSError("disk full")
     assert lost == ["W&B: tables"]
     assert "W&B: tables could not be logged: OSError: disk full" in caplog.text
-    with pytest.raises(KeyboardInterrupt), report.careful("W&B: tables", lost):
+    with pytest.raises(KeyboardInterrupt), log_values.careful("W&B: tables", lost):
         raise KeyboardInterrupt
 
 

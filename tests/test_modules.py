@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 
 from mer.errors import MerError
 from mer.models import optim
+from mer.models.epoch_counts import EpochTally
 from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
 from mer.models.plain import plain
-from mer.models.tally import EpochTally
 
 CLASSES = ["negative", "positive", "surprise"]
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from mer import rundir, train
 from mer.audit import Artefacts, audit
-from mer.audit.choices import check_search
-from mer.cli import main
+from mer.audit.check_choices import check_search
+from mer.cli import main, train
+from mer.runs import rundir
 from mer.search import nested
 
 LR = "model.optimizer.lr=interval(0.001, 0.1)"

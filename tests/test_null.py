@@ -13,22 +13,15 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from mer import protocols, rundir
+from mer import protocols
 from mer.audit import null_full, null_run
 from mer.audit.null import null_main, sentences
 from mer.audit.null_checks import problems_of_split
 from mer.audit.null_meter import Check, Null, Samples, band, feed, measure
-from mer.audit.null_stages import (
-    Feed,
-    Floats,
-    Pipeline,
-    Pooled,
-    Predicted,
-    predict,
-    reference,
-)
+from mer.audit.null_stages import Feed, Floats, Pipeline, Pooled, Predicted, predict, reference
 from mer.datasets import labels
 from mer.protocols import Fold
+from mer.runs import rundir
 from mer.synthetic.plan import MICRO, plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -458,8 +451,8 @@ def test_a_foreign_head_is_not_called(composite: pd.DataFrame, tmp_path: Path) -
 def test_the_whole_training_is_measured_on_the_runs_own_inputs(
     tiny_config: Callable[..., DictConfig], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from mer import runner
     from mer.data import sources
+    from mer.training import runner
 
     cfg = tiny_config("macro.enabled=false", "model.epochs=1")
     runner.run(cfg, tmp_path / "run")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mer import metrics, paired
+from mer import metrics
+from mer.compare import paired
 from mer.errors import MerError
 
 # Persons a, b, c with 1, 2 and 1 samples of two classes. B is right where A is wrong.

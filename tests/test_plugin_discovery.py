@@ -22,7 +22,7 @@ import importlib.metadata, json, sys
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 import hydra, hydra_plugins.mer_optuna
-from mer.config import conf_dir
+from mer.config.composition import conf_dir
 
 plugins = Plugins.instance()
 with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -14,7 +14,7 @@ from prepare_inputs import clips, paint, row, save
 
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import samples, settings, sheet, workers
+from mer.prepare import sample, settings, sheet, workers
 from mer.prepare.store import prepare_store
 
 SMALL = {"size": 64}
@@ -84,7 +84,7 @@ def test_stores_of_one_block_share_their_worker_processes(tmp_path: Path) -> Non
 
 
 def test_a_worker_starts_without_pandas() -> None:
-    lines = "import sys, mer.prepare.samples, mer.prepare.workers; print('pandas' in sys.modules)"
+    lines = "import sys, mer.prepare.sample, mer.prepare.workers; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -145,8 +145,8 @@ def test_bad_samples_are_dropped_with_reason_and_file(
 
 def test_an_apex_outside_the_clip_is_dropped() -> None:
     wrong = {**dict.fromkeys(make_table([row(0, apex_path="a")]).columns), **row(0, apex_path="a")}
-    late = samples.prepare_sample({**wrong, "onset": 1, "apex": 9, "offset": 7}, {})
-    assert late == samples.Drop("apex outside the clip", "apex 9, clip 1 to 7")
+    late = sample.prepare_sample({**wrong, "onset": 1, "apex": 9, "offset": 7}, {})
+    assert late == sample.Drop("apex outside the clip", "apex 9, clip 1 to 7")
 
 
 def test_no_sample_left_is_an_error_that_lists_the_reasons(tmp_path: Path) -> None:
@@ -177,14 +177,14 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, name: str) -> None:
         )
     else:
         save(path, rgb)
-    found = samples.read_picture(path)
+    found = sample.read_picture(path)
     assert found.dtype == np.uint8 and np.array_equal(found, rgb)
 
 
 def test_as_is_only_resizes(tmp_path: Path) -> None:
     made = prepare_store(make_table(clips(tmp_path, 4)), AS_IS, tmp_path / "out", 1, "made")
     assert made.landmarks is None and made.frames.shape == (4, 2, 48, 48, 3)
-    picture = samples.read_picture(tmp_path / "0/1.png")
+    picture = sample.read_picture(tmp_path / "0/1.png")
     assert np.array_equal(
         made.frames[0, 0], cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA)
     )

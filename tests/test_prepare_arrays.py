@@ -8,7 +8,7 @@ from prepare_inputs import row
 
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import arrays
+from mer.prepare import precomputed
 from mer.prepare.store import prepare_store
 
 
@@ -45,11 +45,11 @@ def test_float_flow_is_taken_as_it_is_and_loaded_once(
 ) -> None:
     flows = np.random.default_rng(0).normal(0, 1, (5, 3, 20, 20)).astype(np.float32)
     np.save(tmp_path / "f.npy", flows)
-    arrays.load_array.cache_clear()
+    precomputed.load_array.cache_clear()
     loads: list[object] = []
     real = np.load
     monkeypatch.setattr(
-        arrays.np, "load", lambda file, **options: loads.append(file) or real(file, **options)
+        precomputed.np, "load", lambda file, **options: loads.append(file) or real(file, **options)
     )
     table = make_table(array_rows(tmp_path / "f.npy", 5, "flow", key=None))
     made = prepare_store(table, {}, tmp_path / "out", 4, "made")
@@ -73,7 +73,7 @@ def test_image_arrays_become_the_apex(tmp_path: Path, channels: int) -> None:
 
 def test_wrong_arrays_are_refused_by_name(tmp_path: Path) -> None:
     def attempt(rows: list[dict]) -> str:
-        arrays.load_array.cache_clear()
+        precomputed.load_array.cache_clear()
         with pytest.raises(MerError) as caught:
             prepare_store(make_table(rows), {}, tmp_path / "out", 1, "made")
         return str(caught.value)

@@ -13,12 +13,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mer import protocols, rundir, runner, seals
+from mer import protocols
 from mer.audit import audit
 from mer.cli import main
-from mer.config import compose
+from mer.config.composition import compose
 from mer.errors import MerError
 from mer.protocols import Fold
+from mer.runs import label_access, rundir
+from mer.training import runner
 
 RANDOM = {"name": "random_samples", "n_splits": 3}
 STAIN = "protocol=random_samples: split by sample, so persons who trained are tested"
@@ -155,7 +157,7 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
 def test_the_split_is_named_in_scores_tables_comparisons_and_the_report(
     leaky: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert seals.stains(leaky) == [STAIN]
+    assert label_access.stains(leaky) == [STAIN]
     metrics = json.loads((leaky / "metrics-LEAKY.json").read_text())
     assert metrics["stains"] == [STAIN]
     judged = {path.name for path in leaky.rglob("*") if path.name.startswith("pred")}

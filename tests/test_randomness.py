@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mer.data.datamodule import EpochOrder
-from mer.data.randomness import generator
 from mer.models.dropout import DropoutDraws
 from mer.models.modules import MicroFinetuneModule
+from mer.randomness import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

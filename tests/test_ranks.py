@@ -7,10 +7,10 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mer import distributed, runner
 from mer.errors import MerError
-from mer.ranks import Place, Ranks, RunEnded, number, outside
-from mer.training import batch_size
+from mer.training import distributed, runner
+from mer.training.ranks import Place, Ranks, RunEnded, number, outside
+from mer.training.trainer import batch_size
 
 Config = Callable[..., DictConfig]
 

@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 from report_inputs import CLASSES, ROWS, Page, predictions, read, write_run
 
-from mer import seals
 from mer.cli import main
 from mer.report import drawing, html, latex
 from mer.report.material import Material
+from mer.runs import label_access
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +190,8 @@ def test_a_run_that_has_not_begun_has_a_page(tmp_path: Path) -> None:
 def test_stains_stand_above_everything_and_in_the_table_for_a_paper(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", mark="-ORACLE")
     frame = predictions()
-    seals.record(run_dir, frame, "run")
-    seals.record(run_dir, frame.assign(svm="negative"), "evaluate callbacks.svm_head.C=10")
+    label_access.record(run_dir, frame, "run")
+    label_access.record(run_dir, frame.assign(svm="negative"), "evaluate callbacks.svm_head.C=10")
     page = read(run_dir)
     opening = page.sections[""]
     assert opening.index("Not a score to report") < opening.index("UF1 0.611")

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mer.config import compose
+from mer.config.composition import compose
 from mer.report import cam, numbers, repeat
 from mer.report.inside import _rotate
 from mer.report.looks import verdict

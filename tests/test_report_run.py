@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from report_inputs import Page, read
 
-from mer import runner
-from mer.loggers.examples import SIDE
 from mer.report import drawing
 from mer.report.material import Material
 from mer.report.networks import Absent, Networks
+from mer.runs.pictures import SIDE
+from mer.training import runner
 
 Config = Callable[..., DictConfig]
 

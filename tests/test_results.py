@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mer import results
 from mer.errors import MerError
+from mer.runs import results
 
 CLASSES = ["negative", "positive"]
 

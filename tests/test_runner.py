@@ -11,14 +11,14 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mer import runner
-from mer.config import compose
+from mer.config.composition import compose
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
-from mer.evaluate import evaluate
 from mer.models.modules import MicroFinetuneModule
+from mer.training import runner
+from mer.training.evaluate import evaluate
 
 Config = Callable[..., DictConfig]
 
@@ -224,7 +224,7 @@ def test_a_table_without_apex_is_resumed_and_a_changed_label_is_noticed(tmp_path
 def test_no_headline_while_a_fold_is_missing(
     tiny_config: Config, finished: Path, tmp_path: Path
 ) -> None:
-    from mer import results
+    from mer.runs import results
 
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
@@ -237,7 +237,7 @@ def test_no_headline_while_a_fold_is_missing(
 
 
 def test_lost_doubled_and_strange_samples_are_refused(finished: Path) -> None:
-    from mer import results
+    from mer.runs import results
 
     manifest = pd.read_parquet(finished / "manifest.parquet")
     whole = predictions(finished)
@@ -252,7 +252,7 @@ def test_lost_doubled_and_strange_samples_are_refused(finished: Path) -> None:
 
 
 def test_rows_meet_labels_by_id_not_by_order(finished: Path) -> None:
-    from mer import results
+    from mer.runs import results
 
     manifest = pd.read_parquet(finished / "manifest.parquet")
     whole = predictions(finished)

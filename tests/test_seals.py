@@ -9,9 +9,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from mer import rundir, runner, seals
 from mer.cli import main
-from mer.evaluate import evaluate
+from mer.runs import label_access, rundir
+from mer.training import runner
+from mer.training.evaluate import evaluate
 
 Config = Callable[..., DictConfig]
 
@@ -21,12 +22,12 @@ def table(labels: list[str]) -> pd.DataFrame:
 
 
 def test_other_predictions_are_another_opening_and_the_same_are_none(tmp_path: Path) -> None:
-    assert seals.record(tmp_path, table(["x", "y", "x"]), "run") == 1
+    assert label_access.record(tmp_path, table(["x", "y", "x"]), "run") == 1
     again = table(["x", "y", "x"]).iloc[::-1].assign(softmax_x=0.500001)
-    assert seals.record(tmp_path, again, "run") == 1
-    assert seals.stains(tmp_path) == []
-    assert seals.record(tmp_path, table(["x", "x", "x"]), "evaluate C=10") == 2
-    assert seals.stains(tmp_path) == [
+    assert label_access.record(tmp_path, again, "run") == 1
+    assert label_access.stains(tmp_path) == []
+    assert label_access.record(tmp_path, table(["x", "x", "x"]), "evaluate C=10") == 2
+    assert label_access.stains(tmp_path) == [
         "peek 2: the test labels were opened 2 times, last by: evaluate C=10"
     ]
 

@@ -10,8 +10,7 @@ import optuna
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from mer import train
-from mer.cli import main
+from mer.cli import main, train
 
 Toy = Callable[[DictConfig], object]
 LR = "model.optimizer.lr=interval(0.001, 0.1)"

@@ -43,7 +43,7 @@ def test_values_without_a_sweep_are_fixed_and_the_last_word_on_a_key_counts() ->
 
 
 def test_glob_gives_the_files_of_a_group() -> None:
-    from mer.config import conf_dir
+    from mer.config.composition import conf_dir
 
     class Loader:
         def get_group_options(self, name: str, results_filter: object = None) -> list[str]:

@@ -15,7 +15,7 @@ from prepare_inputs import clips
 
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import build, samples, store
+from mer.prepare import build, sample, store
 from mer.prepare.layout import settings_hash
 from mer.prepare.store import Store, prepare_store
 
@@ -31,7 +31,7 @@ def test_workers_and_resuming_give_the_same_arrays(
     pair = prepare_store(table, AS_IS, tmp_path / "pair", 2, "made")
 
     done: list[str] = []
-    real = samples.prepare_sample
+    real = sample.prepare_sample
 
     def interrupted(record: dict, *rest: Any) -> Any:
         if len(done) == 5:
@@ -39,7 +39,7 @@ def test_workers_and_resuming_give_the_same_arrays(
         done.append(record["sample_id"])
         return real(record, *rest)
 
-    monkeypatch.setattr(samples, "prepare_sample", interrupted)
+    monkeypatch.setattr(sample, "prepare_sample", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare_store(table, AS_IS, tmp_path / "cut", 1, "made")
     (partial,) = (tmp_path / "cut").glob(".made-*.partial")
@@ -53,7 +53,7 @@ def test_workers_and_resuming_give_the_same_arrays(
 
     again: list[str] = []
     monkeypatch.setattr(
-        samples, "prepare_sample", lambda r, *rest: again.append(r["sample_id"]) or real(r, *rest)
+        sample, "prepare_sample", lambda r, *rest: again.append(r["sample_id"]) or real(r, *rest)
     )
     resumed = prepare_store(table, AS_IS, tmp_path / "cut", 1, "made")
     assert again == table["sample_id"].tolist()[4:]

@@ -14,10 +14,10 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 from torch.utils.data import DataLoader
 
-from mer.callbacks.predictions import to_frame
 from mer.callbacks.svm_head import SVMHead
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
+from mer.training.predictions import to_frame
 
 CLASSES = ["negative", "positive", "surprise", "others"]
 

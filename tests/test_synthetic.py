@@ -11,16 +11,9 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from mer.cli import synth
 from mer.errors import MerError
-from mer.synthetic import (
-    camera,
-    command,
-    generate,
-    persons,
-    presets,
-    trees,
-    truth,
-)
+from mer.synthetic import camera, generate, persons, presets, trees, truth
 from mer.synthetic.plan import Clip, plan
 from mer.synthetic.seeds import generator
 
@@ -211,10 +204,10 @@ def test_other_seeds_are_replaced_only_on_demand(unpainted: None, tmp_path: Path
 def test_the_command_writes_and_counts(
     unpainted: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.main(["preset=pocket", f"out={tmp_path / 'x'}", "workers=1"]) == 0
+    assert synth.main(["preset=pocket", f"out={tmp_path / 'x'}", "workers=1"]) == 0
     shown = capsys.readouterr().out
     assert f"smic           2 clips  {tmp_path / 'x' / 'SMIC'}" in shown
-    assert command.main(["--help"]) == 0
+    assert synth.main(["--help"]) == 0
     shown = capsys.readouterr().out
     for name in ("demo", "megc2019"):
         clips = plan(name)
@@ -234,7 +227,7 @@ def test_the_command_writes_and_counts(
 )
 def test_the_command_names_what_is_wrong(words: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(MerError, match=message):
-        command.main([*words, f"out={tmp_path}"])
+        synth.main([*words, f"out={tmp_path}"])
     assert not list(tmp_path.iterdir())
 
 

@@ -6,15 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mer.synthetic import (
-    camera,
-    expressions,
-    motion,
-    persons,
-    presets,
-)
-from mer.synthetic.faces import layout
+from mer.synthetic import camera, expressions, motion, persons, presets
 from mer.synthetic.plan import Clip, plan
+from mer.synthetic.portrait import layout
 
 # Official clips per subject after the rules of MEGC2019, negative/positive/surprise.
 CASME2 = """01 2/1/0, 02 5/1/3, 03 4/0/1, 04 2/0/0, 05 0/1/5, 06 1/1/2, 07 5/0/0, 08 1/0/0,

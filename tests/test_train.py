@@ -10,12 +10,12 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from mer import runner
 from mer.cli import main
-from mer.config import conf_dir
+from mer.config.composition import conf_dir
 from mer.data import sources
 from mer.models.modules import MacroPretrainModule
-from mer.pretrain import macro_weights
+from mer.training import runner
+from mer.training.pretrain import macro_weights
 
 Config = Callable[..., DictConfig]
 

@@ -13,13 +13,13 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mer.callbacks.svm_head import SVMHead
-from mer.config import conf_dir
-from mer.data.activations import ActivationStore
+from mer.config.composition import conf_dir
 from mer.data.dataset import UnifiedDataset
-from mer.data.draws import Drawn, DrawnDataModule, DrawnImages, DrawnView
+from mer.data.feature_cache import ActivationStore
+from mer.data.fixed_augmentations import Drawn, DrawnDataModule, DrawnImages, DrawnView
 from mer.errors import MerError
+from mer.models.frozen_blocks import Trunk, cut, frozen_prefix, join, trunk_statistics
 from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
-from mer.models.trunk import Trunk, cut, frozen_prefix, join, trunk_statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

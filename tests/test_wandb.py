@@ -18,10 +18,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from sklearn.metrics import f1_score
 
-from mer import __version__, runner
+from mer import __version__
 from mer.errors import MerError
 from mer.loggers import identity
 from mer.loggers.wandb import WandbLogger
+from mer.training import runner
 
 pytest.importorskip("wandb")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from mer.datasets.workbooks import find_workbook, frame, read_workbook
+from mer.datasets.readers.workbooks import find_workbook, frame, read_workbook
 from mer.errors import MerError
 
 CLIP = re.compile(r"EP\d")

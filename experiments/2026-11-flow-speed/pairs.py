@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from mer.prepare import faces
 from mer.synthetic.camera import CAMERAS
-from mer.synthetic.faces import paint
 from mer.synthetic.motion import Unit, field
 from mer.synthetic.persons import looks, points
+from mer.synthetic.portrait import paint
 from mer.synthetic.seeds import generator
 
 SIZE = 224

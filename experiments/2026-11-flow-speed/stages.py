@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mer import datasets
-from mer.prepare import build, faces, flow, methods, samples, sheet, store
+from mer.prepare import build, faces, flow, methods, sample, sheet, store
 
 spent: Counter[str] = Counter()
 
@@ -42,7 +42,7 @@ def main(root: Path) -> None:
     holder = type("Holder", (), {"dis": staticmethod(dis)})
     clock(holder, "dis", "DIS alone")
     methods.COMPUTE["dis"] = holder.dis
-    clock(samples, "read_picture", "read and decode, 2 pictures")
+    clock(sample, "read_picture", "read and decode, 2 pictures")
     clock(faces, "_landmarker", "open the face model")
     clock(faces.FaceFinder, "_detect", "face landmarks with that, 2 pictures")
     clock(faces, "crop", "align, 2 pictures")

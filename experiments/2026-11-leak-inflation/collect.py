@@ -16,7 +16,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mer import metrics, paired, rundir
+from mer import metrics
+from mer.compare import paired
+from mer.runs import rundir
 
 HERE = Path(__file__).parent
 CLASSES = ("negative", "positive", "surprise")

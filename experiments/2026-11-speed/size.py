@@ -17,10 +17,10 @@ from mer.bench import memory
 from mer.bench.settings import Settings
 from mer.data.dataset import UnifiedDataset
 from mer.data.sources import Corpus
-from mer.fold import run_fold
-from mer.observers import RunContext
 from mer.prepare.store import Store
 from mer.protocols import make_folds
+from mer.runs.observers import RunContext
+from mer.training.fold import run_fold
 
 HERE = Path(__file__).parent
 SAMPLES = (110, 221, 442, 884)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mer import rundir
-from mer.libraries import one_line
+from mer.errors import one_line
+from mer.runs import rundir
 
 #: Normalisation constants: they differ between folds even where the trained tensors are copies.
 CONSTANTS = ("input_mean", "input_std")

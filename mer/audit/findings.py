@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mer.audit.artefacts import Artefacts, Unavailable
-from mer.libraries import one_line
+from mer.errors import one_line
 
 Verdict = Literal["pass", "fail", "unknown"]
 

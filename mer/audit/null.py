@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mer.audit.null_meter import GUESSERS, Check, Null, as_json, measure
 from mer.audit.null_stages import STAGES
-from mer.rundir import write_json
+from mer.runs.rundir import write_json
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def null_main(run_dir: Path, arguments: argparse.Namespace | Sequence[str]) -> i
     Raises:
         MerError: If this is no run directory, or `full` lacks the data.
     """
-    from mer import results
     from mer.audit import null_full, null_run
+    from mer.runs import results
 
     options = arguments if isinstance(arguments, argparse.Namespace) else parse(arguments)
     started = time.monotonic()

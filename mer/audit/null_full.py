@@ -32,7 +32,7 @@ def train_on_nothing(
     Raises:
         MerError: If the data are missing.
     """
-    from mer import runner
+    from mer.training import runner
 
     changed: DictConfig = OmegaConf.merge(
         OmegaConf.create(OmegaConf.to_container(cfg, resolve=True)),

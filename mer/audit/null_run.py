@@ -15,11 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from mer import protocols, results, rundir
+from mer import protocols
 from mer.audit.null_meter import Samples
 from mer.audit.null_stages import Feed, Floats, Pipeline, Pooled, Predicted, Side, unchanged
 from mer.errors import MerError
 from mer.protocols import Fold
+from mer.runs import results, rundir
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ def pool(predicted: Predicted, classes: Sequence[str]) -> Pooled:
     """Pool as a run does: a table per fold, joined with the manifest by sample id."""
     import torch
 
-    from mer.callbacks.predictions import to_frame
+    from mer.training.predictions import to_frame
 
     table = predicted.table
     fold_of = {sample: fold.name for fold in predicted.folds for sample in fold.test}

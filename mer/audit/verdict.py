@@ -9,12 +9,12 @@ import pandas as pd
 
 from mer import __version__
 from mer.audit.artefacts import Artefacts
-from mer.audit.choices import check_complete, check_openings, check_search, check_selection
+from mer.audit.check_choices import check_complete, check_openings, check_search, check_selection
+from mer.audit.check_persons import check_persons, check_statistics, check_weights
+from mer.audit.check_samples import check_duplicates, check_predictions, check_samples
 from mer.audit.findings import Check, Findings, Verdict, check, some
-from mer.audit.persons import check_persons, check_statistics, check_weights
-from mer.audit.samples import check_duplicates, check_predictions, check_samples
 from mer.errors import MerError
-from mer.rundir import MARKS
+from mer.runs.rundir import MARKS
 
 CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_samples,

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 
 from mer.bench.material import Material, sides
 from mer.callbacks.svm_head import SVMHead
-from mer.models import optim, trunk
+from mer.models import frozen_blocks, optim
 from mer.models.backbones import evaluation_mode
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks
 from mer.protocols import Fold
-from mer.training import module_arguments
+from mer.training.trainer import module_arguments
 
 
 class Arithmetic(NamedTuple):
@@ -60,7 +60,7 @@ def measure(
     if macro is not None:
         load_blocks(module, macro, cfg.model.transfer.blocks, False)
     inputs = {name: _images(material, side) for name, side in (("train", train), ("test", test))}
-    frozen = trunk.cut(module)
+    frozen = frozen_blocks.cut(module)
     if frozen is not None:
         with torch.no_grad():
             inputs = {

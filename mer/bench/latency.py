@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from mer import protocols, runner
+from mer import protocols
 from mer.bench.figures import Figure, figure, missing, ratio
 from mer.bench.material import quiet
 from mer.bench.settings import Settings
@@ -30,6 +30,7 @@ from mer.deploy.engines import PRECISIONS, Unavailable, open_engine
 from mer.deploy.graph import Deployed
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
+from mer.training import runner
 
 #: What the paper says of itself; its machine and its stages are not known.
 PAPER_MS = 35.4

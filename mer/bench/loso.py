@@ -16,8 +16,8 @@ from mer.bench.figures import Figure, figure
 from mer.bench.material import Material, gather, plan, quiet, run_ours, sides
 from mer.bench.settings import Settings
 from mer.data import sources
-from mer.pretrain import macro_weights
-from mer.training import fold_threads
+from mer.training.pretrain import macro_weights
+from mer.training.trainer import fold_threads
 
 
 class Regime(NamedTuple):

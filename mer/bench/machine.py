@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from mer.environment import describe
+from mer.runs.environment import describe
 
 
 def facts() -> dict[str, Any]:

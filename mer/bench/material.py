@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from mer import protocols, runner
+from mer import protocols
 from mer.bench.plain_loop import Plan, augmentation
 from mer.bench.settings import Settings
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models import backbones, blocks
-from mer.observers import Observer, Progress, RunContext
 from mer.protocols import Fold
+from mer.runs.observers import Observer, Progress, RunContext
+from mer.training import runner
 
 
 class Material(NamedTuple):

@@ -94,10 +94,10 @@ def train(folder: Path, words: Sequence[str], seconds: float = 0.01) -> float:
     """Train some steps of one fold on the store of a folder; return the peak in megabytes."""
     from mer.bench.settings import Settings as Asked
     from mer.data import sources
-    from mer.fold import run_fold
-    from mer.observers import RunContext
     from mer.prepare.store import Store
     from mer.protocols import Fold
+    from mer.runs.observers import RunContext
+    from mer.training.fold import run_fold
 
     cfg = Asked(folder, words=words).compose(
         "macro.enabled=false", "callbacks=none", "model.epochs=1", "+trainer.limit_train_batches=8"

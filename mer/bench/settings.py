@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from mer.config import compose
+from mer.config.composition import compose
 
 #: Configuration of `--quick`: seconds, to see that all parts run. Its figures mean nothing.
 QUICK = ("data.preset=tiny", "backbone=tiny", "input.size=32", "prepare.size=96")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mer.data import inputs
 from mer.errors import MerError
 from mer.prepare import faces, flow
-from mer.prepare.samples import Drop, read_picture
+from mer.prepare.sample import Drop, read_picture
 
 
 class Pair(NamedTuple):

@@ -10,7 +10,7 @@ from mer.bench.figures import Figure, figure, ratio, times
 from mer.bench.material import Material, gather, plan, run_ours, sides
 from mer.bench.settings import Settings
 from mer.data.datamodule import MERDataModule
-from mer.training import fold_threads
+from mer.training.trainer import fold_threads
 
 
 def measure(settings: Settings) -> Iterator[Figure]:

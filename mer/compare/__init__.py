@@ -1,8 +1,8 @@
 """Runs side by side, from their directories alone: nothing is trained again."""
 
+from mer.compare.candidates import Run, read
 from mer.compare.comparison import Comparison, side_by_side
-from mer.compare.layout import show
 from mer.compare.pairs import Pairs, against_first
-from mer.compare.runs import Run, read
+from mer.compare.tables import show
 
 __all__ = ["Comparison", "Pairs", "Run", "against_first", "read", "show", "side_by_side"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mer.compare.runs import Parts, Run, shortest_ends
+from mer.compare.candidates import Parts, Run, shortest_ends
 from mer.errors import MerError
 from mer.metrics import SCORES, chance, scores_from_confusion
 

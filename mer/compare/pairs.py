@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mer import paired
+from mer.compare import paired
+from mer.compare.candidates import Run
 from mer.compare.comparison import FORBIDDEN, grounds
-from mer.compare.runs import Run
 from mer.errors import MerError
 from mer.metrics import SCORES
-from mer.rundir import find
+from mer.runs.rundir import find
 
 #: A corrected p below this one separates two runs.
 LEVEL = 0.05

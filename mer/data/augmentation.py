@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from mer.data.inputs import InputKind
-from mer.data.randomness import generator
+from mer.randomness import generator
 
 #: Values of the noise table; a sample's noise is a window of it.
 TABLE = 2**20

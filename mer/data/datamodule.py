@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mer.data.augmentation import augmentation
 from mer.data.dataset import FoldView, UnifiedDataset
-from mer.data.randomness import generator
+from mer.randomness import generator
 
 
 class EpochOrder(Sampler[tuple[int, int]]):

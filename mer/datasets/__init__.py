@@ -16,14 +16,14 @@ from mer.errors import MerError, raise_all
 
 #: Name in the configuration -> module with `index(root, **options) -> Reading`.
 READERS: dict[str, str] = {
-    "casme2": "mer.datasets.casme2",
-    "samm": "mer.datasets.samm",
-    "smic": "mer.datasets.smic",
-    "ckplus": "mer.datasets.ckplus",
-    "ck48": "mer.datasets.ck48",
-    "oulu_casia": "mer.datasets.oulu_casia",
-    "mug": "mer.datasets.mug",
-    "table": "mer.datasets.table",
+    "casme2": "mer.datasets.readers.casme2",
+    "samm": "mer.datasets.readers.samm",
+    "smic": "mer.datasets.readers.smic",
+    "ckplus": "mer.datasets.readers.ckplus",
+    "ck48": "mer.datasets.readers.ck48",
+    "oulu_casia": "mer.datasets.readers.oulu_casia",
+    "mug": "mer.datasets.readers.mug",
+    "table": "mer.datasets.readers.table",
 }
 
 

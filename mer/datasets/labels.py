@@ -58,7 +58,7 @@ def load_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
     from omegaconf import DictConfig, OmegaConf
 
     if isinstance(scheme, str):
-        from mer.config import conf_dir
+        from mer.config.composition import conf_dir
 
         folder = conf_dir() / "labels"
         path = folder / f"{scheme}.yaml"

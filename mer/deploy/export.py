@@ -1,6 +1,5 @@
 """`mer export RUN`: one self-contained file of a fold's model, from input crop to both heads."""
 
-import argparse
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,27 +22,6 @@ TOLERANCE = 1e-4
 
 #: Training samples that tell the ranges of the activations for int8.
 CALIBRATION = 100
-
-
-def main(argv: list[str]) -> int:
-    """Write the model file of one fold.
-
-    Returns:
-        Exit status 0.
-    """
-    parser = argparse.ArgumentParser(prog="mer export", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("--fold", metavar="NAME", help="which fold; by default the first")
-    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
-    parser.add_argument("--int8", action="store_true", help="quantise; needs the run's data")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: beside the checkpoint")
-    parser.add_argument(
-        "--trust", action="store_true", help="allow the run to name code outside of mer"
-    )
-    given = parser.parse_args(argv)
-    path = export(given.run, given.fold, given.format, given.int8, given.out, given.trust)
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0
 
 
 def export(
@@ -71,8 +49,8 @@ def export(
     Raises:
         MerError: If the fold is not there, packages are missing, or the file's scores differ.
     """
-    from mer import rundir
     from mer.deploy import files
+    from mer.runs import rundir
 
     if int8 and form != "onnx":
         raise MerError(f"--int8 is for --format onnx, found {form}")
@@ -112,11 +90,11 @@ def load(run_dir: Path, fold: str, trust: bool = False) -> "Deployed":
     import torch
     from omegaconf import OmegaConf
 
-    from mer import rundir
     from mer.callbacks.svm_scores import SupportVectorScores
     from mer.deploy.graph import Deployed
-    from mer.evaluate import load_config
     from mer.models.modules import MicroFinetuneModule
+    from mer.runs import rundir
+    from mer.training.evaluate import load_config
 
     cfg = load_config(run_dir)
     folder = rundir.fold_folder(run_dir, fold)
@@ -150,7 +128,7 @@ def training_images(run_dir: Path, fold: str, count: int) -> "NDArray[np.float32
 
     from mer.data import sources
     from mer.data.dataset import UnifiedDataset
-    from mer.evaluate import load_config
+    from mer.training.evaluate import load_config
 
     cfg = load_config(run_dir)
     corpus = sources.load(cfg, "micro")
@@ -180,7 +158,7 @@ def differences(expected: "Scores", found: "Scores") -> tuple[float, int]:
 
 
 def _fold_name(run_dir: Path, fold: str | None) -> str:
-    from mer import rundir
+    from mer.runs import rundir
 
     folders = sorted((run_dir / "folds").glob("*")) if (run_dir / "folds").is_dir() else []
     done = [f.name for f in folders if rundir.is_done(run_dir, f.name)]
@@ -196,7 +174,7 @@ def _fold_name(run_dir: Path, fold: str | None) -> str:
 def _refuse_foreign(checkpoint: Path) -> None:
     import torch
 
-    from mer.evaluate import foreign_targets
+    from mer.training.evaluate import foreign_targets
 
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     found = sorted(set(foreign_targets(content["hyper_parameters"])))

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from mer.observers import Observer, Progress, RunContext
+from mer.runs.observers import Observer, Progress, RunContext
 
 
 class CsvLogger(Observer):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from mer.errors import MerError
-from mer.loggers import curves, report
-from mer.loggers.examples import examples
-from mer.observers import Observer, Progress, RunContext
-from mer.rundir import flatten, is_volatile
+from mer.runs import curves, log_values
+from mer.runs.observers import Observer, Progress, RunContext
+from mer.runs.pictures import examples
+from mer.runs.rundir import flatten, is_volatile
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -53,8 +53,8 @@ class TensorBoardLogger(Observer):
 
     def fold(self, progress: Progress) -> None:
         """Write what is known after a fold; the step is the number of finished folds."""
-        with report.careful(f"TensorBoard: fold {progress.fold}", self._lost):
-            for key, value in report.running(self._context.run_dir, progress).items():
+        with log_values.careful(f"TensorBoard: fold {progress.fold}", self._lost):
+            for key, value in log_values.running(self._context.run_dir, progress).items():
                 self._writer.add_scalar(key, value, progress.done)
             self._writer.flush()
 
@@ -66,7 +66,7 @@ class TensorBoardLogger(Observer):
                 ("learning curves", self._curves),
                 ("example pictures", self._examples),
             ):
-                with report.careful(f"TensorBoard: {name}", self._lost):
+                with log_values.careful(f"TensorBoard: {name}", self._lost):
                     part()
         self._close()
 
@@ -89,7 +89,7 @@ class TensorBoardLogger(Observer):
         }
         # `.`: in the same folder, else TensorBoard shows a second run.
         self._writer.add_hparams(
-            settings, report.final(result), run_name=".", global_step=result["folds"]
+            settings, log_values.final(result), run_name=".", global_step=result["folds"]
         )
         for head, parts in result["heads"].items():
             matrix = markdown(parts["pooled"]["confusion"], result["classes"])
@@ -102,7 +102,7 @@ class TensorBoardLogger(Observer):
                 self._writer.add_scalar(f"curves/{name}", value, epoch)
 
     def _examples(self) -> None:
-        predictions = report.predictions(self._context.run_dir)
+        predictions = log_values.predictions(self._context.run_dir)
         shown = examples(self._context.dataset, predictions, self.examples)
         for number, example in enumerate(shown):
             kind = "right" if example.correct else "wrong"

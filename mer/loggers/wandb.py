@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mer.errors import MerError, raise_all
-from mer.loggers import curves, identity, report
-from mer.loggers.examples import examples
-from mer.observers import Observer, Progress, RunContext
-from mer.rundir import fold_folder, mark, write_json
+from mer.loggers import identity
+from mer.runs import curves, log_values
+from mer.runs.observers import Observer, Progress, RunContext
+from mer.runs.pictures import examples
+from mer.runs.rundir import fold_folder, mark, write_json
 
 if TYPE_CHECKING:
     import wandb
@@ -107,7 +108,7 @@ class WandbLogger(Observer):
         import wandb
 
         self._context = run
-        self._origin = report.origin(run.run_dir, run.macro)
+        self._origin = log_values.origin(run.run_dir, run.macro)
         self._place = Path(self.dir).expanduser() if self.dir else run.run_dir
         self._place.mkdir(parents=True, exist_ok=True)
         kept, path = identity.keep(run.cfg, run.run_dir, self.project)
@@ -154,8 +155,8 @@ class WandbLogger(Observer):
         """Log what is known after a fold; the step is the number of finished folds."""
         if self._run is None:
             return
-        with report.careful(f"W&B: fold {progress.fold}", self._lost):
-            row = report.running(self._context.run_dir, progress)
+        with log_values.careful(f"W&B: fold {progress.fold}", self._lost):
+            row = log_values.running(self._context.run_dir, progress)
             self._run.log(row, step=progress.done, commit=True)
 
     def end(self, result: dict[str, Any]) -> None:
@@ -172,10 +173,10 @@ class WandbLogger(Observer):
                 parts["weights"] = lambda: self._weights(result)
         with _staging(self._place / "wandb" / "staging"):
             for name, part in parts.items():
-                with report.careful(f"W&B: {name}", self._lost):
+                with log_values.careful(f"W&B: {name}", self._lost):
                     part()
         if self._lost:
-            with report.careful("W&B: what could not be logged", self._lost):
+            with log_values.careful("W&B: what could not be logged", self._lost):
                 self._run.summary["not_logged"] = list(self._lost)
         self._finish(0)
 
@@ -184,7 +185,7 @@ class WandbLogger(Observer):
         if self._run is None:
             return
         pruned = type(error).__name__ == "TrialPruned"
-        with report.careful("W&B: how the run ended", self._lost):
+        with log_values.careful("W&B: how the run ended", self._lost):
             if pruned:
                 self._run.summary.update({"status": "pruned", "pruned": True})
                 self._run.tags = (*(self._run.tags or ()), "pruned")
@@ -195,7 +196,7 @@ class WandbLogger(Observer):
 
     def _finish(self, exit_code: int) -> None:
         run, self._run = self._run, None
-        with report.careful("W&B: the end of the run", self._lost):
+        with log_values.careful("W&B: the end of the run", self._lost):
             run.finish(exit_code=exit_code)
             if self.mode == "offline" and self._group is None:  # a sweep would say it every time
                 log.info("W&B: to send this run, type: wandb sync %s", Path(run.dir).parent)
@@ -203,20 +204,20 @@ class WandbLogger(Observer):
     def _scores(self, result: dict[str, Any]) -> None:
         """All numbers of the run; of an incomplete one, that it is."""
         counts = {"folds/total": result["folds"], "folds/missing": len(result["missing_folds"])}
-        self._run.summary.update({"status": result["status"], **counts, **report.final(result)})
+        self._run.summary.update({"status": result["status"], **counts, **log_values.final(result)})
 
     def _tables(self) -> None:
         """Folds, predictions, and a confusion matrix per head."""
         import wandb
 
         run_dir, classes = self._context.run_dir, self._context.corpus.classes
-        predictions = report.predictions(run_dir)
+        predictions = log_values.predictions(run_dir)
         number = {name: place for place, name in enumerate(classes)}
         values = {
             "tables/folds": _table(pd.read_csv(run_dir / "folds.csv")),
             "tables/predictions": _table(predictions),
         }
-        for head in report.heads(predictions):
+        for head in log_values.heads(predictions):
             values[f"confusion/{head}"] = wandb.plot.confusion_matrix(
                 y_true=predictions["label"].map(number).tolist(),
                 preds=predictions[head].map(number).tolist(),
@@ -235,7 +236,7 @@ class WandbLogger(Observer):
     def _examples(self) -> None:
         import wandb
 
-        predictions = report.predictions(self._context.run_dir)
+        predictions = log_values.predictions(self._context.run_dir)
         shown = examples(self._context.dataset, predictions, self.examples)
         pictures = [wandb.Image(example.picture, caption=example.caption) for example in shown]
         self._run.log({"examples": pictures})
@@ -245,7 +246,7 @@ class WandbLogger(Observer):
         import wandb
 
         # Pooled scores alone: an artifact takes a hundred keys.
-        pooled = {k: value for k, value in report.final(result).items() if k.count("/") < 3}
+        pooled = {k: value for k, value in log_values.final(result).items() if k.count("/") < 3}
         metadata = {**pooled, **self._origin}
         artifact = wandb.Artifact(f"weights-{self._run.id}", "model", metadata=metadata)
         for fold in self._context.folds:

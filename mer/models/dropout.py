@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mer.data.randomness import generator
+from mer.randomness import generator
 
 
 class DropoutDraws:

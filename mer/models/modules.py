@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from mer import __version__
-from mer.data.randomness import generator
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim
 from mer.models.dropout import DropoutDraws
+from mer.models.epoch_counts import EpochTally
 from mer.models.loss import CrossEntropy
 from mer.models.plain import plain
-from mer.models.tally import EpochTally
+from mer.randomness import generator
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -88,7 +88,7 @@ class MERModule(pl.LightningModule):
         self.provenance: dict[str, Any] = {}
         #: What `mer.models.transfer.load_blocks` brought in, or None.
         self.transfer: dict[str, Any] | None = None
-        #: Set by `mer.models.trunk.cut`: feature maps from activations in place of images.
+        #: Set by `mer.models.frozen_blocks.cut`: feature maps from activations in place of images.
         self.rest: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.classes: list[str] = list(classes)
         for name, values in (("input_mean", input_mean), ("input_std", input_std)):
@@ -118,8 +118,8 @@ class MERModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Build the optimizer and a schedule that moves with every step."""
         settings = self.hparams["optimizer"]
-        # As in `mer.lanes`, so that a fold gives the same alone and side by side. Lightning cannot
-        # clip gradients for it.
+        # As in `mer.training.engines.parallel_folds`, so that a fold gives the same alone and in
+        # parallel. Lightning cannot clip gradients for it.
         recorded = self.device.type == "cuda" and not self.trainer.gradient_clip_val
         optimizer = optim.build_optimizer(self.parameter_groups(), settings, recorded)
         self.trainer.fit_loop.setup_data()  # so that the number of batches is known

@@ -22,7 +22,7 @@ import pandas as pd
 from mer.errors import MerError
 from mer.prepare import workers as worker_processes
 from mer.prepare.layout import plain_rows
-from mer.prepare.samples import Drop, Sample, prepare_chunk
+from mer.prepare.sample import Drop, Sample, prepare_chunk
 
 log = logging.getLogger(__name__)
 

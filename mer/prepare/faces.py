@@ -19,8 +19,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from mer.assets import FACE_MODEL_SHA256
 from mer.errors import MerError
-from mer.libraries import FACE_MODEL_SHA256
 
 MODEL = "face_landmarker.task"
 

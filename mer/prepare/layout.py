@@ -11,7 +11,7 @@ import pandas as pd
 
 from mer.datasets.index import COLUMNS
 from mer.errors import MerError
-from mer.prepare import arrays, faces
+from mer.prepare import faces, precomputed
 from mer.prepare.settings import complete, relevant
 
 #: Version of the folder's layout and of the way its arrays are computed; part of the hash.
@@ -57,7 +57,7 @@ def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[
         return found
     sizes: dict[tuple[int, ...], str] = {}
     for row in plain_rows(table.drop_duplicates(["array_path", "array_key"])):
-        array = arrays.array_of(row)
+        array = precomputed.array_of(row)
         # Float flow comes with its channels first.
         first = 2 if kind == "flow" and array.dtype.kind == "f" else 1
         sizes.setdefault(array.shape[first : first + 2], str(row["array_path"]))

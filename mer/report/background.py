@@ -9,16 +9,16 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mer import inner
 from mer.audit.findings import Check
 from mer.audit.verdict import Audit
-from mer.loggers import curves
 from mer.report import drawing, html, numbers, repeat
 from mer.report.drawing import Drawing
 from mer.report.material import Material
 from mer.report.scores import figures
-from mer.results import HEADS
-from mer.rundir import fold_folder
+from mer.runs import curves
+from mer.runs.results import HEADS
+from mer.runs.rundir import fold_folder
+from mer.training import inner
 
 SELECTIONS = {
     "last": "the last epoch of each fold",

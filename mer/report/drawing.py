@@ -145,7 +145,7 @@ def curves(mean: pd.DataFrame, folds: int) -> list[Drawing]:
     """Mean loss and UF1 per epoch, with plus and minus one standard deviation over folds.
 
     Args:
-        mean: As `mer.loggers.curves.mean` gives it.
+        mean: As `mer.runs.curves.mean` gives it.
         folds: How many there are.
     """
     drawings = []

@@ -4,7 +4,7 @@ from typing import Any
 
 from mer.report.material import Material
 from mer.report.scores import NAMES, guesses
-from mer.results import HEADS
+from mer.runs.results import HEADS
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

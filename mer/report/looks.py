@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mer.report import cam, drawing, html, inside, samples
+from mer.report import cam, cards, drawing, html, inside
+from mer.report.cards import Painter
 from mer.report.drawing import Drawing
 from mer.report.inside import Inside
 from mer.report.material import Material
 from mer.report.networks import Networks
 from mer.report.numbers import NEIGHBOURS, Share
-from mer.report.samples import Painter
 from mer.report.scores import figures
-from mer.results import HEADS
+from mer.runs.results import HEADS
 
 FORBIDDEN = (
     "Pictures of faces are left out: the licences of most datasets forbid publishing them. "
@@ -94,7 +94,7 @@ def verdict(shares: dict[str, Share]) -> str:
 def single(material: Material, networks: Networks | None, reason: str, faces: bool) -> str:
     """The surest wrong samples and the hardest ones, with pictures where there may be some."""
     named = {head: HEADS[head] for head in material.heads}
-    chosen = samples.hardest(material.predictions, material.classes, material.heads)
+    chosen = cards.hardest(material.predictions, material.classes, material.heads)
     painter = None if networks is None else Painter(networks.dataset, faces)
     titles = {
         "sure": f"Most confident and wrong, {named[material.heads[0]]}",
@@ -124,7 +124,7 @@ def single(material: Material, networks: Networks | None, reason: str, faces: bo
 def _cards(frame: pd.DataFrame, named: dict[str, str], painter: Painter | None) -> str:
     cards, lines = [], []
     for _, row in frame.iterrows():
-        words = samples.caption(row, named)
+        words = cards.caption(row, named)
         picture = None
         if painter is not None:
             (position,) = painter.dataset.positions([row["sample_id"]])

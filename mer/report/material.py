@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from mer import inner, seals
-from mer.errors import MerError
-from mer.libraries import one_line
-from mer.loggers import report
-from mer.rundir import find, fold_folder, is_done
+from mer.errors import MerError, one_line
+from mer.runs import label_access, log_values
+from mer.runs.rundir import find, fold_folder, is_done
+from mer.training import inner
 
 Content = TypeVar("Content")
 
@@ -83,7 +82,7 @@ class Material:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per sample of a complete run, with `<head>_correct` for each head."""
-        return _read(self.run_dir, report.predictions, pd.DataFrame)
+        return _read(self.run_dir, log_values.predictions, pd.DataFrame)
 
     @cached_property
     def most_probable(self) -> pd.Series:
@@ -140,7 +139,7 @@ class Material:
     @cached_property
     def stains(self) -> list[str]:
         """Why the scores are none to report, in sentences."""
-        said = [*_read(self.run_dir, seals.stains, list), *self.metrics.get("stains", [])]
+        said = [*_read(self.run_dir, label_access.stains, list), *self.metrics.get("stains", [])]
         # The count of openings may have grown since the scores were written.
         return [
             text

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from mer import rundir
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
-from mer.evaluate import foreign_targets
 from mer.models.modules import MicroFinetuneModule
 from mer.prepare.layout import settings_hash
 from mer.prepare.settings import complete
 from mer.report.material import Material
+from mer.runs import rundir
+from mer.training.evaluate import foreign_targets
 
 
 class Absent(Exception):

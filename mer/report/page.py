@@ -13,7 +13,7 @@ from mer.report.drawing import Drawing
 from mer.report.inside import Inside
 from mer.report.material import Material
 from mer.report.networks import Absent, Networks
-from mer.rundir import fold_folder, marked
+from mer.runs.rundir import fold_folder, marked
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mer.config import compose, conf_dir
+from mer.config.composition import compose, conf_dir
 from mer.errors import MerError
-from mer.rundir import flatten, is_volatile
+from mer.runs.rundir import flatten, is_volatile
 
 #: Keys of words that name a directory or a sweep, and mean nothing to a repetition.
 OWN = ("run", "trial", "search", "hydra", "protocol.folds")

@@ -9,7 +9,7 @@ from mer.report import drawing, html, numbers
 from mer.report.drawing import Drawing
 from mer.report.html import Number
 from mer.report.material import Material
-from mer.results import HEADS
+from mer.runs.results import HEADS
 
 #: Scores in the order of the tables; those that a run's `metrics.json` lacks are left out.
 NAMES = {

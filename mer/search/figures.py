@@ -10,7 +10,7 @@ from optuna import visualization
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from mer.libraries import one_line
+from mer.errors import one_line
 from mer.search import trials
 
 if TYPE_CHECKING:

@@ -23,11 +23,12 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
-from mer import environment, protocols, results, rundir
+from mer import protocols
 from mer.data import sources
 from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
 from mer.protocols import Fold
+from mer.runs import environment, results, rundir
 from mer.search import summary, trials
 from mer.search.queue import GRID, Queue
 
@@ -150,7 +151,7 @@ def _assemble(
     Raises:
         MerError: If a fold has no trial with a value.
     """
-    from mer import train
+    from mer.cli import train
 
     best = {name: trials.best(study) for name, study in studies.items()}
     nothing = [name for name in best if not best[name]]

@@ -7,8 +7,9 @@ import optuna
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
-from mer import metrics, results
-from mer.observers import Observer, Progress, RunContext
+from mer import metrics
+from mer.runs import results
+from mer.runs.observers import Observer, Progress, RunContext
 from mer.search.study import build, open_storage
 
 

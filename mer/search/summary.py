@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mer import results
+from mer.runs import results
 from mer.search import trials
 from mer.search.space import Space, words
 

@@ -16,13 +16,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import Trial, TrialState
 
-from mer import checks, inner, metrics, rundir
-from mer.config import compose
+from mer import metrics
+from mer.config.composition import compose
 from mer.errors import MerError
+from mer.runs import rundir
 from mer.search import nested, page, space, summary
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study
-from mer.training import fold_seed
+from mer.training import checks, inner
+from mer.training.trainer import fold_seed
 
 if TYPE_CHECKING:
     from hydra_plugins.mer_optuna import OptunaSweeper

@@ -14,7 +14,7 @@ from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mer.libraries import one_line
+from mer.errors import one_line
 
 STATES = {
     TrialState.COMPLETE: "complete",

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from mer.synthetic.expressions import Drift, Performance, act, course
-from mer.synthetic.faces import Layout, Portrait, layout, paint
 from mer.synthetic.motion import Unit, field, mouth_gap, wrinkles
 from mer.synthetic.persons import Looks, looks, points
 from mer.synthetic.plan import Clip
+from mer.synthetic.portrait import Layout, Portrait, layout, paint
 from mer.synthetic.seeds import generator
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mer.synthetic.faces import Layout
 from mer.synthetic.painter import mirrored, smooth_curve
 from mer.synthetic.persons import Points
+from mer.synthetic.portrait import Layout
 
 
 class Unit(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mer.synthetic import workbooks
+from mer.synthetic import annotation_files
 from mer.synthetic.expressions import act
 from mer.synthetic.plan import Clip, samm_digits, smic_digits
 
@@ -70,7 +70,7 @@ def write_annotations(root: Path, clips: list[Clip], seed: int) -> None:
     """Write what a corpus holds besides the frames of its clips, which must be there already."""
     match clips[0].dataset:
         case "casme2":
-            workbooks.write_casme2(root / "CASME2-coding-20140508.xlsx", clips, seed)
+            annotation_files.write_casme2(root / "CASME2-coding-20140508.xlsx", clips, seed)
             _junk(
                 root / "CASME2_RAW_selected" / clips[0].subject,
                 "Thumbs.db",
@@ -78,7 +78,7 @@ def write_annotations(root: Path, clips: list[Clip], seed: int) -> None:
             )
             _junk((root / frame_path(clips[0], 0)).parent, "Thumbs.db")
         case "samm":
-            workbooks.write_samm(root / "SAMM_Micro_FACS_Codes_v2.xlsx", clips, seed)
+            annotation_files.write_samm(root / "SAMM_Micro_FACS_Codes_v2.xlsx", clips, seed)
             _junk((root / frame_path(clips[0], 0)).parent, "Thumbs.db")
         case "smic":
             subject = root / _SMIC_TREE / clips[0].subject

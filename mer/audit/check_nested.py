@@ -1,0 +1,194 @@
+"""Checks of choices inside folds: those of `protocol.inner`, and one search per fold."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from mer.audit.artefacts import Artefacts, Unavailable
+from mer.audit.check_samples import HEADS, count, scores
+from mer.audit.findings import Findings
+from mer.runs import rundir
+from mer.runs.results import COSTS
+from mer.training import inner
+
+#: What a nested search writes into the run that it assembles.
+FILE = "nested.json"
+
+
+def check_inner(run: Artefacts, fold: str, found: Findings) -> bool:
+    """The inner choices of a fold: made on its training persons, the best, and followed.
+
+    Returns:
+        Whether the fold has inner choices.
+    """
+    node = run.config["protocol"].get("inner") or {}
+    if not node.get("n_splits"):
+        return False
+    content = load(rundir.fold_folder(run.run_dir, fold) / inner.FILE, run.run_dir)
+    training = {run.person_of[sample] for sample in run.sides(fold)["train"]}
+    for place, split in enumerate(content["splits"]):
+        train, validation = set(split["train"]), set(split["validation"])
+        where = f"fold {fold}, inner split {place}"
+        found.add(f"{where}: {{}} persons on both sides", train & validation)
+        strangers = (train | validation) - training
+        found.add(f"{where}: {{}} persons from outside of the fold's training side", strangers)
+    chosen = inner.made(content["choices"])
+    for name, one in _flat(content["choices"]).items():
+        best = one["candidates"][int(np.argmax(np.round(one["uf1"], 12)))]
+        if one["chosen"] != best:
+            found.problems.append(
+                f"fold {fold}: inner choice of {name} is {one['chosen']}, the best is {best}"
+            )
+    if run.weights(fold).provenance.get("inner") != chosen:
+        found.problems.append(f"fold {fold}: the weights do not name the inner choices")
+    epochs = int(run.record(fold)["epochs"])
+    if chosen.get("epochs", epochs) != epochs:
+        found.problems.append(f"fold {fold} trained {epochs} epochs, not {chosen['epochs']}")
+    head = run.heads(fold).get("SVMHead", {}).get("settings")
+    if head and "svm" in chosen and head["kernel"] != chosen["svm"]["kernel"]:
+        found.problems.append(f"fold {fold}: the SVM's kernel is not the chosen one")
+    return True
+
+
+def _flat(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> one choice; those of the thresholds are per head."""
+    return {name: one for name, one in choices.items() if name != "thresholds"} | {
+        f"thresholds of {head}": one for head, one in choices.get("thresholds", {}).items()
+    }
+
+
+def check_nested(run: Artefacts, found: Findings) -> str:
+    """Each fold of an assembled run is the best trial of its own search, by validation."""
+    content = load(run.run_dir / FILE, run.run_dir)
+    objective, higher = str(content["objective"]), content["direction"] == "maximize"
+    if objective not in COSTS and not run.config["protocol"].get("validation"):
+        found.problems.append("the searches optimised a score, but nobody validated")
+    entries = {str(entry["fold"]): entry for entry in content["folds"]}
+    found.add("{} folds have no search in nested.json", set(run.folds) - set(entries))
+    found.add("{} folds of nested.json are not of this run", set(entries) - set(run.folds))
+    database = run.run_dir.resolve().parent / "study.db"
+    if not database.is_file():
+        found.gaps.append("the studies of the searches are not in the folder above (study.db)")
+    total = 0
+    for fold, entry in entries.items():
+        tried = {int(one["number"]): one["value"] for one in entry["trials"]}
+        done = {number: float(value) for number, value in tried.items() if value is not None}
+        total += len(done)
+        if database.is_file():
+            with found.attempt():
+                stored = _stored(database, str(entry["study"]))
+                if {n: round(v, 9) for n, v in stored.items()} != {
+                    n: round(v, 9) for n, v in done.items()
+                }:
+                    found.problems.append(f"fold {fold}: the study has other values of its trials")
+                    done = stored
+        # Numbers rise, so of equal trials the first is the best.
+        best = min(done, key=lambda number: (-done[number] if higher else done[number], number))
+        chosen = int(entry["trial"])
+        if chosen != best:
+            found.problems.append(
+                f"fold {fold} uses trial {chosen} ({objective} {done.get(chosen, np.nan):.4g}), "
+                f"the best by its validation persons is trial {best} ({done[best]:.4g})"
+            )
+        with found.attempt():
+            _followed(run, fold, entry["overrides"], found)
+        if objective not in COSTS and fold in run.done:
+            with found.attempt():
+                own = validation_scores(run, [fold])[objective]
+                if not np.isclose(own, float(entry["value"]), rtol=0, atol=1e-9):
+                    found.problems.append(
+                        f"fold {fold} is not of trial {chosen}: its validation persons' "
+                        f"{objective} is {own:.4g}, nested.json says {entry['value']:.4g}"
+                    )
+    return (
+        f"each of {len(entries)} folds is the best trial of its own search, {total} trials in all, "
+        f"by {objective} of its validation persons alone."
+    )
+
+
+def _followed(run: Artefacts, fold: str, overrides: Mapping[str, Any], found: Findings) -> None:
+    """A fold's own configuration holds what was searched, and is the run's otherwise."""
+    path = rundir.fold_folder(run.run_dir, fold) / "config.yaml"
+    if not path.is_file():
+        raise Unavailable(str(path.relative_to(run.run_dir)), "is missing", False)
+    own = rundir.flatten(OmegaConf.load(path))
+    for key, value in overrides.items():
+        if key in own and str(own[key]).lower() != str(value).strip("'\"").lower():
+            found.problems.append(f"fold {fold}: {key} is {own[key]}, nested.json says {value}")
+    base = rundir.flatten(run.config)
+    searched = tuple(key.replace("/", ".") for key in overrides)
+    found.add(
+        f"fold {fold}: {{}} settings differ from the run's and were not searched",
+        (
+            key
+            for key in {*base, *own}
+            if base.get(key) != own.get(key)
+            and not rundir.is_volatile(key)
+            and not any(key == one or key.startswith(f"{one}.") for one in searched)
+        ),
+    )
+
+
+def validation_scores(run: Artefacts, folds: list[str]) -> dict[str, float]:
+    """UF1, UAR and accuracy of the validation persons, pooled over some folds; of the SVM if any.
+
+    Raises:
+        Unavailable: If nobody validated.
+    """
+    frames = [frame for frame in map(run.fold_validation, folds) if frame is not None]
+    if not frames:
+        raise Unavailable(
+            f"folds/{folds[0] if folds else ''}/validation.parquet", "is missing", False
+        )
+    table = pd.concat(frames)
+    label_of = dict(zip(run.manifest["sample_id"], run.manifest["label"], strict=True))
+    classes = [str(name) for name in run.config["labels"]["classes"]]
+    head = next(head for head in HEADS if head in table)
+    return scores(count(table["sample_id"].map(label_of), table[head], classes))
+
+
+def _stored(path: Path, study: str) -> dict[int, float]:
+    """Number -> value of the complete trials of a study."""
+    with read_study(path) as database:
+        rows = database.execute(
+            "SELECT t.number, v.value FROM trials AS t "
+            "JOIN studies AS s ON s.study_id = t.study_id "
+            "JOIN trial_values AS v ON v.trial_id = t.trial_id "
+            "WHERE s.study_name = ? AND t.state = 'COMPLETE'",
+            (study,),
+        ).fetchall()
+    if not rows:
+        raise Unavailable("../study.db", f"has no complete trial of {study}", False)
+    return {int(number): float(value) for number, value in rows}
+
+
+@contextmanager
+def read_study(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a search's database for reading; what is wrong with it is `Unavailable`."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+            yield database
+    except sqlite3.Error as error:
+        raise Unavailable("../study.db", f"cannot be read ({error})", True) from error
+
+
+def load(path: Path, run_dir: Path) -> dict[str, Any]:
+    """Read a JSON file of a run.
+
+    Raises:
+        Unavailable: If it is missing or damaged.
+    """
+    name = str(path.relative_to(run_dir))
+    if not path.is_file():
+        raise Unavailable(name, "is missing", False)
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise Unavailable(name, f"cannot be read ({error})", True) from error

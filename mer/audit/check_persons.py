@@ -1,0 +1,197 @@
+"""Checks of who is on which side: persons, weights, what was fitted on whom."""
+
+import re
+
+import pandas as pd
+
+from mer.audit.artefacts import Artefacts
+from mer.audit.findings import Findings, check, some
+from mer.protocols import LEAKY
+from mer.runs.rundir import fingerprint
+
+
+@check(
+    "persons",
+    "a person on both sides is recognised by the face, so the score says little about new people",
+)
+def check_persons(run: Artefacts, found: Findings) -> str:
+    """In every fold persons are disjoint, test sides partition the manifest, names are unique."""
+    aliases, split, known = "", _leaky_split(run, found), set()
+    with found.attempt():
+        aliases = _identities(run, found)
+    expected = {
+        str(fold): set(part["sample_id"]) for fold, part in run.manifest.groupby("fold", sort=False)
+    }
+    frozen = set(run.splits["fold"])
+    found.add("{} folds have no frozen sides", set(expected) - frozen)
+    found.add("{} frozen folds are not in the manifest", frozen - set(expected))
+    validated = 0
+    for fold in sorted(frozen & set(expected)):
+        sides = run.sides(fold)
+        foreign = set().union(*sides.values()) - set(run.person_of)
+        found.add(f"fold {fold}: {{}} samples that the manifest lacks", foreign)
+        if sides["test"] != expected[fold]:
+            found.problems.append(f"fold {fold} does not test the samples that the manifest says")
+        if not sides["train"]:
+            found.problems.append(f"fold {fold} has no training side")
+        validated += bool(sides["validation"])
+        who = {
+            side: {run.person_of[sample] for sample in ids - foreign} for side, ids in sides.items()
+        }
+        for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
+            both = who[first] & who[second]
+            if split and second == "test":
+                known |= both
+                twice = sides[first] & sides[second]
+                found.add(f"fold {fold}: {{}} samples in {first} and in {second}", twice)
+            else:
+                found.add(f"fold {fold}: {{}} persons in {first} and in {second}", both)
+    persons = run.manifest["person"].nunique()
+    if split:
+        found.problems.insert(
+            0,
+            f"protocol={split} splits by sample: {len(known)} of {persons} persons are tested by "
+            "networks that know them",
+        )
+    kept = f"validation persons in {validated}" if validated else "no validation persons"
+    return (
+        f"{persons} persons are disjoint in all {len(expected)} folds ({kept}), and each sample is "
+        f"tested by one fold{aliases}."
+    )
+
+
+def _leaky_split(run: Artefacts, found: Findings) -> str:
+    """The name of the protocol, if it tests persons who trained; else nothing."""
+    with found.attempt():
+        name = (run.config.get("protocol") or {}).get("name")
+        return name if name in LEAKY else ""
+    return ""
+
+
+def _identities(run: Artefacts, found: Findings) -> str:
+    """Look for persons who lost the name of their dataset, or share a number by accident."""
+    table = run.manifest
+    for column in ("sample_id", "subject"):
+        pairs = zip(table[column], table["dataset"], strict=True)
+        bare = [value for value, dataset in pairs if not value.startswith(f"{dataset}/")]
+        found.add(f"{{}} values of `{column}` lack their dataset", bare)
+    micro = run.config["data"].get("micro") or {}
+    if any((node or {}).get("persons") for node in micro.values()):
+        several = table.groupby("person")["subject"].nunique()
+        return f"; data.micro says which {int((several > 1).sum())} persons have several names"
+    renamed = table[table["person"] != table["subject"]]
+    found.add("{} persons lack their dataset", {who for who in renamed["person"] if "/" not in who})
+    raw = table["subject"].str.replace(r"^[^/]*/", "", regex=True).map(_number)
+    joined = table.assign(raw=raw).groupby(["person", "raw"])["dataset"].nunique()
+    found.add(
+        "{} persons are one number in several datasets, and no file of `persons` says that they "
+        "are the same",
+        joined[joined > 1].index.get_level_values("person"),
+    )
+    return ""
+
+
+def _number(subject: str) -> str:
+    """The number in a subject's name without padding, since `sub01`, `01` and `1` get confused."""
+    digits = re.search(r"\d+", subject)
+    return str(int(digits[0])) if digits else subject
+
+
+@check(
+    "weights",
+    "weights that have seen a test person score by memory, in that fold or in all of them",
+)
+def check_weights(run: Artefacts, found: Findings) -> str:
+    """No checkpoint was trained by whom it is tested on, or belongs to another fold or data."""
+    tested = run.manifest.groupby("fold")["person"].agg(set)
+    sides, by_design = _training_persons(run), bool(_leaky_split(run, found))
+    hashes: dict[str, list[str]] = {}
+    copies: dict[str, list[str]] = {}
+    trained: set[str] = set()
+    for fold in run.done:
+        with found.attempt():
+            provenance, digest = run.weights(fold)
+            if provenance["fold"] != fold:
+                found.problems.append(f"fold {fold} holds the weights of fold {provenance['fold']}")
+            macro = set((provenance.get("transfer") or {}).get("persons", []))
+            persons = {*provenance["persons"], *macro}
+            trained |= persons
+            pool = macro & tested[fold]
+            found.add(f"fold {fold}: macro weights trained by {{}} tested persons", pool)
+            found.add(
+                f"fold {fold}: weights trained by {{}} tested persons",
+                # By design, and said of the split; the macro pool has no such excuse.
+                set() if by_design else (persons - macro) & tested[fold],
+            )
+            unsaid = sides.get(fold, set()) - persons
+            found.add(f"fold {fold}: the weights do not name {{}} persons who trained", unsaid)
+            hashes.setdefault(str(provenance["data_hash"]), []).append(fold)
+            copies.setdefault(digest, []).append(fold)
+    found.problems[:0] = [
+        f"the same weights in folds {some(folds)}" for folds in copies.values() if len(folds) > 1
+    ]
+    if not run.done:
+        found.gaps.append("no fold is finished")
+    stated = {str(start["data_hash"]) for start in run.environment}
+    if not stated:
+        found.gaps.append("environment.json holds no data hash")
+    if len({*hashes, *stated}) > 1:
+        found.problems.append(f"several data hashes: {some(sorted({*hashes, *stated}))}")
+    strangers = (
+        "whom they know is a matter of the split"
+        if by_design
+        else "none was trained by a person whom it is tested on"
+    )
+    return (
+        f"the weights of {len(run.done)} folds differ, were made on the same data, and {strangers} "
+        f"({len(trained)} persons in all, macro included)."
+    )
+
+
+def _training_persons(run: Artefacts) -> dict[str, set[str]]:
+    """Fold -> persons of its training side, validation included; empty without frozen sides."""
+    found = Findings()
+    with found.attempt():
+        table: pd.DataFrame = run.splits[run.splits["side"] != "test"]
+        persons = table["sample_id"].map(run.person_of).dropna()
+        return {str(fold): set(part) for fold, part in persons.groupby(table["fold"])}
+    return {}
+
+
+@check(
+    "statistics",
+    "what is fitted on all samples carries the test side into training",
+)
+def check_statistics(run: Artefacts, found: Findings) -> str:
+    """Normalisation constants and heads name exactly the training side of their fold."""
+    everyone = fingerprint(run.person_of)
+    heads = set()
+    for fold in run.done:
+        sides = run.sides(fold)
+        # The right answer comes last: without validation persons, two of these sets are the same.
+        names = {
+            everyone: "all samples, the test side included",
+            fingerprint(sides["train"] | sides["test"]): "training and test side",
+            fingerprint(sides["train"] | sides["validation"]): "training and validation side",
+            fingerprint(sides["train"]): None,
+            # The constants of macro-pretraining, whose persons the check of the weights looks at.
+            "macro": None,
+        }
+        fitted = {}
+        with found.attempt():
+            fitted["the normalisation"] = run.weights(fold).provenance
+        with found.attempt():
+            fitted |= run.heads(fold)
+        for what, state in fitted.items():
+            heads.add(what)
+            if "fitted_on" not in state:
+                found.gaps.append(f"fold {fold} does not say on whom {what} was fitted")
+                continue
+            other = names.get(state["fitted_on"], "other samples than the training side")
+            if other:
+                found.problems.append(f"fold {fold}: {what} was fitted on {other}")
+    if not run.done:
+        found.gaps.append("no fold is finished")
+    return (
+        f"{some(sorted(heads), ' and ')} name exactly the training side, in {len(run.done)} folds."
+    )

@@ -1,0 +1,157 @@
+"""The `mer` command: finds the subcommand, runs it and turns user errors into one readable message.
+
+Subcommands are imported only when they are called, so `mer --help` answers at once.
+"""
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from typing import NamedTuple
+
+import mer
+from mer.errors import MerError
+
+
+class Command(NamedTuple):
+    """One subcommand.
+
+    Attributes:
+        target: `module:function`; the function takes the remaining words, returns the exit status.
+        summary: One line for `mer --help`.
+        kept: What an interrupted run leaves behind, said after Ctrl-C unless the command itself
+            raises `KeyboardInterrupt` with a more exact sentence.
+    """
+
+    target: str
+    summary: str
+    kept: str = "Nothing was written."
+
+
+COMMANDS: dict[str, Command] = {
+    "synth": Command(
+        "mer.cli.synth:main",
+        "write synthetic corpora in the folder layouts of the real datasets",
+        "Finished clips are kept; the same command writes the missing ones.",
+    ),
+    "prepare": Command(
+        "mer.cli.prepare:main",
+        "find faces, align, compute flow and store what training reads",
+        "Finished samples are kept; the same command goes on with the missing ones.",
+    ),
+    "train": Command(
+        "mer.cli.train:main",
+        "pretrain, fine-tune and score one protocol, all folds",
+        "Finished folds are kept in the run directory; the same run goes on with the missing ones.",
+    ),
+    "evaluate": Command(
+        "mer.cli.evaluate:main",
+        "score a finished run again from its checkpoints",
+        "The run directory is as it was.",
+    ),
+    "compare": Command(
+        "mer.cli.compare:main",
+        "put runs side by side: scores with intervals, cost, and the settings that differ",
+        "The run directories are as they were.",
+    ),
+    "report": Command(
+        "mer.cli.report:main",
+        "show a run on one page: scores, data, mistakes, embeddings, settings",
+        "The run directory is as it was.",
+    ),
+    "audit": Command(
+        "mer.cli.audit:main",
+        "prove or deny from a run's artefacts that its score can be believed",
+        "The run directories are as they were.",
+    ),
+    "export": Command(
+        "mer.cli.export:main",
+        "write a fold's model, normalisation and SVM head included, into one ONNX file",
+        "The run directory is as it was.",
+    ),
+    "bench": Command(
+        "mer.cli.bench:main",
+        "measure latency, throughput, LOSO, preparation, memory and start-up of this machine",
+        "What was measured is in the JSON file, if one was named.",
+    ),
+    "doctor": Command(
+        "mer.cli.doctor:main",
+        "check Python, packages, device, face model and datasets, with the mend of each problem",
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: The words after `mer`; by default those of the process.
+
+    Returns:
+        0 for success, 2 for a problem that the user can mend, 130 after Ctrl-C, else what the
+        subcommand returns. With `MER_DEBUG=1` errors keep their traceback.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] in ("-V", "--version", "version"):
+        print(f"mer {mer.__version__}")
+        return 0
+    debug = os.environ.get("MER_DEBUG", "") not in ("", "0")
+    # Threads that wait should sleep: spinning ones starve each other when the cores are shared. A
+    # benchmark has the machine for itself, and a baseline that would not sleep.
+    if words[0] != "bench":
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _set_up_logging(debug)
+    try:
+        command = _find(words[0])
+        module, function = command.target.split(":")
+        return int(getattr(importlib.import_module(module), function)(words[1:]))
+    except MerError as error:
+        if debug:
+            raise
+        print(f"mer: error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Lightning answers Ctrl-C during training with SystemExit.
+        interrupt = stop if isinstance(stop, KeyboardInterrupt) else stop.__context__
+        if debug or not isinstance(interrupt, KeyboardInterrupt):
+            raise
+        print(f"\nmer: stopped. {str(interrupt) or command.kept}", file=sys.stderr)
+        return 130
+
+
+def usage() -> str:
+    """Return the text of `mer --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"mer {mer.__version__}: micro-expression recognition",
+            "",
+            "usage: mer COMMAND [ARGUMENT ...]",
+            "",
+            *lines,
+            "",
+            "`mer COMMAND --help` explains a command; `mer train` without an argument trains on",
+            "synthetic data. MER_DATA names the folder of your datasets, MER_DEBUG=1 shows the",
+            "traceback of an error.",
+        ]
+    )
+
+
+def _find(name: str) -> Command:
+    """Return the command of that name, or raise `MerError` with the closest ones."""
+    if name in COMMANDS:
+        return COMMANDS[name]
+    close = difflib.get_close_matches(name, COMMANDS, n=2)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(COMMANDS)}."
+    raise MerError(f"unknown command '{name}'; {hint} `mer --help` explains them.")
+
+
+def _set_up_logging(debug: bool) -> None:
+    """Log the package's progress to stderr in short lines; other libraries only from WARNING on."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("mer").setLevel(logging.DEBUG if debug else logging.INFO)

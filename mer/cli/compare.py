@@ -1,0 +1,60 @@
+"""`mer compare RUN...`: one table over runs, what differs between them, and paired tests."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mer.compare.candidates import read
+from mer.compare.comparison import SORTS, side_by_side
+from mer.compare.pairs import against_first
+from mer.compare.tables import to_markdown, to_terminal
+from mer.runs.results import HEADS
+
+
+def main(argv: list[str]) -> int:
+    """Print the table, or write it; with `-` only that output goes to stdout, notes to stderr."""
+    parser = argparse.ArgumentParser(prog="mer compare", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        help="run directory, a folder with several, or someone else's predictions as .csv or "
+        ".parquet with the columns sample_id, person, label, prediction (other names and what may "
+        "be absent: mer/compare/files.py); the others are tested against the first",
+    )
+    parser.add_argument(
+        "--head", choices=list(HEADS), help="default: svm where there is one, else softmax"
+    )
+    parser.add_argument(
+        "--part", default="pooled", help="pooled (default), or a dataset, e.g. casme2"
+    )
+    parser.add_argument("--sort", choices=list(SORTS), default="uf1", help="default: uf1")
+    parser.add_argument("--no-tests", action="store_true", help="leave the paired tests out")
+    parser.add_argument("--csv", metavar="FILE", help="also write this file; - for stdout")
+    parser.add_argument("--markdown", metavar="FILE", help="also write this file; - for stdout")
+    options = parser.parse_args(argv)
+    runs = read(options.runs)
+    comparison = side_by_side(runs, options.head, options.part, options.sort)
+    pairs = None if options.no_tests else against_first(runs, options.head, options.part)
+    if "-" in (options.csv, options.markdown):
+        said = [*comparison.notes, *(pairs.conclusions if pairs else [])]
+        sys.stderr.writelines(f"{note}\n" for note in said)
+    else:
+        to_terminal(comparison, pairs)
+    if options.csv:
+        frame = comparison.frame
+        if pairs and len(pairs.frame):
+            frame = frame.merge(pairs.frame, on="name", how="left")
+        _write(options.csv, frame.to_csv(index=False))
+    if options.markdown:
+        _write(options.markdown, to_markdown(comparison, pairs) + "\n")
+    return 0
+
+
+def _write(file: str, text: str) -> None:
+    if file == "-":
+        sys.stdout.write(text)
+        return
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(text)

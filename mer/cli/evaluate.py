@@ -1,0 +1,36 @@
+"""`mer evaluate RUN`: score a run again from its weights, without training."""
+
+import argparse
+from pathlib import Path
+
+from mer.runs import results
+from mer.training.evaluate import evaluate
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate a run directory.
+
+    Returns:
+        Exit status: 0 when the predictions equal the stored ones or settings were changed, else 1.
+    """
+    parser = argparse.ArgumentParser(prog="mer evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument(
+        "--trust", action="store_true", help="allow the run to name code outside of mer"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
+    )
+    arguments = parser.parse_args(argv)
+    result = evaluate(arguments.run, arguments.overrides, arguments.trust)
+    console = results.console()
+    console.print(results.to_table(result, f"{arguments.run}, evaluated from its weights"))
+    if arguments.overrides:
+        console.print(f"Changed: {' '.join(arguments.overrides)}; kept in {result['written']}")
+        return 0
+    different = result["different_labels"]
+    total = result["heads"]["majority"]["pooled"]["samples"]
+    console.print(
+        f"{total - max(different.values())} of {total} predictions equal the stored ones."
+    )
+    return int(any(different.values()))

@@ -1,0 +1,27 @@
+"""`mer export RUN`: one self-contained file of a fold's model, from input crop to both heads."""
+
+import argparse
+from pathlib import Path
+
+from mer.deploy.export import FORMATS, export
+
+
+def main(argv: list[str]) -> int:
+    """Write the model file of one fold.
+
+    Returns:
+        Exit status 0.
+    """
+    parser = argparse.ArgumentParser(prog="mer export", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("--fold", metavar="NAME", help="which fold; by default the first")
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
+    parser.add_argument("--int8", action="store_true", help="quantise; needs the run's data")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: beside the checkpoint")
+    parser.add_argument(
+        "--trust", action="store_true", help="allow the run to name code outside of mer"
+    )
+    given = parser.parse_args(argv)
+    path = export(given.run, given.fold, given.format, given.int8, given.out, given.trust)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0

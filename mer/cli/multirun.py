@@ -1,0 +1,44 @@
+"""What `mer train -m` says at its end, whatever launcher carried out the jobs."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+
+class Summary(Callback):
+    """Prints the pooled table of a run whose folds were spread, or one table over several runs.
+
+    A search says more about its trials and does so itself.
+    """
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Read the run directories that the jobs have written."""
+        if config.get("search") is not None:
+            return
+        sweep_dir = Path(config.hydra.sweep.dir)
+        spread = any("protocol.folds=" in word for word in config.hydra.overrides.task)
+        if spread:
+            self._spread(config)
+            return
+        if len(list(sweep_dir.glob("*/manifest.parquet"))) > 1:
+            from mer import compare
+
+            compare.show([sweep_dir])
+
+    def _spread(self, config: DictConfig) -> None:
+        from mer.cli import train
+        from mer.runs import results
+
+        run_dir = Path(config.run.dir)
+        if not (run_dir / "manifest.parquet").exists():
+            return  # the jobs' own errors say why
+        cfg = OmegaConf.load(run_dir / "config.yaml")
+        result = results.pool(run_dir, cfg)
+        train.show(cfg, run_dir, result)
+        if result["status"] == "incomplete":
+            train.STATUS.append(3)

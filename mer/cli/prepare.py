@@ -1,0 +1,46 @@
+"""`mer prepare`: read every dataset of a configuration and write its prepared store."""
+
+import argparse
+import logging
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Prepare with the same overrides as `mer train`, e.g. `data=megc2019 prepare.size=256`.
+
+    Returns:
+        Exit status 0.
+    """
+    parser = argparse.ArgumentParser(prog="mer prepare", description=main.__doc__)
+    parser.add_argument("overrides", nargs="*", help="key=value, as for mer train")
+    overrides = parser.parse_args(argv).overrides
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from mer.config.composition import compose
+    from mer.data import sources
+    from mer.prepare import workers
+
+    cfg = compose(overrides)
+    table = Table(title="Prepared stores", title_justify="left")
+    for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
+        table.add_column(column)
+    sheets = []
+    with workers.shared():
+        for role, found in sources.read(cfg, "micro", "macro").items():
+            for source in found:
+                store, remarks = sources.prepare(cfg, source), source.reading.remarks
+                for remark in remarks:
+                    log.info(
+                        "%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason
+                    )
+                persons = store.index["person"].nunique()
+                counts = [len(store.index), persons, len(store.drops), len(remarks)]
+                table.add_row(role, source.name, *map(str, counts))
+                sheets.append(store.path / "contact_sheet.png")
+    console = Console()
+    console.print(table)
+    console.print("Look at the contact sheets:", *sheets, sep="\n  ", soft_wrap=True)
+    return 0

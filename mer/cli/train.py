@@ -1,0 +1,174 @@
+"""`mer train`: compose a configuration, carry out the run, print the table."""
+
+import contextlib
+import logging
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig
+
+from mer.config.composition import check_words, conf_dir
+from mer.errors import MerError
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Run with Hydra overrides such as `data=megc2019 backbone=resnet18 seed=1`.
+
+    With `-m`, `protocol.folds=split(4)` spreads the folds of one run over four jobs, which the
+    launcher (`hydra/launcher=joblib`, `submitit_slurm`, `ray`) carries out wherever it does.
+
+    Returns:
+        Exit status: 0 when every fold is done, 3 when the run is incomplete.
+    """
+    from mer.training import distributed
+
+    words = [_spread(word) for word in argv]
+    return distributed.lead_or_follow(words, lambda: _lead(argv, words))
+
+
+def _lead(argv: list[str], words: list[str]) -> int:
+    """Check the words and hand them to Hydra."""
+    check_words(words)
+    options = {word for word in words if word.startswith("-")}
+    if not options and any(word.startswith("search=") for word in words):
+        raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
+    sys.argv = ["mer train", *words]
+    if options & {"-m", "--multirun"}:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors of a sweep get here, to be said once
+    _JOBS.clear()
+    _entry()
+    return STATUS.pop() if STATUS else 0
+
+
+#: Exit statuses of the jobs of this process; Hydra gives a job no other way to answer.
+STATUS: list[int] = []
+
+#: One entry for each job that this process has begun since `main` was called.
+_JOBS: list[str] = []
+
+
+def _spread(word: str) -> str:
+    """Write `protocol.folds=split(3)` as the sweep `protocol.folds=1/3,2/3,3/3`."""
+    found = re.fullmatch(r"(protocol\.folds=)split\((\d+)\)", word)
+    if not found or not int(found[2]):
+        return word
+    number = int(found[2])
+    return found[1] + ",".join(f"{place}/{number}" for place in range(1, number + 1))
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+def _entry(cfg: DictConfig) -> float | list[float] | None:
+    hydra_config = HydraConfig.get()
+    alone = hydra_config.mode != RunMode.MULTIRUN
+    # The jobs of a sweep have a directory each, but the jobs that share one run's folds share its.
+    shared = not alone and cfg.protocol.folds is not None
+    run_dir = Path(cfg.run.dir if shared else hydra_config.runtime.output_dir)
+    try:
+        with _brief(said=bool(_JOBS)):
+            return train(cfg, run_dir, alone)
+    except MerError as error:
+        if not alone or os.environ.get("MER_DEBUG"):
+            raise
+        print(f"mer: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextlib.contextmanager
+def _brief(said: bool) -> Iterator[None]:
+    """Keep quiet about what was read and prepared: it is the same for every job of a sweep.
+
+    Args:
+        said: Whether an earlier job of this process has said it.
+    """
+    _JOBS.append("done")
+    names = ("data", "prepare", "training.pretrain", "models", "training.workers")
+    loggers = [logging.getLogger(f"mer.{name}") for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers if said else []:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[float] | None:
+    """Carry out a run and print its table.
+
+    Args:
+        cfg: Composed configuration.
+        run_dir: Run directory.
+        alone: Whether this is no job of a sweep; only then missing folds give exit status 3.
+
+    Returns:
+        The values of `cfg.objective` (a list if that is one), which a sweep may optimise: scores of
+        the validation persons, or the cost of the network. None while folds are missing or without
+        validation persons. The test score is never returned.
+    """
+    from hydra.utils import instantiate
+
+    from mer.runs import results
+    from mer.training import distributed, runner
+
+    observers = [instantiate(node) for node in (cfg.logger or {}).values() if node is not None]
+    if cfg.trial.number is not None:
+        from mer.search.reporting import TrialReporter
+
+        # First, so that no logger takes a pruned trial's last fold for its end.
+        hydra_config = HydraConfig.get()
+        folder = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
+        observers.insert(0, TrialReporter(hydra_config.sweeper, folder, cfg.trial.number))
+    result = runner.run(cfg, run_dir, observers)
+    if distributed.follows(cfg):
+        return None
+    scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
+    if not alone and cfg.protocol.folds is not None:
+        log.info("folds %s are done", cfg.protocol.folds)  # the sweep shows the whole run, once
+    elif cfg.trial.number is None or result["status"] == "incomplete":
+        show(cfg, run_dir, result)
+    else:  # test scores beside each other are an invitation to choose by them
+        said = [
+            f"{head} {scores[head]['uf1']:.3f}" for head in ("svm", "softmax") if head in scores
+        ]
+        log.info("trial %d: validation UF1 of %s", cfg.trial.number, ", ".join(said) or "nobody")
+    if result["status"] == "incomplete":
+        if alone:
+            STATUS.append(3)
+        return None
+    single = not isinstance(cfg.objective, list | ListConfig)
+    names = [cfg.objective] if single else list(cfg.objective)
+    if not scores and set(names) - set(results.COSTS):
+        return None
+    values = results.objective(scores, result["cost"], names)
+    return values[0] if single else values
+
+
+def show(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
+    """Print the table of a run, or what is missing."""
+    from mer.runs import results
+
+    console = results.console()
+    if result["status"] == "incomplete":
+        missing = result["missing_folds"]
+        console.print(
+            f"{len(missing)} of {result['folds']} folds are missing ({', '.join(missing[:3])}): "
+            f"no score. Start the same command with run.dir={run_dir} to do them."
+        )
+        return
+    title = f"{cfg.data.name}, {cfg.protocol.name}, {cfg.backbone.name} on {cfg.input.name}"
+    title += ", macro-pretrained" if cfg.macro.enabled else ", not macro-pretrained"
+    console.print(
+        results.to_table(result, f"{title}: pooled scores and 95 % intervals over persons")
+    )
+    console.print(f"Run directory: {run_dir}", soft_wrap=True)

@@ -1,0 +1,272 @@
+"""Finding and reading run directories and files of predictions, without anything that trains."""
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from mer.compare import prediction_files
+from mer.errors import MerError, raise_all
+from mer.metrics import SCORES
+from mer.runs import label_access
+from mer.runs.rundir import find, flatten, is_done, is_volatile
+
+Parts = tuple[str, ...]
+
+#: Behind the name of a run whose score is none to report.
+STAINED = "!!"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run directory, or a file of predictions, as far as a comparison needs it.
+
+    Args:
+        directory: As it was named; of a file its path.
+        name: The shortest end of its path that no other run of the comparison has.
+        status: `complete`, or `incomplete: 3 of 15 folds`.
+        given: Place of the word that named it.
+        config: Dotted key -> value, without the keys that say where and how fast.
+        metrics: Content of `metrics.json`; empty where there is none.
+        samples: (sample, dataset, person, label) of everything that is tested.
+        data_hash: Of the last start; None where it is not known.
+        stains: Why its score is none to report.
+        table: Of a file: `sample_id` and `prediction`; None of a run directory.
+    """
+
+    directory: Path
+    name: str
+    status: str
+    given: int
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    samples: frozenset[Parts]
+    data_hash: str | None
+    stains: Sequence[str] = ()
+    table: pd.DataFrame | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are scores."""
+        return self.status == "complete"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the output of another program, of which no setting is known."""
+        return self.table is not None
+
+    @property
+    def shown(self) -> str:
+        """Its name, with a sign where the score is none to report."""
+        return f"{self.name} {STAINED}" if self.stains else self.name
+
+    def scores(self, head: str | None, part: str) -> tuple[str, dict[str, Any]]:
+        """Name the head that is meant and its scores on a part; `{}` where there are none.
+
+        Args:
+            head: By default the SVM where there is one, else the softmax. A file has but one.
+            part: `pooled` or a dataset.
+        """
+        heads = self.metrics.get("heads", {})
+        if self.is_file and head != "majority":
+            head = "file"
+        chosen = head or ("svm" if "svm" in heads else "softmax")
+        return chosen, heads.get(chosen, {}).get(part, {})
+
+
+def read(paths: Sequence[Path]) -> list[Run]:
+    """Read run directories, folders that contain some, and files of predictions.
+
+    Returns:
+        Each run once, in the order of names.
+
+    Raises:
+        MerError: If a path holds no run or a file of a run cannot be read; all are listed.
+    """
+    problems: list[str] = []
+    found: dict[Path, tuple[int, Path]] = {}
+    for given, path in enumerate(map(Path, paths)):
+        is_file = path.is_file() and path.suffix.lower() in prediction_files.ENDINGS
+        inner = [path] if is_file else _runs_in(path)
+        for run in inner:
+            found.setdefault(run.resolve(), (given, run))
+        problems += [] if inner else [_no_run(path)]
+    names = shortest_ends(place.parts for place in found)
+    runs: list[Run] = []
+    tables: list[tuple[Path, str, int, pd.DataFrame]] = []
+    for place, (given, path) in found.items():
+        name = "/".join(names[place.parts])
+        try:
+            if path.is_dir():
+                runs.append(_read(path, name, given))
+            else:
+                tables.append((path, name, given, prediction_files.load(path)))
+        except MerError as error:
+            outer = [] if path.is_dir() else _around(path)
+            problems.append(
+                f"{error}; or type {outer[0]}, the run it lies in" if outer else str(error)
+            )
+    for path, name, given, table in sorted(tables, key=lambda item: "label" not in item[3]):
+        try:
+            runs.append(_score(path, name, given, table, runs))
+        except MerError as error:
+            problems.append(str(error))
+    raise_all("These cannot be compared:", problems)
+    return sorted(runs, key=lambda run: _natural(run.name))
+
+
+def _score(path: Path, name: str, given: int, table: pd.DataFrame, beside: Sequence[Run]) -> Run:
+    """Make a run of a file; what it lacks comes from the runs beside it."""
+    known = {sample: tuple(rest) for run in beside for sample, *rest in run.samples}
+    classes = next((run.config["labels.classes"] for run in beside if run.samples), None)
+    scored = prediction_files.complete(path, table, known, classes)
+    columns = ["sample_id", "dataset", "person", "label"]
+    return Run(
+        directory=path,
+        name=name,
+        status="complete",
+        given=given,
+        config={"labels.classes": scored.classes},
+        metrics={"status": "complete", "heads": scored.heads},
+        samples=frozenset(scored.table[columns].itertuples(index=False, name=None)),
+        data_hash=None,
+        table=scored.table,
+    )
+
+
+def shortest_ends(paths: Iterable[Parts], least: int = 1) -> dict[Parts, Parts]:
+    """Give each path the shortest end that no other path has, of at least so many parts.
+
+    A path that is itself the end of another one stays whole.
+    """
+    paths = list(paths)
+    counts = Counter(path[start:] for path in paths for start in range(len(path)))
+    return {
+        path: next(
+            (
+                path[start:]
+                for start in reversed(range(max(1, len(path) - least + 1)))
+                if counts[path[start:]] == 1
+            ),
+            path,
+        )
+        for path in paths
+    }
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order 2 before 10."""
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", name)]
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    if (folder / "config.yaml").is_file():
+        return [folder]
+    inner = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [
+        run
+        for path in inner
+        # W&B has files called config.yaml of its own.
+        if path.is_dir() and path.name[0] != "." and path.name != "wandb"
+        for run in _runs_in(path)
+    ]
+
+
+def _no_run(path: Path) -> str:
+    outer = _around(path)
+    if outer and path.exists():
+        return f"{path} lies inside a run: type {outer[0]}"
+    if path.is_dir():
+        there = ", ".join(sorted(p.name for p in path.iterdir())[:3]) or "nothing"
+        return f"{path} holds no run (found {there}): name a run directory or a folder of them"
+    if path.exists():
+        return (
+            f"{path} is a file: name the directory of a run, which has a config.yaml, or "
+            "predictions as .csv or .parquet"
+        )
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=2)
+    hint = " or ".join(str(path.parent / name) for name in close)
+    return f"{path} does not exist: " + (f"did you mean {hint}?" if close else "check its path")
+
+
+def _around(path: Path) -> list[Path]:
+    return [folder for folder in path.absolute().parents if (folder / "config.yaml").is_file()]
+
+
+def _read(directory: Path, name: str, given: int) -> Run:
+    config = _load(directory / "config.yaml", lambda path: flatten(OmegaConf.load(path)))
+    scores = find(directory, "metrics.json") or directory / "metrics.json"
+    metrics = _load(scores, _metrics, {})
+    data_hash = _load(directory / "environment.json", _data_hash)
+    manifest = _load(directory / "manifest.parquet", _manifest)
+    if "protocol.name" not in config:
+        raise MerError(f"{directory}/config.yaml names no protocol: it is not one of `mer train`")
+    complete = metrics.get("status") == "complete"
+    if complete and (manifest is None or "heads" not in metrics):
+        lacking = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
+        raise MerError(f"{scores} says complete, but {lacking}: copy the run again")
+    _load(directory / label_access.FILE, lambda _: label_access.openings(directory))
+    decisive = {key: value for key, value in config.items() if not is_volatile(key)}
+    columns = ["sample_id", "dataset", "person", "label"]
+    samples = [] if manifest is None else manifest[columns].itertuples(index=False, name=None)
+    return Run(
+        directory=directory,
+        name=name,
+        status="complete" if complete else _progress(directory, manifest),
+        given=given,
+        config=decisive,
+        metrics=metrics,
+        samples=frozenset(samples),
+        data_hash=data_hash,
+        stains=label_access.stains(directory),
+    )
+
+
+def _progress(directory: Path, manifest: pd.DataFrame | None) -> str:
+    if manifest is None:
+        return "incomplete: no fold yet"
+    folds = manifest["fold"].unique()
+    done = sum(is_done(directory, fold) for fold in folds)
+    pooled = ", not pooled" if done == len(folds) else ""
+    return f"incomplete: {done} of {len(folds)} folds{pooled}"
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text())
+    content["status"]  # this and the next lines fail where something is not as `results` writes it
+    for parts in content.get("heads", {}).values():
+        for values in parts.values():
+            for name in SCORES:
+                low, high = values["intervals"][name]
+                float(values[name] + low + high)
+    return dict(content)
+
+
+def _data_hash(path: Path) -> str:
+    return str(json.loads(path.read_text())[-1]["data_hash"])
+
+
+def _manifest(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path, columns=["sample_id", "dataset", "person", "label", "fold"])
+
+
+def _load(path: Path, load: Callable[[Path], Any], absent: Any = None) -> Any:
+    """Read a file of a run; every format raises errors of its own, the user sees one."""
+    if not path.exists():
+        return absent
+    try:
+        return load(path)
+    except Exception as error:
+        mend = "copy it again or leave this run out"
+        if path.name.startswith("metrics"):
+            mend = f"`mer train` with the same words and run.dir={path.parent} writes it again"
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise MerError(f"{path} cannot be read ({what}): {mend}") from error

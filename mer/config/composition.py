@@ -1,0 +1,236 @@
+"""Where the configuration lives, and how tests, notebooks and commands compose it with Hydra.
+
+Mistyped keys and choices come out as one `MerError` that lists all of them with the closest names
+that exist.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mer.errors import MerError, raise_all
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def conf_dir() -> Path:
+    """Return the absolute folder of the configuration files.
+
+    A wheel carries them inside the package as `mer/conf`; a checkout and an editable install have
+    them beside the package as `conf`.
+
+    Raises:
+        MerError: If neither folder exists.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if folder.is_dir():
+            return folder
+    raise MerError(
+        f"no configuration folder: neither {package / 'conf'} nor {package.parent / 'conf'} exists."
+        " Install the package again: pip install --force-reinstall --no-deps mer"
+    )
+
+
+def compose(overrides: list[str], config_name: str = "train") -> "DictConfig":
+    """Compose a configuration as `mer train` does.
+
+    Safe to call in a running Hydra application, whose global state is left as it was.
+
+    Args:
+        overrides: Words as typed after `mer train`, for example `["backbone=resnet18", "seed=0"]`.
+        config_name: The primary file in `conf_dir()`, without its ending.
+
+    Raises:
+        MerError: If an override names a key or choice that does not exist or cannot be parsed; all
+            such overrides are listed.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        return _compose(overrides, config_name)
+    except HydraException as error:
+        explain(error, overrides, config_name)
+        raise MerError(f"cannot compose conf/{config_name}.yaml: {_tidy(error)}") from error
+
+
+def check_words(words: list[str]) -> None:
+    """Report mistyped overrides of a Hydra command line before Hydra itself starts.
+
+    Of a sweep such as `seed=1,2` or `interval(0, 1)` the first value is tried. Command lines with
+    options other than `-m` (`--help`, `--config-dir`, ...) are left to Hydra, which may then read
+    other files.
+
+    Args:
+        words: What was typed after `mer train`.
+
+    Raises:
+        MerError: As `compose` does.
+    """
+    options = {word for word in words if word.startswith("-")}
+    if options - {"-m", "--multirun"}:
+        return
+    overrides = [word for word in words if word not in options]
+    compose([_first_value(word) for word in overrides] if options else overrides)
+
+
+def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:
+    """Raise a `MerError` that names every bad override, if overrides are to blame for `error`.
+
+    Bad overrides are set aside one by one until the rest composes, so that all of them are reported
+    at once and suggestions come from the configuration that the good ones give.
+
+    Args:
+        error: What Hydra raised for `overrides`.
+        overrides: Words as typed by the user.
+        config_name: The primary file in `conf_dir()`, without its ending.
+    """
+    from hydra.errors import HydraException
+
+    good = list(overrides)
+    bad: list[tuple[str, Exception]] = []
+    current: Exception | None = error
+    config = None
+    while current is not None and (culprit := _culprit(current, good)) is not None:
+        bad.append((culprit, current))
+        good.remove(culprit)
+        try:
+            config, current = _compose(good, config_name), None
+        except HydraException as next_error:
+            current = next_error
+    keys = [] if config is None else list(_flat_keys(config))
+    raise_all(
+        f"conf/{config_name}.yaml does not accept:",
+        (_sentence(override, problem, keys) for override, problem in bad),
+    )
+
+
+def to_plain(config: "DictConfig") -> dict[str, Any]:
+    """Return `config` as plain dictionaries, lists and values, every interpolation resolved.
+
+    Raises:
+        MerError: If a mandatory value (`???`) is missing or an interpolation leads nowhere.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise MerError(f"cannot resolve the configuration: {_tidy(error)}") from error
+    raise_all(
+        "these settings have no value yet:",
+        (f"{key}: give it one on the command line, {key}=VALUE" for key in missing),
+    )
+    if not isinstance(plain, dict):
+        raise MerError(f"the configuration must be a mapping, found {type(plain).__name__}")
+    return {str(key): value for key, value in plain.items()}
+
+
+def _first_value(word: str) -> str:
+    """Return an override with a sweep replaced by its first value; other words unchanged."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import IntervalSweep
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        return word  # `compose` says what is wrong with it
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return f"{override.get_key_element()}={value.start}"
+    if not override.is_discrete_sweep():
+        return word
+    return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+
+
+def _compose(overrides: list[str], config_name: str) -> "DictConfig":
+    """Compose without explaining errors, leaving Hydra's global state as it was."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra.compose(config_name, overrides)
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def _culprit(error: Exception, overrides: list[str]) -> str | None:
+    """Return the override that `error` is about, or None when it is about something else."""
+    parsed = getattr(error, "override", None)
+    if parsed in overrides:
+        return str(parsed)
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing is not None:
+        group, _, choice = str(missing).rpartition("/")
+        return next((o for o in overrides if _group(o) == group and choice in o), None)
+    named = re.findall(r"'([^'\n]+)'|Error merging override (\S+)", str(error))
+    names = {name for pair in named for name in pair if name}
+    return next((o for o in overrides if o in names or _key(o) in names), None)
+
+
+def _sentence(override: str, error: Exception, keys: list[str]) -> str:
+    """Say what is wrong with one override and which names come closest."""
+    options = getattr(error, "options", None)
+    if options:
+        typed = override.partition("=")[2]
+        close = difflib.get_close_matches(typed, options, n=3, cutoff=0.5)
+        hint = f"closest: {', '.join(close)}; " if close else ""
+        there = f"{hint}all: {', '.join(options)}"
+        return f"{override}: there is no {_group(override)}/{typed} ({there})"
+    key = _key(override)
+    if "Could not override" in str(error) and key not in keys:
+        return f"{override}: there is no key {key} ({_closest(key, keys)})"
+    return f"{override}: {_tidy(error)}"
+
+
+def _closest(key: str, keys: list[str]) -> str:
+    """Name up to three existing keys: like the whole key, or with the same last part.
+
+    Where nothing is close, the keys on the top level are listed.
+    """
+    last = {k: k.rpartition(".")[2] for k in keys}
+    close = difflib.get_close_matches(key, keys, n=3, cutoff=0.7)
+    tails = difflib.get_close_matches(key.rpartition(".")[2], set(last.values()), n=2, cutoff=0.7)
+    close += [k for k in keys if last[k] in tails and k not in close]
+    if close:
+        return f"closest: {', '.join(close[:3])}"
+    return f"on the top level: {', '.join(k for k in keys if '.' not in k)}"
+
+
+def _key(override: str) -> str:
+    """Return the key of an override, without `+`, `++`, `~` and the package after `@`."""
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _group(override: str) -> str:
+    """Return the key of an override in the form of a config group (`a/b`)."""
+    return _key(override).strip("/")
+
+
+def _flat_keys(config: "DictConfig", prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key of `config`, inner nodes included, interpolations unresolved."""
+    from omegaconf import DictConfig, OmegaConf
+
+    for key, node in config.items_ex(resolve=False):
+        name = f"{prefix}{key!s}"
+        yield name
+        if isinstance(node, DictConfig) and not OmegaConf.is_interpolation(config, str(key)):
+            yield from _flat_keys(node, f"{name}.")
+
+
+def _tidy(error: Exception) -> str:
+    """Put a library's message on one line, without the search path and object dumps."""
+    text = re.split(r"\n\s*(?:Config search path|See https|full_key|object_type)", str(error))[0]
+    cause = error.__cause__
+    if cause is not None and str(cause).splitlines()[0] not in text:
+        text += f": {str(cause).splitlines()[0]}"
+    return " ".join(text.split())

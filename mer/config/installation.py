@@ -1,0 +1,216 @@
+"""Are the Python packages here that `mer` needs, do they fit together, and do they load?
+
+Knows the traps of this set of packages: OpenCV packages that overwrite each other, system libraries
+that no Python package brings, a torchvision of another torch. Nothing is changed.
+"""
+
+import hashlib
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from packaging.requirements import Requirement
+
+import mer
+from mer.assets import FACE_MODEL, FACE_MODEL_SHA256
+from mer.errors import one_line
+
+#: The one OpenCV package that has TV-L1 (contrib) and runs without libGL (headless).
+OPENCV = "opencv-contrib-python-headless"
+OTHER_OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
+
+#: Shared library -> the Debian and Ubuntu packages that hold it. MediaPipe is linked to EGL and
+#: GLES even where it runs on the CPU, so the two are always named together.
+SYSTEM_PACKAGES = {
+    "libEGL": "libegl1 libgles2",
+    "libGLESv2": "libegl1 libgles2",
+    "libGL": "libgl1",
+    "libglib-2.0": "libglib2.0-0",
+}
+
+State = Literal["ok", "note", "warn", "FAIL"]
+
+
+class Check(NamedTuple):
+    """One line of the report; `mend` is a command or a sentence, empty where nothing is wrong."""
+
+    name: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def check_packages() -> list[Check]:
+    """Compare installed versions with the floors of pyproject.toml, and list missing extras."""
+    try:
+        requirements = [Requirement(text) for text in metadata.requires("mer") or []]
+    except metadata.PackageNotFoundError:
+        return [Check("packages", "FAIL", "mer itself is not installed", "pip install -e '.[all]'")]
+    checks = []
+    for need in requirements:
+        extra = next(
+            (e for e in ("wandb", "search") if need.marker and f'"{e}"' in str(need.marker)), None
+        )
+        if (need.marker and not extra) or need.name in (OPENCV, "mer"):
+            continue
+        bad: State = "note" if extra else "FAIL"
+        mend = f"pip install '{need.name}{need.specifier}'"
+        try:
+            version = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            missing = f"not installed{f' (extra `{extra}`)' if extra else ''}"
+            checks.append(Check(need.name, bad, missing, mend))
+            continue
+        if not need.specifier.contains(version, prereleases=True):
+            checks.append(Check(need.name, "FAIL", f"{version}, needed {need.specifier}", mend))
+    if not any(check.state == "FAIL" for check in checks):
+        checks.insert(0, Check("packages", "ok", f"mer {mer.__version__}, all at their floors"))
+    return checks
+
+
+def check_torch() -> list[Check]:
+    """Import torch and torchvision and name the device that training would use."""
+    mend = "pip install --upgrade --force-reinstall torch torchvision"
+    try:
+        import torch
+        import torchvision
+    except (ImportError, OSError, RuntimeError) as error:
+        # RuntimeError: torchvision built for another torch cannot register its operators.
+        return [Check("torch", "FAIL", one_line(error), mend)]
+    checks = [Check("torch", "ok", f"{torch.__version__}, torchvision {torchvision.__version__}")]
+    if torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+        checks.append(Check("device", "ok", f"cuda: {', '.join(gpus)}; {bf16}"))
+    elif torch.backends.mps.is_available():
+        checks.append(Check("device", "ok", "mps (Apple GPU); use 32-bit precision"))
+    else:
+        cpu = f"cpu, {torch.get_num_threads()} threads; use 32-bit precision"
+        checks.append(Check("device", "ok", cpu))
+        if Path("/dev/nvidia0").exists():
+            driver = f"an NVIDIA GPU that torch {torch.__version__} cannot use"
+            checks.append(Check("gpu", "warn", driver, "update the NVIDIA driver: nvidia-smi"))
+    return checks
+
+
+def check_opencv() -> list[Check]:
+    """Name the OpenCV packages that share `cv2/`, import it and look for TV-L1."""
+    flavours = {name: v for name in (OPENCV, *OTHER_OPENCV) if (v := installed_version(name))}
+    found = " and ".join(f"{name} {v}" for name, v in flavours.items()) or "no OpenCV package"
+    if len(flavours) > 1:
+        found += " write the same folder cv2/"
+    pin = f"=={flavours[OPENCV]}" if OPENCV in flavours else ""
+    mend = (
+        f"pip uninstall -y {' '.join(OTHER_OPENCV)} && "
+        f"pip install --no-deps --force-reinstall {OPENCV}{pin}"
+    )
+    alone = set(flavours) == {OPENCV}
+    try:
+        importlib.import_module("cv2").optflow.DualTVL1OpticalFlow_create()
+    except AttributeError:
+        return [Check("opencv", "FAIL", f"{found}; TV-L1 flow is missing", mend)]
+    except (ImportError, OSError) as error:
+        mend = _library_mend(error) if alone else mend
+        return [Check("opencv", "FAIL", f"{found}; {one_line(error)}", mend)]
+    if not alone:
+        luck = "TV-L1 flow is there until one of them is installed again"
+        return [Check("opencv", "warn", f"{found}; {luck}", mend)]
+    return [Check("opencv", "ok", f"{found}, TV-L1 flow is there")]
+
+
+def check_face_model(deep: bool = False) -> list[Check]:
+    """Check the landmark model's bytes and load it; with `deep` find a face that is drawn here."""
+    mend = "pip install --force-reinstall --no-deps mer  (in a checkout: git checkout mer/assets)"
+    if not FACE_MODEL.is_file():
+        return [Check("face model", "FAIL", f"{FACE_MODEL} is missing", mend)]
+    content = FACE_MODEL.read_bytes()
+    if hashlib.sha256(content).hexdigest() != FACE_MODEL_SHA256:
+        damaged = f"{FACE_MODEL} has {len(content)} bytes and another checksum than it should"
+        return [Check("face model", "FAIL", damaged, mend)]
+    try:
+        faces = _find_faces(_draw_face() if deep else None)
+    except (ImportError, OSError) as error:
+        # MediaPipe imports cv2; where that fails, the mend of `check_opencv` is the one to follow.
+        mend = _library_mend(error) if "cv2" in sys.modules else ""
+        return [Check("face model", "FAIL", one_line(error), mend)]
+    if deep and faces != 1:
+        unseen = f"loads, but found {faces} faces in a picture of one"
+        return [
+            Check("face model", "FAIL", unseen, "pip install --force-reinstall --no-deps mediapipe")
+        ]
+    seen = "finds a drawn face" if deep else "loads"
+    return [Check("face model", "ok", f"{FACE_MODEL.name}, checksum right, {seen}")]
+
+
+def _find_faces(picture: Any) -> int:
+    """Load the landmark model and count the faces in `picture`, (H, W, 3) uint8 RGB, if given."""
+    import mediapipe
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.FaceLandmarkerOptions(BaseOptions(model_asset_path=str(FACE_MODEL)))
+    with _hidden_stderr(), vision.FaceLandmarker.create_from_options(options) as landmarker:
+        if picture is None:
+            return 0
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
+        return len(landmarker.detect(image).face_landmarks)
+
+
+@contextmanager
+def _hidden_stderr() -> Iterator[None]:
+    """Hide what native code writes to stderr; MediaPipe greets there and has no switch for it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _draw_face() -> Any:
+    """Return a simple drawn face, (320, 320, 3) uint8 RGB."""
+    import cv2
+    import numpy as np
+
+    picture = np.full((320, 320, 3), (96, 110, 124), np.uint8)
+    ovals: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int, int]]] = [
+        ((160, 165), (82, 110), (205, 165, 140)),  # head
+        ((160, 178), (14, 9), (175, 130, 108)),  # nose
+        ((160, 216), (32, 9), (160, 70, 75)),  # mouth
+    ]
+    for x in (126, 194):
+        ovals += [
+            ((x, 142), (18, 9), (245, 245, 240)),  # eye
+            ((x, 142), (8, 8), (60, 40, 30)),  # iris
+            ((x, 119), (22, 4), (70, 50, 40)),  # brow
+        ]
+    for centre, axes, colour in ovals:
+        cv2.ellipse(picture, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(picture, (0, 0), 2)
+
+
+def installed_version(package: str) -> str | None:
+    """Return the installed version of a package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _library_mend(error: Exception) -> str:
+    """Return the command that installs the shared library which `error` misses."""
+    library = re.search(r"(lib[\w+.-]*?)\.so", str(error))
+    if library and library.group(1) in SYSTEM_PACKAGES:
+        packages = SYSTEM_PACKAGES[library.group(1)]
+        return f"sudo apt-get install -y {packages}  (Debian, Ubuntu)"
+    if library:
+        return f"install the system package that holds {library.group(1)}"
+    return "pip install --force-reinstall --no-deps mediapipe"

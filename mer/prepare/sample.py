@@ -1,0 +1,204 @@
+"""One row of the index table becomes arrays: frames, flow and landmarks, or a reason for the drop.
+
+A picture that can't be used drops its sample and never stops the run; wrong settings stop it.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mer.errors import MerError
+from mer.prepare import faces, flow, precomputed
+
+
+class Drop(NamedTuple):
+    """Why a sample can't be used: the reason (one per kind of fault) and a detail with the file."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The arrays of one sample; None where it has none.
+
+    Attributes:
+        frames: uint8 (2, S, S, 3) RGB, onset then apex; a missing onset is black.
+        flow: float16 (3, S, S), u and v in pixels of the crop (right, down), optical strain.
+        landmarks: float32 (2, 478, 2), x and y in pixels of the crop; NaN for a missing onset.
+        has_onset: Whether the sample has an onset (or a flow that was computed from one).
+        still: Whether onset and apex are the same picture, so that the flow is zero.
+    """
+
+    frames: np.ndarray | None = None
+    flow: np.ndarray | None = None
+    landmarks: np.ndarray | None = None
+    has_onset: bool = True
+    still: bool = False
+
+
+def prepare_chunk(
+    rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> list[Sample | Drop]:
+    """Prepare some rows of the index table in one process.
+
+    The face finder lives as long as the chunk (it opens in 50 ms): an open one can hang the end of
+    a worker process, and a worker has no safe moment to close it later.
+    """
+    with ExitStack() as stack:
+        finder = None
+        if settings["faces"] == "landmarks" and any(row["array_path"] is None for row in rows):
+            finder = stack.enter_context(faces.FaceFinder(settings["confidence"]))
+        return [prepare_sample(row, settings, finder) for row in rows]
+
+
+def prepare_sample(
+    row: Mapping[str, Any], settings: Mapping[str, Any], finder: faces.FaceFinder | None = None
+) -> Sample | Drop:
+    """Make the arrays of one row of the index table.
+
+    Args:
+        row: Column -> value (see `mer.datasets.index.COLUMNS`), None where it is missing.
+        settings: Filled by `mer.prepare.settings.complete`.
+        finder: Needed for pictures with `faces: landmarks`.
+
+    Raises:
+        MerError: For wrong settings or an array that isn't what its row says.
+    """
+    numbers = [None if row[key] is None else int(row[key]) for key in ("onset", "apex", "offset")]
+    onset, apex, offset = numbers
+    if apex is not None and (
+        (onset is not None and apex < onset) or (offset is not None and apex > offset)
+    ):
+        return Drop("apex outside the clip", f"apex {apex}, clip {onset} to {offset}")
+    if row["array_path"] is not None:
+        return _from_array(row, settings)
+    has_onset = row["onset_path"] is not None
+    paths = [Path(row["apex_path"])]
+    if has_onset and row["onset_path"] != row["apex_path"]:
+        paths.insert(0, Path(row["onset_path"]))
+    pictures: list[np.ndarray] = []
+    for path in paths:
+        picture = read_picture(path)
+        if isinstance(picture, Drop):
+            return picture
+        pictures.append(picture)
+    if pictures[0].shape != pictures[-1].shape:
+        sizes = " and ".join(
+            f"{path} is {picture.shape[1]} x {picture.shape[0]}"
+            for path, picture in zip(paths, pictures, strict=True)
+        )
+        return Drop("onset and apex differ in size", sizes)
+    return _from_pictures(row, settings, finder, paths, pictures, has_onset, (onset, apex))
+
+
+def _from_pictures(
+    row: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    finder: faces.FaceFinder | None,
+    paths: list[Path],
+    pictures: list[np.ndarray],
+    has_onset: bool,
+    numbers: tuple[int | None, int | None],
+) -> Sample | Drop:
+    import cv2
+
+    size = settings["size"]
+    landmarks = None
+    if settings["faces"] == "landmarks":
+        if finder is None:
+            raise MerError("faces: landmarks needs a FaceFinder; got none")
+        found = [finder.find(picture) for picture in pictures]
+        missed = [str(path) for path, face in zip(paths, found, strict=True) if face is None]
+        points = [face for face in found if face is not None]
+        if missed:
+            return Drop("no face", " and ".join(missed))
+        matrix = faces.similarity(points[0], size, settings["margin"])
+        pictures = [faces.crop(picture, matrix, size) for picture in pictures]
+        first, last = (faces.move(points[i], matrix) for i in (0, -1))
+        landmarks = np.stack([first if has_onset else np.full_like(last, np.nan), last])
+    else:
+        pictures = [_resize(picture, size) for picture in pictures]
+    apex = pictures[-1]
+    onset = pictures[0] if has_onset else np.zeros_like(apex)
+    motion = None
+    if has_onset and settings["flow"]["method"] is not None:
+        motion = flow.compute(
+            cv2.cvtColor(onset, cv2.COLOR_RGB2GRAY),
+            cv2.cvtColor(apex, cv2.COLOR_RGB2GRAY),
+            settings["flow"],
+            sample=str(row["sample_id"]),
+            frames=numbers,
+            face=None if landmarks is None else faces.oval(landmarks[0], size),
+        )
+    return Sample(
+        frames=np.stack([onset, apex]),
+        flow=None if motion is None else motion.to_array(),
+        landmarks=landmarks,
+        has_onset=has_onset,
+        still=has_onset and np.array_equal(onset, apex),
+    )
+
+
+def read_picture(path: Path) -> np.ndarray | Drop:
+    """Read a picture file: uint8 (H, W, 3) RGB, or why not.
+
+    Gray becomes three equal channels, 16 bit keep their upper 8, transparency is dropped. OpenCV
+    decodes bytes here because its own file reading fails on some characters in paths.
+    """
+    import cv2
+
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except FileNotFoundError:
+        return Drop("missing frame", f"{path} does not exist")
+    except OSError as error:
+        return Drop("unreadable picture", f"{path}: {error.strerror or error}")
+    if content.size == 0:
+        return Drop("unreadable picture", f"{path} is empty")
+    try:
+        bgr = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        return Drop("unreadable picture", f"{path}: {error.err}")
+    if bgr is None:
+        return Drop("unreadable picture", f"{path} is no picture that OpenCV can decode")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _resize(picture: np.ndarray, size: int) -> np.ndarray:
+    import cv2
+
+    shrinks = size < min(picture.shape[:2])
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(picture, (size, size), interpolation=how)
+
+
+def _from_array(row: Mapping[str, Any], settings: Mapping[str, Any]) -> Sample | Drop:
+    where = f"{row['array_path']}, array `{row['array_key']}`, row {row['array_row']}"
+    array = precomputed.array_of(row)
+    if not 0 <= int(row["array_row"]) < len(array):
+        return Drop("row outside the array", f"{where} of {len(array)}")
+    picture = array[int(row["array_row"])]
+    if not np.isfinite(picture).all():
+        return Drop("array not finite", where)
+    pictured = picture.dtype == np.uint8 and picture.ndim == 3
+    if row["array_kind"] == "flow":
+        if pictured and picture.shape[2] == 3:
+            return Sample(flow=precomputed.flow_of_picture(picture, settings["array_channels"]))
+        if np.issubdtype(picture.dtype, np.floating) and picture.ndim == 3 and len(picture) == 3:
+            return Sample(flow=picture.astype(np.float16))
+        expected = "uint8 (H, W, 3) or float (3, H, W)"
+    elif row["array_kind"] == "image":
+        if pictured and picture.shape[2] in (1, 3):
+            apex = np.broadcast_to(picture, (*picture.shape[:2], 3))
+            return Sample(frames=np.stack([np.zeros_like(apex), apex]), has_onset=False)
+        expected = "uint8 (H, W, 3) RGB or (H, W, 1)"
+    else:
+        raise MerError(f"{where}: array_kind {row['array_kind']!r}, expected flow or image")
+    raise MerError(
+        f"{where}: {picture.dtype} {picture.shape}, array_kind {row['array_kind']} is {expected}"
+    )

@@ -1,0 +1,157 @@
+"""Pictures of single samples: what they look like, and where the network looked.
+
+Faces are shown only where they may be; motion fields tell no more than the movement.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mer.data import inputs
+from mer.data.dataset import UnifiedDataset
+from mer.prepare.sheet import wheel
+from mer.runs.pictures import SIDE, choose
+
+SHOWN = 6  # samples of each kind
+
+
+class Shown(NamedTuple):
+    """A sample: who, what is said about it, and pictures side by side or None."""
+
+    sample: str
+    caption: str
+    picture: NDArray[np.uint8] | None
+
+
+def hardest(
+    predictions: pd.DataFrame, classes: Sequence[str], heads: Sequence[str], count: int = SHOWN
+) -> dict[str, pd.DataFrame]:
+    """Choose samples that are worth a look; none is chosen twice.
+
+    Returns:
+        `sure`: wrong ones whose predicted class leads by most, by the first head. `hard`: ones that
+        no head gets right and whose own class is the least probable to the softmax.
+    """
+    first = choose(predictions, list(classes), len(predictions))
+    sure = first[~first[f"{heads[0]}_correct"].astype(bool)].head(count)
+    rest = predictions[~predictions["sample_id"].isin(sure["sample_id"])]
+    rest = rest[~rest[[f"{head}_correct" for head in heads]].any(axis=1)]
+    own = [row[f"softmax_{row['label']}"] for _, row in rest.iterrows()]
+    hard = rest.assign(own=own).sort_values(["own", "sample_id"]).head(count)
+    return {"sure": sure, "hard": hard}
+
+
+def caption(row: pd.Series, heads: dict[str, str]) -> str:
+    """Say what a sample is and what each head takes it for."""
+    emotion = "" if row["emotion"] in (row["label"], None) else f" ({row['emotion']})"
+    said = "; ".join(f"{name}: {row[head]}" for head, name in heads.items())
+    probability = row[f"softmax_{row['label']}"]
+    return (
+        f"{row['sample_id']} is {row['label']}{emotion}. {said}, "
+        f"which gives {row['label']} {100 * probability:.0f} %"
+    )
+
+
+class Painter:
+    """Draws samples of a run in one scale of motion.
+
+    Args:
+        dataset: All samples.
+        faces: Whether faces may be shown.
+    """
+
+    def __init__(self, dataset: UnifiedDataset, faces: bool) -> None:
+        self.dataset, self.faces = dataset, faces
+        self.center = dataset.settings.get("center", "none")
+        self.scale = self._scale()
+
+    @property
+    def kinds(self) -> list[str]:
+        """What the pictures show, from left to right."""
+        store = self.dataset.stores[0]
+        frames = ["onset", "apex"] if store.index["has_onset"].any() else ["apex"]
+        kinds = frames if self.faces and store.frames is not None else []
+        return kinds + (["motion", "strain"] if store.flow is not None else [])
+
+    @property
+    def ground(self) -> str:
+        """What an overlay lies on."""
+        return "apex" if "apex" in self.kinds else "strain" if self.kinds else "grey"
+
+    def draw(self, position: int) -> NDArray[np.uint8] | None:
+        """Onset, apex, motion and strain of a sample, as far as there are any and may be shown."""
+        parts = self._frames(position) + self._motion(position)
+        gap = np.full((SIDE, 4, 3), 255, np.uint8)
+        spaced = [piece for part in parts for piece in (part, gap)][:-1]
+        return np.concatenate(spaced, axis=1) if spaced else None
+
+    def overlay(self, position: int, cam: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """A map of class activation over the apex, or over the motion, or over nothing."""
+        from matplotlib import colormaps
+        from PIL import Image
+
+        shown = self._frames(position)[-1:] or self._motion(position)[1:]
+        ground = shown[0] if shown else np.full((SIDE, SIDE, 3), 128, np.uint8)
+        heat = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((SIDE, SIDE)))
+        heat = heat / max(float(heat.max()), 1e-12)
+        colour = colormaps["inferno"](heat)[..., :3] * 255
+        grey = ground.mean(axis=2, keepdims=True)
+        return (grey * (1 - 0.65 * heat[..., None]) + colour * 0.65 * heat[..., None]).astype(
+            np.uint8
+        )
+
+    def landmarks(self, position: int) -> tuple[NDArray[np.floating] | None, int]:
+        """Landmarks (478, 2) of a sample's onset or apex, None without; side of the crop."""
+        store, row = self._place(position)
+        if store.landmarks is None:
+            return None, store.size
+        for frame in store.landmarks[row]:
+            if np.isfinite(frame).all():
+                return np.asarray(frame), store.size
+        return None, store.size
+
+    def _place(self, position: int) -> tuple:
+        place = self.dataset.table.iloc[position]
+        return self.dataset.stores[int(place["store"])], int(place["row"])
+
+    def _frames(self, position: int) -> list[NDArray[np.uint8]]:
+        from PIL import Image
+
+        store, row = self._place(position)
+        if not self.faces or store.frames is None:
+            return []
+        first = 0 if self.dataset.table["has_onset"].iloc[position] else 1
+        return [
+            np.asarray(Image.fromarray(np.asarray(frame)).resize((SIDE, SIDE)))
+            for frame in store.frames[row][first:]
+        ]
+
+    def _flow(self, position: int) -> NDArray[np.float32] | None:
+        store, row = self._place(position)
+        if store.flow is None:
+            return None
+        settings = {"name": "flow", "size": SIDE, "center": self.center}
+        return inputs.build(settings, None, None, store.flow[row])
+
+    def _motion(self, position: int) -> list[NDArray[np.uint8]]:
+        flow = self._flow(position)
+        if flow is None:
+            return []
+        strain = np.clip(flow[..., 2:] / self.scale[1], 0, 1) * 255
+        return [
+            wheel(flow[..., 0], flow[..., 1], self.scale[0]),
+            np.repeat(strain.astype(np.uint8), 3, axis=2),
+        ]
+
+    def _scale(self) -> tuple[float, float]:
+        """One scale for all pictures, from samples spread over the table."""
+        spread = np.linspace(0, len(self.dataset) - 1, min(24, len(self.dataset))).astype(int)
+        flows = [flow for position in spread if (flow := self._flow(int(position))) is not None]
+        if not flows:
+            return 1.0, 1.0
+        stack = np.stack(flows)
+        length = float(np.quantile(np.hypot(stack[..., 0], stack[..., 1]), 0.98))
+        return max(length, 1e-3), max(float(np.quantile(stack[..., 2], 0.98)), 1e-4)

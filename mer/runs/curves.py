@@ -1,0 +1,45 @@
+"""Learning curves of the folds and their mean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mer.runs.rundir import fold_folder
+
+#: What is averaged over the folds, out of the columns of a fold's `metrics.csv`.
+NAMES = ("train/loss", "val/loss", "train/uf1", "val/uf1")
+
+
+def of_fold(folder: Path) -> pd.DataFrame:
+    """A fold's history: a row per epoch (the index), the columns out of `NAMES` that it has."""
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return pd.DataFrame()
+    # Lightning writes the two sides of an epoch on lines of their own.
+    history = pd.read_csv(path).groupby("epoch").last()
+    return history[[name for name in NAMES if name in history]].dropna(axis=1, how="all")
+
+
+def last_train_loss(folder: Path) -> float | None:
+    """Training loss of a fold's last epoch; None where there is no history."""
+    history = of_fold(folder)
+    return float(history["train/loss"].dropna().iloc[-1]) if "train/loss" in history else None
+
+
+def mean(run_dir: Path, folds: Sequence[str]) -> pd.DataFrame:
+    """Average the folds' curves epoch by epoch, each fold counting once.
+
+    Returns:
+        A row per epoch (the index); for each of `NAMES` that the folds have, the mean and, as
+        `<name>_low` and `<name>_high`, the mean less and plus one standard deviation over folds.
+    """
+    curves = [of_fold(fold_folder(run_dir, name)) for name in folds]
+    epochs = pd.concat(curves).groupby(level=0)
+    middle, spread = epochs.mean(), epochs.std(ddof=0)
+    columns = {}
+    for name in (name for name in NAMES if name in middle):
+        columns[name] = middle[name]
+        columns[f"{name}_low"] = middle[name] - spread[name]
+        columns[f"{name}_high"] = middle[name] + spread[name]
+    return pd.DataFrame(columns)

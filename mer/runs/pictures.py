@@ -1,0 +1,105 @@
+"""Pictures of samples on which a head is sure, rightly and wrongly."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mer.data.dataset import UnifiedDataset
+from mer.prepare.sheet import wheel
+from mer.runs.log_values import heads
+
+SIDE = 112  # px of one picture
+
+
+class Example(NamedTuple):
+    """A sample as people see it: `picture` (112, 112 n, 3) uint8 RGB, and who and what it is."""
+
+    sample: str
+    correct: bool
+    caption: str
+    picture: NDArray[np.uint8]
+
+
+def examples(dataset: UnifiedDataset, predictions: pd.DataFrame, count: int) -> list[Example]:
+    """Draw the surest wrong and the surest right predictions, half of each where there are enough.
+
+    Args:
+        dataset: All samples.
+        predictions: A row per sample, as `report.predictions` gives it; its first head is shown.
+        count: How many.
+    """
+    chosen = choose(predictions, dataset.classes, count)
+    positions = dataset.positions(chosen["sample_id"].tolist())
+    images = [dataset.image(int(position)) for position in positions]
+    scale = _motion(dataset, images)
+    head = heads(predictions)[0]
+    return [
+        Example(
+            row["sample_id"],
+            bool(row[f"{head}_correct"]),
+            f"{row['sample_id']}: {row['label']}, {head} says {row[head]}",
+            draw(dataset, image, scale),
+        )
+        for (_, row), image in zip(chosen.iterrows(), images, strict=True)
+    ]
+
+
+def choose(predictions: pd.DataFrame, classes: list[str], count: int) -> pd.DataFrame:
+    """The rows whose best class leads the second best by most: wrong ones first, then right ones.
+
+    Scores of an SVM are no probabilities; the lead is what both heads have.
+    """
+    head = heads(predictions)[0]
+    scores = np.sort(predictions[[f"{head}_{name}" for name in classes]].to_numpy(), axis=1)
+    order = np.argsort(scores[:, -2] - scores[:, -1], kind="stable")
+    ranked = predictions.iloc[order]
+    right = ranked[f"{head}_correct"].astype(bool)
+    wrong = min(int((~right).sum()), max(count // 2, count - int(right.sum())))
+    return pd.concat([ranked[~right].head(wrong), ranked[right].head(count - wrong)])
+
+
+def draw(
+    dataset: UnifiedDataset, image: NDArray[np.float32], scale: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Turn the input of a network into pictures side by side.
+
+    Frames are shown as they are, a difference with grey for none, flow in the colours of the
+    contact sheet (white is still) beside its strain.
+
+    Args:
+        dataset: Knows what the channels are.
+        image: Shape: (S, S, C), float32, C a multiple of 3.
+        scale: Motion and strain that show at full strength.
+
+    Returns:
+        Shape: (112, 112 n, 3), uint8.
+    """
+    from PIL import Image
+
+    kind = dataset.kind
+    shown = []
+    for first in range(0, kind.channels, 3):
+        part = image[..., first : first + 3]
+        if (first, first + 1) in kind.vectors:
+            grey = np.repeat(part[..., 2:] / scale[1], 3, axis=2)
+            shown += [wheel(part[..., 0], part[..., 1], scale[0]), _bytes(grey)]
+        else:
+            shown.append(_bytes(part if first in kind.frames else (part + 1) / 2))
+    large = [Image.fromarray(picture).resize((SIDE, SIDE)) for picture in shown]
+    return np.concatenate([np.asarray(picture) for picture in large], axis=1)
+
+
+def _bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _motion(dataset: UnifiedDataset, images: list[NDArray[np.float32]]) -> tuple[float, float]:
+    """One scale for all pictures: stretched one by one, noise and a smile would look alike."""
+    if not dataset.kind.vectors or not images:
+        return 1.0, 1.0
+    u, v = dataset.kind.vectors[0]
+    stack = np.stack(images)
+    length = float(np.quantile(np.hypot(stack[..., u], stack[..., v]), 0.98))
+    return max(length, 1e-3), max(float(np.quantile(stack[..., v + 1], 0.98)), 1e-4)

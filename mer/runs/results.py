@@ -1,0 +1,283 @@
+"""Pooling and scoring: from the folds' predictions to one table.
+
+Predictions meet labels by sample id alone, and there is no score while a fold or a sample is
+missing.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from mer import metrics
+from mer.errors import raise_all
+from mer.runs import label_access
+from mer.runs.rundir import (
+    find,
+    fold_folder,
+    is_done,
+    marked,
+    write_csv,
+    write_json,
+    write_parquet,
+)
+
+#: What a network costs, as a sweep may weigh it against a score.
+COSTS = ("parameters", "latency_ms")
+
+HEADS = {
+    "svm": "SVM on embeddings",
+    "softmax": "softmax",
+    "majority": "majority class",
+}
+
+
+def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
+    """Pool the folds' predictions by sample id and score them.
+
+    Returns:
+        The content of `metrics.json`. While a fold is missing, `status` is `incomplete` and there
+        are no scores.
+
+    Raises:
+        MerError: If a finished fold lacks a sample, or predicts one twice or one of another fold.
+    """
+    with FileLock(run_dir / ".lock"):  # of several processes, the last one sees all folds
+        return _pool(run_dir, cfg)
+
+
+def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
+    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    names = list(dict.fromkeys(manifest["fold"]))
+    missing = [name for name in names if not is_done(run_dir, name)]
+    result: dict[str, Any] = {
+        "status": "incomplete" if missing else "complete",
+        "protocol": cfg.protocol.name,
+        "selection": cfg.selection,
+        "seed": cfg.seed,
+        "classes": list(cfg.labels.classes),
+        "folds": len(names),
+        "missing_folds": missing,
+    }
+    if not missing:
+        frames = [
+            pd.read_parquet(find(fold_folder(run_dir, name), "predictions.parquet"))
+            for name in names
+        ]
+        predictions = join(pd.concat(frames, ignore_index=True), manifest)
+        write_parquet(predictions, run_dir / marked("predictions.parquet", cfg))
+        result["openings"] = label_access.record(run_dir, predictions, "run")
+        result["stains"] = label_access.stains(run_dir)
+        records = [
+            json.loads((fold_folder(run_dir, name) / "fold.json").read_text()) for name in names
+        ]
+        _add_to_folds(run_dir, records)
+        result["seconds"] = round(sum(record["seconds"] for record in records), 1)
+        result["heads"] = score(predictions, result["classes"], cfg.seed)
+        result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
+        validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
+        if all(path.exists() for path in validation):
+            frame = pd.concat([pd.read_parquet(path) for path in validation], ignore_index=True)
+            labels = manifest.set_index("sample_id")["label"]
+            frame["label"] = frame["sample_id"].map(labels)
+            result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
+        cost = run_dir / "cost.json"
+        result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
+    write_json(result, run_dir / marked("metrics.json", cfg))
+    return result
+
+
+class RunningScore:
+    """Scores of the validation persons, pooled over the folds that are done.
+
+    Args:
+        run_dir: Run directory.
+        table: All samples, with `sample_id` and `label`.
+        classes: Class names in order.
+    """
+
+    def __init__(self, run_dir: Path, table: pd.DataFrame, classes: Sequence[str]) -> None:
+        self.run_dir = run_dir
+        self.number = {name: place for place, name in enumerate(classes)}
+        self._labels = table.set_index("sample_id")["label"].map(self.number)
+        self._counts: dict[str, dict[str, NDArray[np.int64]]] = {}
+
+    def __call__(self, done: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Score some finished folds: head -> `uf1`, `uar`, `accuracy`; empty without persons."""
+        for name in done:
+            if name not in self._counts:
+                self._counts[name] = self._count(name)
+        heads = {head for name in done for head in self._counts[name]}
+        return {
+            head: {
+                name: float(value)
+                for name, value in metrics.scores_from_confusion(
+                    sum(self._counts[name][head] for name in done if head in self._counts[name])
+                ).items()
+            }
+            for head in sorted(heads)
+        }
+
+    def _count(self, name: str) -> dict[str, NDArray[np.int64]]:
+        path = fold_folder(self.run_dir, name) / "validation.parquet"
+        if not path.exists():
+            return {}
+        frame = pd.read_parquet(path)
+        true = frame["sample_id"].map(self._labels)
+        return {
+            head: metrics.confusion(true, frame[head].map(self.number), len(self.number))
+            for head in ("svm", "softmax")
+            if head in frame
+        }
+
+
+def objective(
+    validation: dict[str, dict[str, float]], cost: dict[str, Any], names: Sequence[str]
+) -> list[float]:
+    """What a sweep optimises: scores of the validation persons, or the cost of the network.
+
+    Args:
+        validation: Head -> score -> value; the SVM's are taken where there is an SVM.
+        cost: Content of `cost.json`.
+        names: Out of `uf1`, `uar`, `accuracy`, `parameters`, `latency_ms`.
+    """
+    scores = validation.get("svm") or validation.get("softmax") or {}
+    return [float({**scores, **cost}[name]) for name in names]
+
+
+def join(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Join predictions to the manifest by sample id; rows never meet labels by their order.
+
+    Raises:
+        MerError: If an id is missing, unknown, repeated, or predicted by another fold than planned.
+    """
+    expected, found = set(manifest["sample_id"]), predictions["sample_id"]
+    problems = []
+    for text, ids in (
+        ("not predicted", expected - set(found)),
+        ("predicted but not in the manifest", set(found) - expected),
+        ("predicted more than once", set(found[found.duplicated()])),
+    ):
+        if ids:
+            problems.append(f"{len(ids)} samples {text}: {', '.join(sorted(ids)[:3])}")
+    planned = manifest.set_index("sample_id")["fold"]
+    moved = predictions[predictions["fold"] != found.map(planned)]["sample_id"].tolist()
+    if moved and not problems:
+        problems.append(f"{len(moved)} samples predicted by another fold: {', '.join(moved[:3])}")
+    raise_all("The pooled predictions do not match the manifest:", problems)
+    own = [c for c in predictions.columns if c not in manifest.columns or c == "sample_id"]
+    return manifest.merge(predictions[own], on="sample_id", validate="one_to_one")
+
+
+def score(
+    predictions: pd.DataFrame, classes: Sequence[str], seed: int, per_dataset: bool = True
+) -> dict[str, Any]:
+    """Score every head of a table of predictions, pooled and per dataset.
+
+    Args:
+        predictions: `label`, `dataset`, `person`, and a column per head (`softmax`, `svm`) with the
+            predicted class name.
+        classes: Class names in order.
+        seed: Seed of the bootstrap.
+        per_dataset: Whether to add the scores of each dataset.
+
+    Returns:
+        Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts, confusion matrix and
+        scores per class. The head `majority` always says the most frequent label, and has the
+        expected scores of guessing in `chance`.
+
+    Raises:
+        MerError: If a class has no sample among the labels.
+    """
+    counts = predictions["label"].value_counts()
+    absent = [name for name in classes if name not in counts.index]
+    raise_all("Classes without a single labelled sample cannot be scored:", absent)
+    number = {name: place for place, name in enumerate(classes)}
+    columns = {head: predictions[head] for head in ("svm", "softmax") if head in predictions}
+    columns["majority"] = pd.Series(counts.index[0], index=predictions.index)
+    parts = {"pooled": predictions.index}
+    if per_dataset:
+        parts |= {name: part.index for name, part in predictions.groupby("dataset")}
+    heads: dict[str, Any] = {}
+    for head, column in columns.items():
+        for part, rows in parts.items():
+            true = predictions.loc[rows, "label"].map(number).to_numpy()
+            pred = column.loc[rows].map(number).to_numpy()
+            intervals = metrics.bootstrap_intervals(
+                true, pred, predictions.loc[rows, "person"].tolist(), len(classes), seed=seed
+            )
+            heads.setdefault(head, {})[part] = {
+                **metrics.scores(true, pred, len(classes)),
+                **metrics.more_scores(true, pred, len(classes)),
+                "intervals": {name: list(bounds) for name, bounds in intervals.items()},
+                "samples": len(rows),
+                "persons": int(predictions.loc[rows, "person"].nunique()),
+                "confusion": metrics.confusion(true, pred, len(classes)).tolist(),
+                "classes": metrics.per_class(true, pred, classes),
+            }
+            if head == "majority":
+                counts_here = np.bincount(true, minlength=len(classes)).tolist()
+                heads[head][part]["chance"] = metrics.chance(counts_here, len(classes))
+    return heads
+
+
+def fold_diagnostics(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Averages over folds, head by head; see `metrics.fold_diagnostics` why they are no results."""
+    number = {name: place for place, name in enumerate(classes)}
+    true, folds = predictions["label"].map(number), predictions["fold"].tolist()
+    return {
+        head: metrics.fold_diagnostics(true, predictions[head].map(number), folds, len(classes))
+        for head in ("svm", "softmax")
+        if head in predictions
+    }
+
+
+def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
+    path = run_dir / "folds.csv"
+    folds = pd.read_csv(path).drop(columns=["seconds", "epochs", "best_epoch"], errors="ignore")
+    write_csv(folds.merge(pd.DataFrame(records), on="fold"), path)
+
+
+def to_table(result: dict[str, Any], title: str) -> Table:
+    """Lay out pooled scores as a table for the terminal: a row per head and part."""
+    stained = "".join(f"\n!! {sentence}" for sentence in result.get("stains", []))
+    table = Table(title=title + stained, title_justify="left", caption_justify="left")
+    table.add_column("head")
+    table.add_column("data")
+    for name in ("samples", "persons", "UF1", "UAR", "accuracy"):
+        table.add_column(name, justify="right")
+    for head, parts in result["heads"].items():
+        for place, (part, values) in enumerate(parts.items()):
+            cells = [
+                f"{values[name]:.3f} [{low:.2f}, {high:.2f}]"
+                for name in metrics.SCORES
+                for low, high in [values["intervals"][name]]
+            ]
+            counts = [str(values["samples"]), str(values["persons"])]
+            table.add_row(HEADS[head] if place == 0 else "", part, *counts, *cells)
+        table.add_section()
+    pooled = {head: parts["pooled"] for head, parts in result["heads"].items()}
+    chance = pooled["majority"].get("chance", {}).get("prior")
+    if chance:  # a run of an earlier version has none
+        cells = [f"{chance[name]:.3f}" for name in metrics.SCORES]
+        table.add_row("guessing", "pooled", "", "", *cells)
+        table.caption = "\n".join(
+            f"{HEADS[head]}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
+            for head, values in pooled.items()
+            if head != "majority"
+        )
+    return table
+
+
+def console() -> Console:
+    """A console as wide as the terminal, or wide enough for the table where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 120)

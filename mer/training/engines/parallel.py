@@ -1,0 +1,147 @@
+"""Several folds of a run on one GPU, trained together (see `parallel_folds`)."""
+
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from mer.models import backbones, frozen_blocks
+from mer.models.modules import MicroFinetuneModule
+from mer.models.weights import save_network
+from mer.protocols import Fold
+from mer.runs.observers import RunContext
+from mer.training import distributed, fold
+from mer.training.engines.parallel_folds import Lanes, Training
+from mer.training.fold import Job
+from mer.training.ranks import number
+from mer.training.trainer import OWN
+
+log = logging.getLogger(__name__)
+
+#: Folds at a time for `trainer.folds_at_once=auto`.
+AUTO = 4
+
+#: Keys of the `trainer` node whose meaning for a training is known here.
+KNOWN = (
+    *OWN,
+    "accelerator",
+    "devices",
+    "strategy",
+    "precision",
+    "deterministic",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "num_sanity_val_steps",
+    "log_every_n_steps",
+)
+
+
+def obstacles(cfg: DictConfig) -> list[str]:
+    """Why the folds of a configuration cannot be trained side by side; empty if they can."""
+    augment = cfg.model.augment
+    found = {
+        f"selection={cfg.selection}": cfg.selection != "last",
+        # Their scores per epoch belong into the history.
+        f"protocol.validation={cfg.protocol.validation}": bool(cfg.protocol.validation),
+        "protocol.inner makes choices": cfg.protocol.inner.n_splits is not None,
+        "reuse_networks": cfg.reuse_networks,
+        "model.augment_draws": augment is None or cfg.model.augment_draws is not None,
+        "model.augment.transforms": bool(augment and augment.get("transforms")),
+        f"trainer.precision={cfg.trainer.precision}": cfg.trainer.precision
+        not in ("32-true", "bf16-mixed"),
+        "trainer.folds_at_once=1": cfg.trainer.get("folds_at_once", 1) == 1,
+    }
+    unknown = sorted(set(cfg.trainer) - set(KNOWN))
+    return [name for name, holds in found.items() if holds] + [f"trainer.{n}" for n in unknown]
+
+
+def _is_single_gpu(cfg: DictConfig) -> bool:
+    single = number(cfg) == 1 and distributed.size() == 1
+    return single and distributed.own_device(cfg).type == "cuda"
+
+
+def engine(run: RunContext, pending: int) -> "SideBySide | None":
+    """What trains a run's folds side by side; None where they are trained one by one.
+
+    Args:
+        run: The run.
+        pending: Number of its folds that are to be trained.
+    """
+    if not pending or not _is_single_gpu(run.cfg):
+        return None
+    found = obstacles(run.cfg)
+    if not fold.has_heads_alone(run):
+        found.append("callbacks")
+    backbone = OmegaConf.to_container(run.cfg.backbone, resolve=True)
+    plain = {**backbone, "pretrained": False, "weights": None}
+    if frozen_blocks.draws(backbones.build(plain, run.dataset.kind.channels)):
+        found.append("dropout inside the backbone")
+    if found:
+        log.info("folds are trained one by one on this GPU, because of %s", ", ".join(found))
+        return None
+    return SideBySide(run, pending)
+
+
+class SideBySide:
+    """Trains the folds of a run, several at a time.
+
+    Args:
+        run: The run.
+        pending: Number of its folds that are to be trained.
+    """
+
+    def __init__(self, run: RunContext, pending: int) -> None:
+        self.run = run
+        wanted = run.cfg.trainer.folds_at_once
+        self.width = min(AUTO if wanted == "auto" else int(wanted), pending)
+        self.device = distributed.own_device(run.cfg)
+        self._lanes: dict[int, Lanes] = {}
+
+    def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:
+        """Do what `mer.training.fold.run_fold` does for each of some folds."""
+        started = time.time()
+        jobs = [
+            fold.begin(self.run, one, announce and not place) for place, one in enumerate(folds)
+        ]
+        made = [(job, Training(*fold.make(job), job.folder)) for job in jobs]
+        for alike in sorted({training.shape for _, training in made}):
+            group = [pair for pair in made if pair[1].shape == alike]
+            self._lanes_of(alike[0]).train([training for _, training in group])
+            for job, training in group:
+                self._conclude(job, training, started)
+
+    def _lanes_of(self, size: int) -> Lanes:
+        """The lanes for batches of some size; as a rule all folds have the same."""
+        if size not in self._lanes:
+            cfg = self.run.cfg
+            half = cfg.trainer.precision == "bf16-mixed"
+            self._lanes[size] = Lanes(*self._samples, self.width, cfg.model.epochs, half)
+        return self._lanes[size]
+
+    @functools.cached_property
+    def _samples(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and labels of all samples, on the device."""
+        dataset = self.run.dataset
+        parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // 256))
+        images = [torch.from_numpy(dataset.images(part)).to(self.device) for part in parts]
+        labels = torch.tensor(dataset.labels, device=self.device)
+        return torch.cat(images).permute(0, 3, 1, 2), labels
+
+    def _conclude(self, job: Job, training: Training, started: float) -> None:
+        module: MicroFinetuneModule = training.module
+        fold.check_persons(job, module)
+        epochs = self.run.cfg.model.epochs
+        save_network(module, job.folder / "model.ckpt", epochs, epochs * training.shape[1])
+        module.to(self.device)
+        half = self.run.cfg.trainer.precision == "bf16-mixed"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
+            for head in job.heads:
+                head.fit_head(module, training.data.embedding_dataloader())
+            outputs = fold.outputs_of(job, module, training.data)
+        fold.conclude(job, outputs, {"epochs": epochs, "best_epoch": None}, started)
+        module.cpu()

@@ -1,0 +1,195 @@
+"""Evaluation: score a finished run again from its weights, without training.
+
+Every fold's model is loaded, the SVM head is fitted anew on that fold's training samples and the
+test samples are predicted. The scores must equal the stored ones, unless settings of the head are
+changed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from mer import protocols
+from mer.data import sources
+from mer.data.datamodule import MERDataModule
+from mer.data.dataset import UnifiedDataset
+from mer.errors import MerError
+from mer.models.modules import MicroFinetuneModule
+from mer.models.transfer import refuse_known_persons
+from mer.runs import label_access, results, rundir
+from mer.training import inner
+from mer.training.predictions import to_frame
+from mer.training.trainer import fold_threads, make_trainer
+
+
+def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig:
+    """Read the configuration of a run.
+
+    Args:
+        run_dir: Run directory.
+        overrides: `key=value`; only settings below `callbacks`, `trainer` and `paths` may change,
+            because the weights were made with the others.
+
+    Raises:
+        MerError: If this is no run directory or an override is not allowed.
+    """
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        raise MerError(
+            f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
+        )
+    cfg = OmegaConf.load(path)
+    for override in overrides or []:
+        key, _, value = override.partition("=")
+        if key.split(".")[0] not in ("callbacks", "trainer", "paths") or not value:
+            raise MerError(
+                f"`{override}` cannot change in an evaluation; write "
+                "callbacks.svm_head.<setting>=<value>."
+            )
+        if OmegaConf.select(cfg, key, default=KeyError) is KeyError:
+            node = OmegaConf.select(cfg, key.rpartition(".")[0]) or {}
+            raise MerError(f"`{key}` is not in {path}; there are: {', '.join(map(str, node))}.")
+        OmegaConf.update(cfg, key, OmegaConf.create({"v": OmegaConf.create(f"v: {value}").v}).v)
+    return cfg
+
+
+def _own_config(run_dir: Path, cfg: DictConfig, fold: str, overrides: list[str]) -> DictConfig:
+    """The configuration of a fold, which a nested search has chosen; else the run's."""
+    folder = rundir.fold_folder(run_dir, fold)
+    return load_config(folder, overrides) if (folder / "config.yaml").exists() else cfg
+
+
+def foreign_targets(node: Any) -> list[str]:
+    """Every `_target_` of a configuration or checkpoint that is not of this package.
+
+    A run directory may come from somebody else, and a `_target_` is code that gets called.
+    """
+    if isinstance(node, dict):
+        here = str(node["_target_"]) if "_target_" in node else "mer."
+        inner = [target for value in node.values() for target in foreign_targets(value)]
+        return inner if here.startswith("mer.") else [here, *inner]
+    if isinstance(node, list):
+        return [target for value in node for target in foreign_targets(value)]
+    return []
+
+
+def _refuse_foreign(node: Any, path: Path) -> None:
+    targets = sorted(set(foreign_targets(node)))
+    if targets:
+        raise MerError(
+            f"{path} names code outside of mer: {', '.join(targets)}. If you trust whoever made "
+            "this run, say so: mer evaluate --trust RUN"
+        )
+
+
+def evaluate(
+    run_dir: Path, overrides: list[str] | None = None, trust: bool = False
+) -> dict[str, Any]:
+    """Predict the test samples of every fold again and score them.
+
+    Args:
+        run_dir: Run directory of a finished run.
+        overrides: Changed settings, see `load_config`.
+        trust: Whether the run may name code outside of this package (an own backbone, say).
+
+    Returns:
+        `heads` as in `metrics.json`, `different_labels` (head -> number of samples whose label
+        differs from the stored one) and, with overrides, `written`: the file that keeps the scores.
+
+    Raises:
+        MerError: If the run is incomplete, names foreign code, or its data cannot be read.
+    """
+    cfg = load_config(run_dir, overrides)
+    if not trust:
+        _refuse_foreign(OmegaConf.to_container(cfg), run_dir / "config.yaml")
+    stored_path = rundir.find(run_dir, "predictions.parquet")
+    if stored_path is None:
+        raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
+    stored = pd.read_parquet(stored_path)
+    corpus = sources.load(cfg, "micro")
+    folds = protocols.make_folds(
+        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
+    )
+    kept: dict[str, UnifiedDataset] = {}
+    frames = []
+    for fold in folds:
+        own = _own_config(run_dir, cfg, fold.name, overrides or [])
+        key = json.dumps(OmegaConf.to_container(own.input, resolve=True))
+        if key not in kept:
+            kept[key] = sources.dataset(own, corpus)
+        with fold_threads(own):
+            frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
+    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
+    result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
+    both = stored.merge(predictions, on="sample_id", suffixes=("_stored", ""))
+    result["different_labels"] = {
+        head: int((both[f"{head}_stored"] != both[head]).sum())
+        for head in ("svm", "softmax")
+        if head in both and f"{head}_stored" in both
+    }
+    label_access.record(run_dir, stored, "run")
+    label_access.record(run_dir, predictions, " ".join(["evaluate", *(overrides or [])]))
+    result["stains"] = label_access.stains(run_dir)
+    _mark(run_dir, result["stains"])
+    if overrides:
+        name = "-".join(override.replace("callbacks.", "") for override in overrides)
+        path = run_dir / f"evaluation-{name.replace('/', '_')}.json"
+        rundir.write_json({"overrides": overrides, **result}, path)
+        result["written"] = str(path)
+    return result
+
+
+def _mark(run_dir: Path, stains: list[str]) -> None:
+    """Let the stored scores say how often the test labels were opened."""
+    path = rundir.find(run_dir, "metrics.json")
+    if path is not None:
+        metrics = json.loads(path.read_text())
+        openings = len(label_access.openings(run_dir))
+        rundir.write_json({**metrics, "openings": openings, "stains": stains}, path)
+
+
+def _predict(
+    cfg: DictConfig,
+    run_dir: Path,
+    fold: protocols.Fold,
+    dataset: UnifiedDataset,
+    trust: bool,
+    overrides: list[str],
+) -> pd.DataFrame:
+    folder = rundir.fold_folder(run_dir, fold.name)
+    checkpoint = folder / "model.ckpt"
+    if not trust:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        _refuse_foreign(content["hyper_parameters"], checkpoint)
+        _refuse_foreign(OmegaConf.to_container(cfg), folder / "config.yaml")
+    module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    test = dataset.positions(fold.test)
+    if cfg.protocol.name not in protocols.LEAKY:
+        refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))
+    data = MERDataModule(
+        dataset,
+        dataset.positions(fold.train),
+        dataset.positions(fold.validation),
+        test,
+        batch_size=cfg.model.batch_size,
+        num_workers=cfg.trainer.num_workers,
+    )
+    chosen = dict(module.provenance.get("inner") or {})
+    if any(word.startswith("callbacks.") for word in overrides):  # another head than the chosen one
+        thresholds = chosen.get("thresholds", {})
+        chosen = {"thresholds": {k: v for k, v in thresholds.items() if k == "softmax"}}
+    heads = inner.heads(cfg, chosen)
+    trainer = make_trainer(cfg, cfg.model, folder, heads)
+    trainer.logger = None  # the history of the training stays as it is
+    module.to(trainer.strategy.root_device)
+    for head in heads:
+        head.fit_head(module, data.embedding_dataloader())
+    with torch.inference_mode():
+        outputs = trainer.predict(module, data.predict_dataloader())
+    frame = to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)
+    return inner.apply_thresholds(frame, chosen, dataset.classes)

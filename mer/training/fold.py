@@ -1,0 +1,359 @@
+"""One fold of a run: its network, its heads, its predictions.
+
+Several devices train together; rank 0 alone predicts and writes, on its own device, since Lightning
+would split the samples. Labels of the test persons play no part here: their loader gives none, and
+the predictions get theirs when the folds are pooled.
+"""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from mer import __version__
+from mer.data.datamodule import MERDataModule
+from mer.data.feature_cache import ActivationStore
+from mer.data.fixed_augmentations import DrawnDataModule, DrawnImages
+from mer.models import frozen_blocks
+from mer.models.modules import MicroFinetuneModule
+from mer.models.transfer import load_blocks, refuse_known_persons
+from mer.protocols import LEAKY, Fold
+from mer.runs import rundir
+from mer.runs.observers import RunContext
+from mer.training import distributed, inner
+from mer.training.fold_queue import Outcome
+from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_heads
+from mer.training.predicting import predict
+from mer.training.predictions import to_frame
+from mer.training.trainer import (
+    KeepBest,
+    RecordEpochs,
+    StopAfter,
+    batch_size,
+    fold_seed,
+    make_trainer,
+    module_arguments,
+)
+
+#: Sides whose predictions are written.
+SCORED = ("validation", "test")
+
+
+class Sides(NamedTuple):
+    """Positions of a fold's samples in the dataset."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+class Job(NamedTuple):
+    """One fold of one run, and what becomes of it.
+
+    `announce` says whether to log what is transferred, which is the same for every fold; `chosen`
+    is what `protocol.inner` has chosen.
+    """
+
+    run: RunContext
+    fold: Fold
+    sides: Sides
+    folder: Path
+    heads: list[Any]
+    announce: bool
+    chosen: dict[str, Any]
+
+
+def claim_fold(run: RunContext, fold: Fold, locks: contextlib.ExitStack) -> Outcome:
+    """Lock a fold's folder for as long as the stack is open; TRAINED if it is ours to train."""
+    folder = rundir.fold_folder(run.run_dir, fold.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        locks.enter_context(FileLock(folder / ".lock", timeout=0))
+    except Timeout:
+        return Outcome.HELD
+    return Outcome.DONE if rundir.is_done(run.run_dir, fold.name) else Outcome.TRAINED
+
+
+def train_fold(run: RunContext, fold: Fold, announce: bool) -> Outcome:
+    """Train a fold, unless that is done or being done.
+
+    Args:
+        run: The run.
+        fold: The fold.
+        announce: Whether to log what is transferred, which is the same for every fold.
+    """
+    with contextlib.ExitStack() as locks:
+        outcome = claim_fold(run, fold, locks)
+        if outcome is Outcome.TRAINED:
+            distributed.share(fold.name)
+            run_fold(run, fold, announce=announce)
+    return outcome
+
+
+def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
+    """Train the network of one fold, or take a kept one; fit the heads; write the predictions.
+
+    Args:
+        run: The run.
+        fold: Who trains, validates, is tested.
+        announce: Whether to log what is transferred, which is the same for every fold.
+    """
+    started = time.time()
+    job = begin(run, fold, announce)
+    found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
+    if found is not None:  # else this is another rank than 0
+        conclude(job, *found, started)
+
+
+def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
+    """Clear the folder of a fold and make what is chosen inside it; see `run_fold`."""
+    folder = rundir.fold_folder(run.run_dir, fold.name)
+    sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
+    if not distributed.rank():
+        for name in FILES:  # of an interrupted training, or links to a kept network
+            (folder / name).unlink(missing_ok=True)
+    return _choose(Job(run, fold, sides, folder, [], announce, {}))
+
+
+def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float) -> None:
+    """Write heads, predictions and record of a fold.
+
+    Args:
+        job: The fold; its heads are fitted.
+        outputs: Side -> predicted batches.
+        record: What is worth recording of the training.
+        started: When the fold began, in seconds since the epoch.
+    """
+    run, fold, folder = job.run, job.fold, job.folder
+    fitted_on = {"fitted_on": rundir.fingerprint(fold.train)}
+    states = {type(head).__name__: {**head.state_dict(), **fitted_on} for head in job.heads}
+    torch.save(states, folder / "heads.pt")
+    table, classes = run.corpus.table, run.corpus.classes
+    frames = {
+        side: to_frame(outputs[side], table, classes, getattr(job.sides, side))
+        for side in SCORED
+        if side in outputs
+    }
+    frames = {
+        side: inner.apply_thresholds(frame.assign(fold=fold.name), job.chosen, classes)
+        for side, frame in frames.items()
+    }
+    if "validation" in frames:
+        rundir.write_parquet(frames["validation"], folder / "validation.parquet")
+    seconds = round(time.time() - started, 3)
+    rundir.write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
+    # Last, since its presence says that the fold is done.
+    name = rundir.marked("predictions.parquet", run.cfg)
+    rundir.write_parquet(frames["test"], folder / name)
+
+
+def _choose(job: Job) -> Job:
+    """Make the choices of `protocol.inner`, if there are any; make the heads."""
+    run = job.run
+
+    def train(split: Fold, recorder: RecordEpochs) -> None:
+        nobody = np.empty(0, np.int64)
+        sides = Sides(recorder.positions["train"], nobody, nobody)
+        part = job._replace(fold=split, sides=sides, announce=False)
+        module, _ = _module(part)
+        trainer = make_trainer(run.cfg, run.cfg.model, job.folder, [recorder], alone=True)
+        trainer.fit(module, _data(run, module, sides))
+
+    chosen = inner.choose(
+        run.cfg, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
+    )
+    return job._replace(heads=inner.heads(run.cfg, chosen), chosen=chosen)
+
+
+def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
+    """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
+    run = job.run
+    kept = KeptNetwork(run.cfg, run.corpus.hash, job.fold)
+    with contextlib.nullcontext() if distributed.rank() else kept.lock():
+        if distributed.share(kept.exists):
+            if distributed.rank():
+                return None
+            outputs, record = kept.restore(job.folder)
+            fit_heads(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
+            return outputs, record
+        trained = _train(job)
+        if trained is not None:
+            kept.keep(job.folder, *trained)
+        return trained
+
+
+def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
+    """Train the network and the heads of a fold.
+
+    Returns:
+        Side -> predicted batches, and what is worth recording; None on other ranks than 0.
+    """
+    cfg = job.run.cfg
+    module, data = make(job)
+    callbacks: list[pl.Callback] = []
+    if cfg.selection != "last":
+        callbacks.append(KeepBest(module.monitor, module.mode))
+    if "epochs" in job.chosen:
+        callbacks.append(StopAfter(job.chosen["epochs"]))
+    trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.heads])
+    trainer.fit(module, data)
+    check_persons(job, module)
+    trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)  # a matter of all ranks
+    if distributed.rank():
+        return None
+    module.to(distributed.own_device(cfg))
+    with trainer.precision_plugin.forward_context():
+        outputs = outputs_of(job, module, data)
+    return outputs, {
+        "epochs": trainer.current_epoch,
+        "best_epoch": callbacks[0].epoch if cfg.selection != "last" else None,
+    }
+
+
+def make(job: Job) -> tuple[MicroFinetuneModule, MERDataModule]:
+    """Make the network of a fold, as it is before training, and its data."""
+    sides = job.sides
+    module, macro_persons = _module(job)
+    module.provenance |= trained_by(job, module, macro_persons)
+    oracle = job.run.cfg.selection == "oracle"
+    data_sides = sides._replace(validation=sides.test) if oracle else sides
+    return module, _data(job.run, module, data_sides)
+
+
+def trained_by(
+    job: Job, module: MicroFinetuneModule, macro_persons: Sequence[str]
+) -> dict[str, Any]:
+    """What a network says of the persons who trained it, and of what was chosen on whom."""
+    cfg, persons, sides = job.run.cfg, job.run.corpus.table["person"], job.sides
+    everybody = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
+    found = {
+        "persons": sorted(everybody),
+        "selection": cfg.selection,
+        "monitor": module.monitor if cfg.selection != "last" else None,
+    }
+    return found | ({"inner": job.chosen} if job.chosen else {})
+
+
+def check_persons(job: Job, module: MicroFinetuneModule) -> None:
+    """Refuse a network that a person has trained whom the fold tests."""
+    if job.run.cfg.protocol.name not in LEAKY:
+        tested = set(job.run.corpus.table["person"].iloc[job.sides.test])
+        refuse_known_persons(module.provenance, tested)
+
+
+def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
+    """Predict the sides that are needed later, with the scores of the fitted heads."""
+    wanted = ("train", "validation", "test") if job.run.cfg.reuse_networks else SCORED
+    outputs = {
+        side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)))
+        for side in wanted
+        if len(getattr(job.sides, side))
+    }
+    for head in filter(is_head, job.heads):
+        for batch in (batch for batches in outputs.values() for batch in batches):
+            head.score_batch(batch)
+    return outputs
+
+
+def is_head(callback: Any) -> bool:
+    """Whether a callback of `conf/callbacks` is a head, as `SVMHead`, and no other one."""
+    return all(hasattr(callback, name) for name in ("fit_head", "fit_embeddings", "score_batch"))
+
+
+def has_heads_alone(run: RunContext) -> bool:
+    """Whether all callbacks are heads, which need no trainer; others see every step of one."""
+    return all(map(is_head, inner.heads(run.cfg, {})))
+
+
+def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
+    """Seed everything and make the network of a fold, macro blocks included.
+
+    Returns:
+        The network, with what is known of its making, and the persons who trained the blocks.
+    """
+    cfg = job.run.cfg
+    pl.seed_everything(fold_seed(cfg.seed, job.fold.name), workers=True, verbose=False)
+    module = MicroFinetuneModule(
+        **arguments(job),
+        freeze=cfg.model.transfer.freeze,
+        lr_scale=cfg.model.transfer.lr_scale,
+    )
+    module.provenance = provenance(job)
+    return module, _transfer(job, module)
+
+
+def arguments(job: Job) -> dict[str, Any]:
+    """What the network of a fold is made with; all that is fitted comes from its training side."""
+    run, cfg = job.run, job.run.cfg
+    seed = fold_seed(cfg.seed, job.fold.name)
+    found = module_arguments(cfg, cfg.model, run.dataset, job.sides.train, seed)
+    if _takes_macro_statistics(run):
+        found["input_mean"], found["input_std"] = frozen_blocks.trunk_statistics(run.macro)
+    return found
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """What the network of a fold says of its making, before there is one."""
+    run = job.run
+    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[job.sides.train])
+    return {
+        "stage": "micro",
+        "version": __version__,
+        "fold": job.fold.name,
+        "classes": run.corpus.classes,
+        "input": dict(run.dataset.settings),
+        "data_hash": run.corpus.hash,
+        "fitted_on": "macro" if _takes_macro_statistics(run) else fitted_on,
+    }
+
+
+def _takes_macro_statistics(run: RunContext) -> bool:
+    return run.macro is not None and run.cfg.model.transfer.input_stats == "macro"
+
+
+def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:
+    """The loaders of a fold; where the first blocks are frozen, they give what those compute.
+
+    Frozen blocks can be computed once only for inputs that come back: without augmentation, or with
+    a fixed number of augmentations per sample. The results are the same either way.
+    """
+    cfg = run.cfg
+    augment = OmegaConf.to_container(cfg.model, resolve=True)["augment"]
+    options = {
+        "batch_size": batch_size(cfg.model, len(sides.train)),
+        "seed": module.hparams["seed"],
+        "num_workers": cfg.trainer.num_workers,
+        "pin_memory": cfg.trainer.pin_memory,
+    }
+    if augment is not None and cfg.model.augment_draws is None:
+        return MERDataModule(run.dataset, *sides, augment=augment, **options)
+    images = DrawnImages(run.dataset, augment, cfg.model.augment_draws, cfg.seed)
+    frozen = frozen_blocks.cut(module)
+    if frozen is None:
+        return DrawnDataModule(images, *sides, **options)
+    frozen.to(distributed.own_device(cfg))
+    store = ActivationStore.open_or_compute(
+        frozen, images, Path(cfg.paths.cache, "trunk"), run.corpus.hash
+    )
+    return DrawnDataModule(store, *sides, **options)
+
+
+def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:
+    """Load the macro blocks into a fold's model; return the persons who trained them."""
+    run = job.run
+    if run.macro is None:
+        return []
+    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, job.announce)
+    tested = set(run.corpus.table["person"].iloc[job.sides.test])
+    refuse_known_persons(report.provenance, tested)
+    if not distributed.rank():
+        (job.folder / "transfer.txt").write_text(f"{report}\n")
+    return list(report.provenance["persons"])

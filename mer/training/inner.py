@@ -1,0 +1,300 @@
+"""Choices made inside a fold, on its training side alone (`protocol.inner`).
+
+The persons of the training side are split once more. Each inner split trains a network, what it
+says of the split's own validation persons is pooled over the splits, and the best candidate by UF1
+is taken. The persons whom the fold tests or keeps apart for validation play no part.
+
+folds/<fold>/inner-<number>.npz   a finished inner training, until all of them are done
+folds/<fold>/inner.json           every choice: candidates, their scores, what was chosen
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from mer import metrics
+from mer.errors import raise_all
+from mer.protocols import Fold, inner_folds
+from mer.runs import rundir
+from mer.training import ranks
+from mer.training.trainer import RecordEpochs
+
+log = logging.getLogger(__name__)
+
+FILE = "inner.json"
+
+CHOICES = ("epochs", "svm", "thresholds")
+
+Scores = NDArray[np.float64]
+
+#: Carries out the training of an inner split.
+Train = Callable[[Fold, RecordEpochs], None]
+
+
+def settings(cfg: DictConfig) -> dict[str, Any] | None:
+    """The node `protocol.inner` as plain values; None where nothing is chosen inside the folds."""
+    node = OmegaConf.select(cfg, "protocol.inner", default=None)
+    plain = OmegaConf.to_container(node, resolve=True) if node is not None else {}
+    return plain if plain.get("n_splits") else None  # type: ignore[union-attr, return-value]
+
+
+def problems(cfg: DictConfig) -> list[str]:
+    """What in a configuration contradicts inner choices, each with the mend."""
+    node = settings(cfg)
+    if node is None:
+        return []
+    choose, found = list(node["choose"]), []
+    if not choose or set(choose) - set(CHOICES):
+        found.append(f"protocol.inner.choose is {choose}; set a list out of {list(CHOICES)}")
+    if "epochs" in choose and cfg.selection != "last":
+        found.append(
+            f"selection={cfg.selection} and protocol.inner both choose the epoch; set "
+            "selection=last, or leave epochs out of protocol.inner.choose"
+        )
+    if "svm" in choose and not cfg.callbacks.get("svm_head"):
+        found.append(
+            "protocol.inner.choose names svm, and there is none; set callbacks=svm_head, or leave "
+            "svm out"
+        )
+    empty = [f"svm.{name}" for name in ("C", "gamma", "kernel") if not node["svm"][name]]
+    empty += [] if node["offsets"] else ["offsets"]
+    found += [f"protocol.inner.{name} is empty; set a list of values" for name in empty]
+    if cfg.reuse_networks:
+        found.append("reuse_networks=true keeps networks without inner choices; set false")
+    if ranks.number(cfg) > 1:
+        found.append(
+            "inner networks train on one device; set trainer.devices=1, and spread the folds with "
+            "mer train -m 'protocol.folds=split(4)'"
+        )
+    return found
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what contradicts inner choices.
+
+    Raises:
+        MerError: With all of `problems`.
+    """
+    raise_all("protocol.inner cannot be used:", problems(cfg))
+
+
+class Part(NamedTuple):
+    """A finished inner split: class numbers of its sides; per epoch, logits and embeddings."""
+
+    train_labels: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    logits: Scores
+    train_embeddings: Scores
+    embeddings: Scores
+
+
+def choose(
+    cfg: DictConfig,
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    fold: Fold,
+    folder: Path,
+    train: Train,
+) -> dict[str, Any]:
+    """Make the choices of a fold, or read them if they are made.
+
+    Args:
+        cfg: Composed configuration.
+        table: All samples, in the order of the dataset.
+        classes: Names of the K classes.
+        fold: The outer fold.
+        folder: Its folder; inner trainings that are finished there are not repeated.
+        train: Trains an inner split and lets the recorder see it.
+
+    Returns:
+        What was chosen: `epochs` (number), `svm` (C, gamma, kernel), `thresholds` (head -> offset
+        per class); without keys that `protocol.inner.choose` does not name.
+    """
+    node = settings(cfg)
+    if node is None:
+        return {}
+    check(cfg)
+    path = folder / FILE
+    if not path.exists():
+        splits = inner_folds(table, fold, int(node["n_splits"]), int(cfg.seed))
+        splits = [split for split in splits if split.validation]
+        number = {name: place for place, name in enumerate(classes)}
+        labels = table.set_index("sample_id")["label"].map(number)
+        files = [folder / f"inner-{place}.npz" for place in range(len(splits))]
+        parts = []
+        for split, file in zip(splits, files, strict=True):
+            if not file.exists():
+                _train(split, file, table, train, "epochs" in node["choose"])
+            parts.append(_read(file, split, labels))
+        person = table.set_index("sample_id")["person"]
+        content = {
+            "splits": [
+                {
+                    side: sorted(set(person[list(getattr(split, side))]))
+                    for side in ("train", "validation")
+                }
+                for split in splits
+            ],
+            "choices": decide(cfg, node, parts, len(classes)),
+        }
+        rundir.write_json(content, path)
+    for file in folder.glob("inner-*.npz"):
+        file.unlink()
+    chosen = made(json.loads(path.read_text())["choices"])
+    log.info("fold %s, chosen on its training side: %s", fold.name, chosen)
+    return chosen
+
+
+def decide(
+    cfg: DictConfig, node: Mapping[str, Any], parts: Sequence[Part], n_classes: int
+) -> dict[str, Any]:
+    """Choose from what the inner networks say.
+
+    Args:
+        cfg: Composed configuration; `model.epochs` and the head count.
+        node: See `settings`.
+        parts: One per inner split.
+        n_classes: K.
+
+    Returns:
+        Choice -> `candidates`, `uf1` (pooled over the splits, one per candidate), `chosen`; of
+        `thresholds` that for each head. Of equal candidates the first is chosen: the earlier epoch,
+        the smaller offsets.
+    """
+    true = np.concatenate([part.labels for part in parts])
+
+    def best(candidates: Sequence[Any], scores: Sequence[Scores]) -> dict[str, Any]:
+        said = [one.argmax(axis=1) for one in scores]
+        uf1 = [float(metrics.scores(true, one, n_classes)["uf1"]) for one in said]
+        chosen = candidates[int(np.argmax(np.round(uf1, 12)))]
+        return {"candidates": list(candidates), "uf1": uf1, "chosen": chosen}
+
+    softmax = np.concatenate([part.logits for part in parts], axis=1)  # epochs, samples, classes
+    found: dict[str, Any] = {}
+    at, svm = len(softmax) - 1, {}
+    if "epochs" in node["choose"]:
+        found["epochs"] = best(list(range(1, len(softmax) + 1)), list(softmax))
+        at = found["epochs"]["chosen"] - 1
+    if "svm" in node["choose"]:
+        grid = svm_grid(node["svm"])
+        found["svm"] = best(grid, [_svm_scores(cfg, one, parts, at, n_classes) for one in grid])
+        svm = found["svm"]["chosen"]
+    if "thresholds" in node["choose"]:
+        offsets = offset_grid(node["offsets"], n_classes)
+        heads = {"softmax": _log_softmax(softmax[at])}
+        if cfg.callbacks.get("svm_head"):
+            heads["svm"] = _svm_scores(cfg, svm, parts, at, n_classes)
+        found["thresholds"] = {
+            head: best(offsets, [scores + np.array(one) for one in offsets])
+            for head, scores in heads.items()
+        }
+    return found
+
+
+def svm_grid(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of `kernel`, `C` and `gamma`; for a linear kernel gamma means nothing."""
+    grid = []
+    for kernel, penalty in product(lists["kernel"], lists["C"]):
+        gammas = lists["gamma"][:1] if kernel == "linear" else lists["gamma"]
+        grid += [{"kernel": kernel, "C": penalty, "gamma": gamma} for gamma in gammas]
+    return grid
+
+
+def offset_grid(values: Sequence[float], n_classes: int) -> list[list[float]]:
+    """Offsets of the K classes, the first class's 0; those that change least come first."""
+    grid = [[0.0, *map(float, rest)] for rest in product(values, repeat=n_classes - 1)]
+    return sorted(grid, key=lambda offsets: sum(map(abs, offsets)))
+
+
+def made(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Choice -> what was chosen."""
+    return {
+        name: {head: one["chosen"] for head, one in found.items()}
+        if name == "thresholds"
+        else found["chosen"]
+        for name, found in choices.items()
+    }
+
+
+def heads(cfg: DictConfig, chosen: Mapping[str, Any]) -> list[Any]:
+    """The heads of a fold, with the settings that were chosen for it."""
+    return [
+        instantiate(node, **(chosen.get("svm", {}) if name == "svm_head" else {}))
+        for name, node in cfg.callbacks.items()
+        if node is not None
+    ]
+
+
+def apply_thresholds(
+    frame: pd.DataFrame, chosen: Mapping[str, Any], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Let the chosen offsets decide the predicted classes; probabilities and scores stay.
+
+    Args:
+        frame: See `mer.training.predictions.to_frame`.
+        chosen: See `choose`.
+        classes: Names of the K classes.
+    """
+    frame = frame.copy()
+    for head, offsets in chosen.get("thresholds", {}).items():
+        if head in frame:
+            scores = frame[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
+            if head == "softmax":
+                with np.errstate(divide="ignore"):
+                    scores = np.log(scores)
+            frame[head] = np.asarray(classes, dtype=object)[(scores + offsets).argmax(axis=1)]
+    return frame
+
+
+def _log_softmax(logits: Scores) -> Scores:
+    return torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
+
+
+def _svm_scores(
+    cfg: DictConfig, settings: Mapping[str, Any], parts: Sequence[Part], at: int, n_classes: int
+) -> Scores:
+    """Scores (N, K) of the pooled validation persons by SVMs of the inner training persons."""
+    scores = []
+    for part in parts:
+        head = instantiate(cfg.callbacks.svm_head, **settings)
+        head.fit_embeddings(part.train_embeddings[at], part.train_labels, n_classes)
+        scores.append(head.scores(torch.from_numpy(part.embeddings[at])).numpy())
+    return np.concatenate(scores)
+
+
+def _train(split: Fold, file: Path, table: pd.DataFrame, train: Train, every: bool) -> None:
+    """Train an inner split and keep what its network said, so that it is not trained again."""
+    place = pd.Index(table["sample_id"])
+    sides = {side: list(getattr(split, side)) for side in ("train", "validation")}
+    recorder = RecordEpochs({side: place.get_indexer(ids) for side, ids in sides.items()}, every)
+    train(split, recorder)
+    arrays = {
+        f"{side}_{key}": np.stack([epoch[side][which] for epoch in recorder.epochs])
+        for side in sides
+        for which, key in enumerate(("logits", "embeddings"))
+    }
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
+    np.savez(temporary, **arrays)
+    temporary.replace(file)
+
+
+def _read(file: Path, split: Fold, labels: pd.Series) -> Part:
+    with np.load(file) as arrays:
+        return Part(
+            labels[list(split.train)].to_numpy(np.int64),
+            labels[list(split.validation)].to_numpy(np.int64),
+            arrays["validation_logits"].astype(np.float64),
+            arrays["train_embeddings"].astype(np.float64),
+            arrays["validation_embeddings"].astype(np.float64),
+        )

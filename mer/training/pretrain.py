@@ -1,0 +1,185 @@
+"""Macro-pretraining: once per settings hash, kept, and shared by every fold and run.
+
+The pool never holds a person whom the protocol tests. Persons kept apart for validation choose the
+best epoch by accuracy, as the paper saves its weights "at highest accuracy".
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+
+from mer import __version__
+from mer.data import sources
+from mer.data.datamodule import MERDataModule
+from mer.data.sources import Corpus
+from mer.errors import MerError
+from mer.models.modules import MacroPretrainModule
+from mer.runs.rundir import MACHINE
+from mer.training import distributed
+from mer.training.trainer import batch_size, fold_seed, make_trainer, module_arguments
+
+log = logging.getLogger(__name__)
+
+#: Raise it when a change of this code changes the weights that the same settings give.
+FORMAT = 4
+
+
+def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> Path:
+    """Train the macro model, or find the weights that the same settings gave before.
+
+    A killed training continues from its last finished epoch.
+
+    Args:
+        cfg: Composed configuration; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
+        corpus: Macro samples.
+        tested: Persons whom the protocol tests; they leave the pool.
+
+    Returns:
+        Checkpoint with the best validation accuracy. Beside it lie `pretraining.json` (settings,
+        scores, persons) and `metrics.csv`.
+
+    Raises:
+        MerError: If too few persons are left.
+    """
+    pool = corpus.table[~corpus.table["person"].isin(tested)].reset_index(drop=True)
+    if len(pool) < len(corpus.table):
+        shared = sorted(set(corpus.table["person"]) & set(tested))
+        log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
+    corpus = corpus._replace(table=pool)
+    settings = _settings(cfg, corpus)
+    text = json.dumps(settings, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = Path(cfg.paths.cache, "macro", f"{cfg.backbone.name}-{cfg.input.name}-{digest}")
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / "pretraining.json"
+    # Rank 0 holds the lock for all ranks and says whether there is anything to train.
+    with contextlib.nullcontext() if distributed.rank() else FileLock(folder / ".lock"):
+        if distributed.share(not report.exists()):
+            _train(cfg, corpus, folder, report, settings)
+    if distributed.rank():
+        return folder / "best.ckpt"
+    result = json.loads(report.read_text())
+    log.info(
+        "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",
+        folder.name,
+        result["accuracy"],
+        result["uf1"],
+        len(result["validation_persons"]),
+    )
+    return folder / "best.ckpt"
+
+
+def _settings(cfg: DictConfig, corpus: Corpus) -> dict[str, Any]:
+    """All that decides the weights, as plain values."""
+    nodes = ("backbone", "input", "macro", "trainer")
+    plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in nodes}
+    plain["input"].pop("cache_gb")  # changes memory, not weights
+    own = (*MACHINE, "threads")  # threads of the folds
+    plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
+    return {"format": FORMAT, "seed": cfg.seed, "data": corpus.hash, **plain}
+
+
+def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of training and validation samples, persons disjoint, datasets alike."""
+    table = corpus.table
+    held: set[str] = set()
+    rng = np.random.default_rng(seed)
+    for _, part in table.groupby("dataset"):
+        persons = np.sort(part["person"].unique().astype(str))
+        count = min(max(1, round(share * len(persons))), len(persons) - 1)
+        held.update(rng.permutation(persons)[:count].tolist())
+    validation = table["person"].isin(held).to_numpy()
+    if validation.all() or not validation.any():
+        raise MerError(
+            f"Macro-pretraining needs two persons or more; found {table['person'].nunique()}. "
+            "Add a macro dataset, or set macro.enabled=false."
+        )
+    return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+
+def _train(
+    cfg: DictConfig, corpus: Corpus, folder: Path, report: Path, settings: dict[str, Any]
+) -> None:
+    started = time.time()
+    seed = fold_seed(cfg.seed, "macro")
+    pl.seed_everything(seed, workers=True, verbose=False)
+    input_settings = OmegaConf.to_container(cfg.input, resolve=True)
+    dataset = sources.dataset(cfg, corpus)
+    train, validation = _split(corpus, cfg.macro.validation, cfg.seed)
+    module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train, seed))
+    persons = {
+        side: sorted(set(corpus.table["person"].iloc[positions]))
+        for side, positions in (("train", train), ("validation", validation))
+    }
+    module.provenance = {
+        "stage": "macro",
+        "version": __version__,
+        "persons": persons["train"] + persons["validation"],
+        "classes": corpus.classes,
+        "input": input_settings,
+        "data_hash": corpus.hash,
+    }
+    data = MERDataModule(
+        dataset,
+        train,
+        validation,
+        np.empty(0, np.int64),
+        batch_size=batch_size(cfg.macro, len(train)),
+        augment=OmegaConf.to_container(cfg.macro, resolve=True)["augment"],
+        seed=seed,
+        num_workers=cfg.trainer.num_workers,
+        pin_memory=cfg.trainer.pin_memory,
+    )
+    keeper = pl.callbacks.ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor=module.monitor,
+        mode=module.mode,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    trainer = make_trainer(cfg, cfg.macro, folder, [keeper], progress=True)
+    last = folder / "last.ckpt"
+    continued = distributed.share(last.exists())
+    log.info(
+        "macro-pretraining of %s: %d samples of %d persons, %d kept apart%s",
+        cfg.backbone.name,
+        len(train),
+        len(persons["train"]),
+        len(persons["validation"]),
+        ", continued" if continued else "",
+    )
+    trainer.fit(module, data, ckpt_path=last if continued else None)
+    if distributed.rank():
+        return
+    best = MacroPretrainModule.load_from_checkpoint(folder / "best.ckpt", map_location="cpu")
+    if distributed.size() > 1:  # which would split the samples, and count some of them twice
+        trainer = make_trainer(cfg, cfg.macro, folder, [], alone=True)
+    scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
+    result = {
+        "accuracy": scores["val/accuracy"],
+        "uf1": scores["val/uf1"],
+        "uar": scores["val/uar"],
+        "epochs": cfg.macro.epochs,
+        "seconds": round(time.time() - started, 1),
+        "train_samples": len(train),
+        "validation_samples": len(validation),
+        "train_persons": persons["train"],
+        "validation_persons": persons["validation"],
+        "parameters": sum(p.numel() for p in best.parameters()),
+        "settings": settings,
+    }
+    temporary = report.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=2))
+    temporary.rename(report)
+    last.unlink(missing_ok=True)

@@ -1,0 +1,262 @@
+"""What macro-pretraining and micro fine-tuning do alike: seeds, module arguments, the trainer."""
+
+import contextlib
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import MPSAccelerator
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities import rank_zero_only
+
+from mer.data.dataset import UnifiedDataset
+from mer.models import backbones
+from mer.training import distributed
+from mer.training.predicting import predict
+from mer.training.ranks import number
+
+#: Keys of the `trainer` node that are not Lightning's.
+OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
+
+
+def fold_seed(seed: int, name: str) -> int:
+    """A seed of its own for each fold, so that a fold gives the same whatever ran before it."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
+
+
+def on_cpu(cfg: DictConfig) -> bool:
+    """Whether Lightning trains on the CPU, given `trainer.accelerator` and this machine."""
+    if cfg.trainer.accelerator == "auto":
+        return not (torch.cuda.is_available() or MPSAccelerator.is_available())
+    return cfg.trainer.accelerator == "cpu"
+
+
+@contextlib.contextmanager
+def fold_threads(cfg: DictConfig) -> Iterator[int]:
+    """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number.
+
+    Args:
+        cfg: Composed configuration. Null, or no such key in an older one, leaves the number alone.
+    """
+    before, wanted = torch.get_num_threads(), cfg.trainer.get("threads")
+    if wanted is None or not on_cpu(cfg) or number(cfg) > 1:
+        yield before
+        return
+    torch.set_num_threads(wanted)
+    try:
+        yield wanted
+    finally:
+        torch.set_num_threads(before)
+
+
+def module_arguments(
+    cfg: DictConfig,
+    node: DictConfig,
+    dataset: UnifiedDataset,
+    train: NDArray[np.int64],
+    seed: int,
+) -> dict[str, Any]:
+    """Plain arguments of a module; all that is fitted comes from the training side.
+
+    Args:
+        cfg: Composed configuration.
+        node: `model` or `macro`: optimizer, class weights, label smoothing.
+        dataset: All samples.
+        train: Positions of the training side. Shape: (M,).
+        seed: Of order, augmentation and dropout.
+    """
+    backbone = OmegaConf.to_container(cfg.backbone, resolve=True)
+    mean, std = dataset.statistics(train, backbones.input_stats(backbone))
+    weighting = node.class_weights
+    if weighting == "balanced":
+        weights = dataset.class_weights(train)
+    else:
+        weights = None if weighting is None else [float(weight) for weight in weighting]
+    return {
+        "backbone": backbone,
+        "in_chans": dataset.kind.channels,
+        "classes": dataset.classes,
+        "input_mean": mean,
+        "input_std": std,
+        "image_size": int(cfg.input.size),
+        "class_weights": weights,
+        "optimizer": OmegaConf.to_container(node.optimizer, resolve=True),
+        "label_smoothing": node.label_smoothing,
+        "dropout": node.dropout,
+        "seed": seed,
+    }
+
+
+def batch_size(node: DictConfig, samples: int) -> int:
+    """Samples per training batch and device: `batch_size`, or a device's share if that is less.
+
+    Args:
+        node: `model` or `macro`.
+        samples: Samples of the training side.
+    """
+    ranks = distributed.size()
+    return node.batch_size if ranks == 1 else max(2, min(node.batch_size, samples // ranks))
+
+
+def make_trainer(
+    cfg: DictConfig,
+    node: DictConfig,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    alone: bool = False,
+    progress: bool = False,
+) -> pl.Trainer:
+    """Build a Lightning trainer from the `trainer` node, for the ranks that this process is of.
+
+    Args:
+        cfg: Composed configuration.
+        node: `model` or `macro`; gives the number of epochs.
+        folder: Where the CSV history goes.
+        callbacks: Callbacks of this training.
+        alone: Whether this rank works without the others, on its own device, with no history.
+        progress: Whether to show a bar per epoch.
+    """
+    options = OmegaConf.to_container(cfg.trainer, resolve=True)
+    for own in OWN:
+        options.pop(own, None)
+    bar = options.pop("enable_progress_bar")
+    # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
+    options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
+    if distributed.size() > 1 and not alone:
+        if options["strategy"] == "auto":
+            options["strategy"] = "ddp"
+        options["use_distributed_sampler"] = False  # the data module shares the samples out
+        callbacks = [*callbacks, OwnDraws()]
+    elif number(cfg) > 1 or str(options["strategy"]).startswith("ddp"):
+        device = distributed.own_device(cfg)
+        options["devices"] = 1 if device.index is None else [device.index]
+        options |= {"num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
+    # Lightning takes this from the variables of srun, also for tasks that are runs of their own.
+    rank_zero_only.rank = distributed.rank()
+    quiet()
+    return pl.Trainer(
+        max_epochs=node.epochs,
+        default_root_dir=folder,
+        logger=False if alone else pl.loggers.CSVLogger(folder, name="", version=""),
+        callbacks=callbacks,
+        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        enable_progress_bar=progress and bar and not distributed.rank(),
+        **options,
+    )
+
+
+def quiet() -> None:
+    """Silence messages that one run would otherwise show once per fold."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning.accelerators.cuda").setLevel(logging.WARNING)
+    for text in (
+        ".*LeafSpec.*",  # Lightning calls what torch has deprecated
+        ".*does not have many workers.*",  # inputs are in memory: workers would cost, not save
+        ".*The number of training batches.*",
+        ".*module\\(s\\) in eval mode.*",  # frozen batch norms are meant to be
+        ".*Total length of .* across ranks is zero.*",  # no validation persons were asked for
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Experiment logs directory .* exists.*",
+        ".*`.fit` with .* was called without.*",
+        ".*`srun` command is available.*",  # and need not be used
+        ".*callbacks used to create the checkpoint need.*",  # to go on, not to read its weights
+        ".*on epoch level in distributed setting.*",  # said where one rank works alone
+    ):
+        warnings.filterwarnings("ignore", message=text)
+
+
+class OwnDraws(pl.Callback):
+    """Lets each rank draw for itself what a backbone draws; Lightning seeds all of them alike."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed torch, whose generator the others follow; weights are rank 0's anyway."""
+        torch.manual_seed(torch.initial_seed() + distributed.rank())
+
+
+class KeepBest(pl.Callback):
+    """Keep the weights of the best validation epoch in memory and put them back when training ends.
+
+    Args:
+        monitor: A validation metric, `val/...`; metrics of test persons do not exist during
+            training.
+        mode: max or min.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        self.monitor, self.mode = monitor, mode
+        self.best: float | None = None
+        self.epoch: int | None = None
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the weights when the metric has improved."""
+        if trainer.sanity_checking:
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        sign = 1 if self.mode == "max" else -1
+        if self.best is None or sign * value > sign * self.best:
+            self.best, self.epoch = value, trainer.current_epoch
+            self._weights = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in pl_module.state_dict().items()
+            }
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the best weights back."""
+        pl_module.load_state_dict(self._weights)
+        self._weights = {}
+
+
+class StopAfter(pl.Callback):
+    """End the training after some epochs, on the learning-rate schedule of all of them.
+
+    Args:
+        epochs: Epochs to train.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop when they are done."""
+        if trainer.current_epoch + 1 >= self.epochs:
+            trainer.should_stop = True
+
+
+class RecordEpochs(pl.Callback):
+    """Keep what the network says of some samples after an epoch; the training does not notice.
+
+    Args:
+        positions: Side -> positions of its samples in the dataset.
+        every: Whether after each epoch, or after the last alone.
+
+    Attributes:
+        epochs: Per epoch, side -> (logits (M, K), embeddings (M, E)), float32, in the order of the
+            positions.
+    """
+
+    def __init__(self, positions: Mapping[str, NDArray[np.int64]], every: bool) -> None:
+        self.positions, self.every = positions, every
+        self.epochs: list[dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Predict the samples, plain, in evaluation mode."""
+        if not self.every and trainer.current_epoch + 1 < trainer.max_epochs:
+            return
+        said = {}
+        with trainer.precision_plugin.forward_context():
+            for side, positions in self.positions.items():
+                batches = predict(pl_module, trainer.datamodule.unlabelled_dataloader(positions))
+                said[side] = tuple(
+                    torch.cat([batch[key] for batch in batches]).cpu().numpy()
+                    for key in ("logits", "embedding")
+                )
+        self.epochs.append(said)  # type: ignore[arg-type]
