@@ -16,7 +16,7 @@ from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
 from mer.deploy import engines, export, files
 from mer.deploy.engines import Unavailable, open_engine
-from mer.deploy.graph import Deployed, KernelScores
+from mer.deploy.graph import Deployed
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
 from mer.training import runner
@@ -137,23 +137,6 @@ def test_the_eager_engine_is_the_module_itself(
     found = open_engine("eager", model)(images.numpy())
     np.testing.assert_allclose(found.softmax, softmax, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.svm, svm, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("kernel", ["rbf", "linear", "poly"])
-@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 2], [1]], ids=["three", "two", "one"])
-@pytest.mark.parametrize("normalise", [False, True])
-def test_the_graph_of_the_head_equals_the_head_for_any_kernel_and_classes(
-    kernel: str, labels: list[int], normalise: bool
-) -> None:
-    rng = np.random.default_rng(0)
-    embeddings = rng.normal(size=(30, 7))
-    head = SVMHead(kernel=kernel, normalise=normalise, coef0=0.5)
-    head.fit_embeddings(embeddings, np.array([labels[i % len(labels)] for i in range(30)]), 3)
-    queries = torch.from_numpy(rng.normal(size=(50, 7)))
-    reference = head.scores(queries).float()
-    torch.testing.assert_close(KernelScores(head.fitted)(queries), reference, rtol=0, atol=1e-6)
-    absent = sorted({0, 1, 2} - set(labels))
-    assert torch.isinf(reference[:, absent]).all()
 
 
 def test_a_head_without_samples_of_a_class_exports_its_minus_infinity(

@@ -4,6 +4,7 @@ scikit-learn's objects cannot be put in a checkpoint that loads safely, nor be e
 can. `tests/test_svm_head.py` holds these scores against scikit-learn's.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ class SupportVectorScores(nn.Module):
         self.settings = dict(settings)
         for name in ("mean", "scale", "support", "weights", "intercepts", "classes"):
             self.register_buffer(name, tensors[name])
+        self._present: list[int] = tensors["classes"].tolist()
 
     @classmethod
     def from_sklearn(
@@ -118,11 +120,26 @@ class SupportVectorScores(nn.Module):
         x = (embedding - self.mean) / self.scale
         if self.settings["normalise"]:
             x = nn.functional.normalize(x)
-        margins = self._kernel(x) @ self.weights.T + self.intercepts
-        k = self.classes.shape[0]
-        scores = embedding.new_full((len(embedding), self.settings["n_classes"]), -torch.inf)
-        scores[:, self.classes] = _one_vs_rest(margins, k)
-        return scores
+        columns = dict(zip(self._present, self._one_vs_rest(x), strict=True))
+        absent = torch.full_like(x[:, 0], -torch.inf)
+        numbers = range(self.settings["n_classes"])
+        return torch.stack([columns.get(number, absent) for number in numbers], dim=1)
+
+    def _one_vs_rest(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Scores (B,) of each class that was present in training."""
+        k = len(self._present)
+        if k == 1:
+            return [torch.zeros_like(x[:, 0])]
+        margins = (self._kernel(x) @ self.weights.T + self.intercepts).unbind(1)
+        if k == 2:
+            return [margins[0], -margins[0]]
+        # No write into a tensor, which an exported graph would not hold.
+        votes = [torch.zeros_like(margins[0])] * k
+        sums = list(votes)
+        for margin, (i, j) in zip(margins, itertools.combinations(range(k), 2), strict=True):
+            votes[i], votes[j] = votes[i] + (margin >= 0), votes[j] + (margin < 0)
+            sums[i], sums[j] = sums[i] + margin, sums[j] - margin
+        return [v + s / (3 * (s.abs() + 1)) for v, s in zip(votes, sums, strict=True)]
 
     def _kernel(self, x: torch.Tensor) -> torch.Tensor:
         """Kernel values (B, S) between embeddings and support vectors."""
@@ -134,18 +151,3 @@ class SupportVectorScores(nn.Module):
             return (gamma * products + self.settings["coef0"]) ** self.settings["degree"]
         squares = (x**2).sum(1, keepdim=True) - 2 * products + (self.support**2).sum(1)
         return torch.exp(-gamma * squares.clamp(min=0))
-
-
-def _one_vs_rest(margins: torch.Tensor, k: int) -> torch.Tensor:
-    """Turn pairwise margins (B, P), positive for the first of the pair, into scores (B, k)."""
-    if k == 2:
-        return torch.cat([margins, -margins], dim=1)
-    votes, sums = margins.new_zeros(2, len(margins), k)
-    pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
-    for pair, (i, j) in enumerate(pairs):
-        margin = margins[:, pair]
-        votes[:, i] += margin >= 0
-        votes[:, j] += margin < 0
-        sums[:, i] += margin
-        sums[:, j] -= margin
-    return votes + sums / (3 * (sums.abs() + 1))

@@ -1,8 +1,4 @@
-"""A fold's model as one graph: normalisation, network, softmax and SVM head, tensors alone.
-
-`SupportVectorScores` writes into its results step by step, which traces badly. Here the same sums
-are matrix products; `tests/test_export.py` holds them against each other.
-"""
+"""A fold's model as one graph: normalisation, network, softmax and SVM head, tensors alone."""
 
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -36,51 +32,6 @@ class Scores(NamedTuple):
         return (self.softmax if self.svm is None else self.svm).argmax(axis=1)
 
 
-class KernelScores(nn.Module):
-    """The scores of a fitted SVM head, without a write into a tensor.
-
-    Args:
-        head: The fitted head.
-    """
-
-    def __init__(self, head: SupportVectorScores) -> None:
-        super().__init__()
-        self.head = head
-        k, total = len(head.classes), head.settings["n_classes"]
-        pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
-        first = torch.zeros(len(pairs), k, dtype=torch.float64)
-        second = torch.zeros(len(pairs), k, dtype=torch.float64)
-        for row, (i, j) in enumerate(pairs):
-            first[row, i], second[row, j] = 1, 1
-        place = torch.zeros(k, total, dtype=torch.float64)
-        place[torch.arange(k), head.classes] = 1
-        absent = torch.full((total,), -torch.inf, dtype=torch.float64)
-        absent[head.classes] = 0
-        for name, tensor in (("first", first), ("second", second)):
-            self.register_buffer(name, tensor)
-        self.register_buffer("place", place)
-        self.register_buffer("absent", absent)
-        self.single = k == 1
-
-    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
-        """Score embeddings (B, E); (B, K) float32, minus infinity for classes never trained on."""
-        head = self.head
-        x = (embedding.double() - head.mean) / head.scale
-        if self.single:
-            return (x[:, :1] * 0 + self.absent).float()
-        if head.settings["normalise"]:
-            x = nn.functional.normalize(x)
-        margins = head._kernel(x) @ head.weights.T + head.intercepts
-        if len(head.classes) == 2:
-            scores = torch.cat([margins, -margins], dim=1)
-        else:
-            won = (margins >= 0).double()
-            sums = margins @ (self.first - self.second)
-            votes = won @ self.first + (1 - won) @ self.second
-            scores = votes + sums / (3 * (sums.abs() + 1))
-        return (scores @ self.place + self.absent).float()
-
-
 class Deployed(nn.Module):
     """A trained model from image to scores, in evaluation mode; a copy, so the module stays as is.
 
@@ -103,7 +54,7 @@ class Deployed(nn.Module):
         self.register_buffer("std", module.input_std.detach().clone())
         self.backbone = deepcopy(module.backbone)
         self.classifier = deepcopy(module.classifier)
-        self.svm = None if head is None else KernelScores(deepcopy(head))
+        self.svm = None if head is None else deepcopy(head)
         self.eval().requires_grad_(False)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -115,7 +66,9 @@ class Deployed(nn.Module):
         x = (image - self.mean) / self.std
         embedding = self.backbone.forward_head(self.backbone.forward_features(x), pre_logits=True)
         softmax = self.classifier(embedding).float().softmax(dim=1)
-        return (softmax,) if self.svm is None else (softmax, self.svm(embedding))
+        if self.svm is None:
+            return (softmax,)
+        return softmax, self.svm(embedding.double()).float()
 
     def example(self, batch: int) -> torch.Tensor:
         """Images with the mean and deviation of the training side. Shape: (B, C, S, S)."""
