@@ -6,7 +6,7 @@ for part in startup prepare memory; do
     mer bench "$part" --json "$part.json"
 done
 for size in 64 128; do
-    mer bench loso input.size=$size --json "loso-$size.json"
+    python loso.py input.size=$size --csv loso-rounds.csv
     mer bench throughput input.size=$size --json "throughput-$size.json"
 done
 for input in flow apex; do
