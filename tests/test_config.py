@@ -48,8 +48,14 @@ def test_the_demo_differs_from_its_comparison_in_macro_pretraining_alone() -> No
 
 
 def test_all_contradictions_are_reported_at_once() -> None:
-    cfg = compose(["selection=best", "model.epochs=0", "macro.optimizer.lr=-1"])
+    cfg = compose(
+        ["selection=validation", "prepare.flow.method=null", "model.transfer.blocks=null"]
+    )
     with pytest.raises(MerError) as error:
         checks.check(cfg)
-    for part in ("selection is `best`", "model.epochs is 0", "macro.optimizer.lr is -1"):
+    for part in (
+        "selection=validation needs validation persons",
+        "input=flow needs flow, but prepare.flow.method is null",
+        "macro.enabled is true, but model.transfer.blocks is null",
+    ):
         assert part in str(error.value)

@@ -65,7 +65,7 @@ def test_frozen_blocks_computed_once_give_the_same_predictions(
     runner.run(cfg, tmp_path / "cut")
     stores = list(Path(cfg.paths.cache, "trunk").iterdir())
     assert stores
-    monkeypatch.setattr(fold.trunk, "cut", lambda module: None)
+    monkeypatch.setattr(fold.frozen_blocks, "cut", lambda module: None)
     runner.run(cfg, tmp_path / "whole")
     cut, whole = predictions(tmp_path / "cut"), predictions(tmp_path / "whole")
     numbers = cut.select_dtypes("number").columns

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from mer.errors import MerError
 from mer.protocols import Fold
 from mer.runs.observers import Observer, Progress, RunContext
+from mer.training import fold as training_fold
 from mer.training import runner, workers
 from mer.training.fold_queue import FoldQueue, Outcome
 
@@ -57,7 +58,7 @@ def first_fold_waits(monkeypatch: pytest.MonkeyPatch, until: Callable[[Path], bo
     Returns:
         Names of the folds that this process trains.
     """
-    run_fold, names = runner.run_fold, []
+    run_fold, names = training_fold.run_fold, []
 
     def wait(run: Any, fold: Fold, **more: bool) -> None:
         if not names:
@@ -65,7 +66,7 @@ def first_fold_waits(monkeypatch: pytest.MonkeyPatch, until: Callable[[Path], bo
         names.append(fold.name)
         run_fold(run, fold, **more)
 
-    monkeypatch.setattr(runner, "run_fold", wait)
+    monkeypatch.setattr(training_fold, "run_fold", wait)
     return names
 
 

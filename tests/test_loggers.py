@@ -18,6 +18,7 @@ from mer.loggers.tensorboard import TensorBoardLogger, markdown
 from mer.runs import curves, log_values
 from mer.runs.observers import Progress
 from mer.runs.pictures import SIDE, choose, draw
+from mer.training import fold as training_fold
 from mer.training import runner
 
 pytest.importorskip("tensorboard")
@@ -184,7 +185,7 @@ def logged(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run with `logger=tensorboard` that was interrupted after its first fold and finished."""
     run_dir = tmp_path_factory.mktemp("tensorboard") / "run"
     cfg = tiny_config("protocol.validation=0.3", "logger=tensorboard")
-    run_fold, done = runner.run_fold, []
+    run_fold, done = training_fold.run_fold, []
 
     def stop_in_second_fold(*words: object, **more: object) -> None:
         if done:
@@ -193,7 +194,7 @@ def logged(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
         done.append(words)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_fold", stop_in_second_fold)
+        patch.setattr(training_fold, "run_fold", stop_in_second_fold)
         with pytest.raises(KeyboardInterrupt):
             runner.run(cfg, run_dir, [instantiate(node) for node in cfg.logger.values()])
     assert not scalars(run_dir).get("test/svm/uf1")

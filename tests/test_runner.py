@@ -17,6 +17,7 @@ from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
+from mer.training import fold as training_fold
 from mer.training import runner
 from mer.training.evaluate import evaluate
 
@@ -116,7 +117,7 @@ def test_one_seed_gives_one_result_and_resuming_equals_not_stopping(
     tiny_config: Config, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = tiny_config("protocol.validation=0.3")
-    run_fold, done = runner.run_fold, []
+    run_fold, done = training_fold.run_fold, []
 
     def stop_in_second_fold(cfg: DictConfig, fold: object, *rest: object, **more: bool) -> None:
         if len(done) == 1:
@@ -124,7 +125,7 @@ def test_one_seed_gives_one_result_and_resuming_equals_not_stopping(
         run_fold(cfg, fold, *rest, **more)
         done.append(fold)
 
-    monkeypatch.setattr(runner, "run_fold", stop_in_second_fold)
+    monkeypatch.setattr(training_fold, "run_fold", stop_in_second_fold)
     with pytest.raises(KeyboardInterrupt):
         runner.run(cfg, tmp_path)
     monkeypatch.undo()

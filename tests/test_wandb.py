@@ -22,6 +22,7 @@ from mer import __version__
 from mer.errors import MerError
 from mer.loggers import identity
 from mer.loggers.wandb import WandbLogger
+from mer.training import fold as training_fold
 from mer.training import runner
 
 pytest.importorskip("wandb")
@@ -266,7 +267,7 @@ def failed(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run that has failed in its second fold and was then finished; its last W&B part has too."""
     run_dir = tmp_path_factory.mktemp("logged") / "failed"
     cfg = tiny_config(*WORDS, "logger.wandb.weights=none")
-    run_fold, done = runner.run_fold, []
+    run_fold, done = training_fold.run_fold, []
 
     def fail_in_second_fold(*words: Any, **more: Any) -> None:
         if done:
@@ -275,7 +276,7 @@ def failed(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
         done.append(words)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_fold", fail_in_second_fold)
+        patch.setattr(training_fold, "run_fold", fail_in_second_fold)
         with pytest.raises(MerError, match="no memory left"):
             runner.run(cfg, run_dir, loggers(cfg))
 
@@ -349,7 +350,7 @@ def pruned(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
         raise TrialPruned("pruned after 1 of 3 folds")
 
     with job_of_a_sweep(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_fold", prune)
+        patch.setattr(training_fold, "run_fold", prune)
         with pytest.raises(TrialPruned):
             runner.run(cfg, run_dir, loggers(cfg))
     return run_dir

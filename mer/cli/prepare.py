@@ -19,11 +19,13 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from mer.config.composition import compose
+    from mer.config import settings
+    from mer.config.composition import compose, to_plain
     from mer.data import sources
     from mer.prepare import workers
 
     cfg = compose(overrides)
+    settings.read(to_plain(cfg))
     table = Table(title="Prepared stores", title_justify="left")
     for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
         table.add_column(column)

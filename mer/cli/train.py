@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
-from mer.config.composition import check_words, conf_dir
+from mer.config import settings
+from mer.config.composition import check_words, conf_dir, to_plain
 from mer.errors import MerError
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ def main(argv: list[str]) -> int:
 
 def _lead(argv: list[str], words: list[str]) -> int:
     """Check the words and hand them to Hydra."""
-    check_words(words)
+    config = check_words(words)
+    if config is not None:
+        settings.read(to_plain(config))
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
@@ -116,6 +119,8 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         the validation persons, or the cost of the network. None while folds are missing or without
         validation persons. The test score is never returned.
     """
+    settings.read(to_plain(cfg))
+
     from hydra.utils import instantiate
 
     from mer.runs import results

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer.config.sentences import closest
 from mer.errors import MerError, raise_all
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def compose(overrides: list[str], config_name: str = "train") -> "DictConfig":
         raise MerError(f"cannot compose conf/{config_name}.yaml: {_tidy(error)}") from error
 
 
-def check_words(words: list[str]) -> None:
+def check_words(words: list[str]) -> "DictConfig | None":
     """Report mistyped overrides of a Hydra command line before Hydra itself starts.
 
     Of a sweep such as `seed=1,2` or `interval(0, 1)` the first value is tried. Command lines with
@@ -67,14 +68,17 @@ def check_words(words: list[str]) -> None:
     Args:
         words: What was typed after `mer train`.
 
+    Returns:
+        The configuration, or None where Hydra has to compose it.
+
     Raises:
         MerError: As `compose` does.
     """
     options = {word for word in words if word.startswith("-")}
     if options - {"-m", "--multirun"}:
-        return
+        return None
     overrides = [word for word in words if word not in options]
-    compose([_first_value(word) for word in overrides] if options else overrides)
+    return compose([_first_value(word) for word in overrides] if options else overrides)
 
 
 def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:
@@ -188,22 +192,8 @@ def _sentence(override: str, error: Exception, keys: list[str]) -> str:
         return f"{override}: there is no {_group(override)}/{typed} ({there})"
     key = _key(override)
     if "Could not override" in str(error) and key not in keys:
-        return f"{override}: there is no key {key} ({_closest(key, keys)})"
+        return f"{override}: there is no key {key} ({closest(key, keys)})"
     return f"{override}: {_tidy(error)}"
-
-
-def _closest(key: str, keys: list[str]) -> str:
-    """Name up to three existing keys: like the whole key, or with the same last part.
-
-    Where nothing is close, the keys on the top level are listed.
-    """
-    last = {k: k.rpartition(".")[2] for k in keys}
-    close = difflib.get_close_matches(key, keys, n=3, cutoff=0.7)
-    tails = difflib.get_close_matches(key.rpartition(".")[2], set(last.values()), n=2, cutoff=0.7)
-    close += [k for k in keys if last[k] in tails and k not in close]
-    if close:
-        return f"closest: {', '.join(close[:3])}"
-    return f"on the top level: {', '.join(k for k in keys if '.' not in k)}"
 
 
 def _key(override: str) -> str:

@@ -122,7 +122,7 @@ def single(material: Material, networks: Networks | None, reason: str, faces: bo
 
 
 def _cards(frame: pd.DataFrame, named: dict[str, str], painter: Painter | None) -> str:
-    cards, lines = [], []
+    pictures, lines = [], []
     for _, row in frame.iterrows():
         words = cards.caption(row, named)
         picture = None
@@ -132,9 +132,9 @@ def _cards(frame: pd.DataFrame, named: dict[str, str], painter: Painter | None) 
         if picture is None:
             lines.append(f"<li>{html.text(words)}</li>")
         else:
-            cards.append(html.figure(drawing.picture_uri(picture), words, words))
+            pictures.append(html.figure(drawing.picture_uri(picture), words, words))
     listing = f"<ul>{''.join(lines)}</ul>" if lines else ""
-    return (f'<div class="samples">{"".join(cards)}</div>' if cards else "") + listing
+    return (f'<div class="samples">{"".join(pictures)}</div>' if pictures else "") + listing
 
 
 def activation(
