@@ -1,12 +1,12 @@
 """Optical flow between onset and apex: DIS, Farneback and TV-L1 behind one switch.
 
-Flow is a type, not an array: resizing must scale its vectors, mirroring must negate u, and a number
-without its method, frames and reference size can't be compared with another one.
+Flow is a type, not an array: numbers without their method, frames and reference size cannot be
+compared.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,27 +50,6 @@ class Flow:
         """True when nothing moves, as between a frame and itself."""
         return not (self.u.any() or self.v.any())
 
-    def resize(self, size: int) -> Self:
-        """Resample to (size, size), vectors included: 1 px at 128 is 0.21875 px at 28.
-
-        Shrinking averages areas, enlarging interpolates linearly.
-        """
-        import cv2
-
-        height, width = self.u.shape
-        how = cv2.INTER_AREA if size < min(height, width) else cv2.INTER_LINEAR
-        u = cv2.resize(self.u, (size, size), interpolation=how) * np.float32(size / width)
-        v = cv2.resize(self.v, (size, size), interpolation=how) * np.float32(size / height)
-        return replace(self, u=u, v=v)
-
-    def mirror(self) -> Self:
-        """Give the flow of the mirrored pictures: left and right change places and u its sign."""
-        return replace(
-            self,
-            u=np.ascontiguousarray(-self.u[:, ::-1]),
-            v=np.ascontiguousarray(self.v[:, ::-1]),
-        )
-
     def strain(self) -> np.ndarray:
         """Compute the optical strain magnitude, float32 (H, W), dimensionless.
 
@@ -86,26 +65,6 @@ class Flow:
     def to_array(self) -> np.ndarray:
         """Stack u, v and strain: float16 (3, H, W), the layout of a store's `flow.npy`."""
         return np.stack([self.u, self.v, self.strain()]).astype(np.float16)
-
-    @classmethod
-    def from_array(
-        cls,
-        array: np.ndarray,
-        method: str,
-        frames: tuple[int | None, int | None] = (None, None),
-        reference_size: int | None = None,
-    ) -> Self:
-        """Take u and v out of a (3, H, W) or (2, H, W) array; strain is computed again on demand.
-
-        `reference_size` defaults to the array's width.
-
-        Raises:
-            MerError: If the array has another shape.
-        """
-        if array.ndim != 3 or array.shape[0] not in (2, 3):
-            raise MerError(f"Flow comes as (3, H, W): u, v, strain; got {array.shape}")
-        u, v = np.array(array[:2], np.float32)
-        return cls(u, v, method, frames, reference_size or u.shape[1])
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[str]:
