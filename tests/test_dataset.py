@@ -9,7 +9,7 @@ import torch
 
 from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
-from mer.data.dataset import FoldView, UnifiedDataset
+from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
 from mer.errors import MerError
 
 CLASSES = ["negative", "positive", "surprise"]
@@ -105,13 +105,13 @@ def test_positions_follow_ids() -> None:
         make().positions(["smic/s03/clip", "smic/s09/clip"])
 
 
-def test_views_hand_out_labels_or_seal_them() -> None:
-    data = make()
-    item = FoldView(data, np.array([4]))[0]
+def test_views_hand_out_labels_or_withhold_them() -> None:
+    inputs = FreshInputs(make(), None)
+    item = SampleView(inputs, np.array([4]))[0]
     assert item["image"].shape == (3, 4, 4)
     assert item["image"].dtype == torch.float32
     assert (item["label"], item["index"]) == (2, 4)
-    assert FoldView(data, np.array([4]), sealed=True)[0]["label"] == -1
+    assert SampleView(inputs, np.array([4]), labelled=False)[0]["label"] == -1
 
 
 def test_augmentation_is_for_training_alone_and_follows_seed_sample_and_epoch() -> None:
@@ -122,11 +122,12 @@ def test_augmentation_is_for_training_alone_and_follows_seed_sample_and_epoch() 
     embedded = next(iter(module.embedding_dataloader()))
     assert embedded["index"].tolist() == [0, 1, 2, 3]
     assert torch.equal(embedded["image"][3], torch.from_numpy(data.image(3)).permute(2, 0, 1))
-    view = FoldView(data, np.array([3, 4]), augmentation(AUGMENT, data.kind), seed=7)
+    inputs = FreshInputs(data, augmentation(AUGMENT, data.kind))
+    view = SampleView(inputs, np.array([3, 4]), augmented=True, seed=7)
     first, second = view[1, 0]["image"], view[1, 1]["image"]
     torch.manual_seed(0)
     assert torch.equal(view[1, 0]["image"], first)
     torch.testing.assert_close(view.__getitems__([(0, 2), (1, 0)])["image"][1], first)
-    other = FoldView(data, np.array([4]), augmentation(AUGMENT, data.kind), seed=8)
+    other = SampleView(inputs, np.array([4]), augmented=True, seed=8)
     for found in (second, plain, other[0, 0]["image"]):
         assert not torch.equal(found, first)

@@ -143,7 +143,7 @@ def test_counts_of_devices_are_summed() -> None:
 @pytest.mark.parametrize(
     ("labels", "shown"), [([0, 1, 2, -1, -1, 0], "-1"), ([0, 1, 2, 3, 0, 1], "3")]
 )
-def test_sealed_and_foreign_labels_are_refused(
+def test_missing_and_foreign_labels_are_refused(
     tmp_path: Path, labels: list[int], shown: str
 ) -> None:
     data = loader(6, labels)
@@ -155,7 +155,7 @@ def test_sealed_and_foreign_labels_are_refused(
         trainer(tmp_path).validate(make(), data, verbose=False)
 
 
-def test_sealed_samples_are_predicted(tmp_path: Path) -> None:
+def test_unlabelled_samples_are_predicted(tmp_path: Path) -> None:
     outputs = trainer(tmp_path).predict(make(), loader(8, [-1] * 8))
     assert [batch["index"].tolist() for batch in outputs] == [
         [100, 101, 102, 103, 104, 105],

@@ -1,4 +1,4 @@
-"""Whole runs on the tiny corpora: sealed, disjoint, resumable, repeatable."""
+"""Whole runs on the tiny corpora: unlabelled tests, disjoint, resumable, repeatable."""
 
 import json
 import shutil
@@ -93,7 +93,7 @@ def test_a_macro_person_who_is_tested_leaves_the_pool(
         assert shared["subject"] not in persons
 
 
-def test_test_labels_are_sealed_and_training_loaders_hold_no_test_person(
+def test_test_labels_are_withheld_and_training_loaders_hold_no_test_person(
     tiny_config: Config,
 ) -> None:
     cfg = tiny_config()

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from mer.callbacks.svm_head import SVMHead
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
-from mer.training.predictions import to_frame
+from mer.training.predictions import predict, to_frame
 
 CLASSES = ["negative", "positive", "surprise", "others"]
 
@@ -127,9 +127,9 @@ def test_what_cannot_be_fitted() -> None:
         SVMHead().scores(x)
     with pytest.raises(MerError, match="there is no training sample"):
         SVMHead().fit_head(Points(3), [])
-    sealed = batches(x, torch.tensor([0, -1, 1, -1]))
-    with pytest.raises(MerError, match="2 samples are sealed"):
-        SVMHead().fit_head(Points(3), sealed)
+    unlabelled = batches(x, torch.tensor([0, -1, 1, -1]))
+    with pytest.raises(MerError, match="2 samples have no label"):
+        SVMHead().fit_head(Points(3), unlabelled)
     with pytest.raises(MerError, match="not finite"):
         SVMHead().fit_head(Points(3), batches(x * float("nan"), y))
 
@@ -142,7 +142,7 @@ def test_wrong_arguments_are_listed_together() -> None:
 
 
 class Fold(pl.LightningDataModule):
-    """Twelve training samples and five sealed ones."""
+    """Twelve training samples and five without label."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,14 +209,14 @@ def test_from_training_to_a_table(tmp_path: Path) -> None:
     head, data, model = SVMHead(), Fold(), module()
     run = trainer(tmp_path, head)
     run.fit(model, data)
-    outputs = run.predict(model, data)
+    outputs = predict(model, data.predict_dataloader(), [head])
     assert [batch["index"].tolist() for batch in outputs] == [[12, 13, 14, 15], [16]]
     for batch in outputs:
         assert torch.equal(batch["svm_scores"], head.scores(batch["embedding"]))
     # Without training: fitted on the same samples by the same weights, the head is the same.
     other = SVMHead()
     other.fit_head(model, data.embedding_dataloader())
-    again = trainer(tmp_path, other).predict(model, data)
+    again = predict(model, data.predict_dataloader(), [other])
     torch.testing.assert_close(again[0]["svm_scores"], outputs[0]["svm_scores"])
     names = [f"s{i}" for i in range(17)]
     table = pd.DataFrame({"sample_id": names, "dataset": "d", "subject": "u", "person": "p"})

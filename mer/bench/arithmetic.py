@@ -60,7 +60,7 @@ def measure(
     if macro is not None:
         load_blocks(module, macro, cfg.model.transfer.blocks, False)
     inputs = {name: _images(material, side) for name, side in (("train", train), ("test", test))}
-    frozen = frozen_blocks.cut(module)
+    frozen = frozen_blocks.split_off(module)
     if frozen is not None:
         with torch.no_grad():
             inputs = {

@@ -20,7 +20,7 @@ from mer.models.backbones import evaluation_mode
 
 
 class SVMHead(pl.Callback):
-    """Fits the SVM when training ends and adds its scores to every predicted batch.
+    """Fits the SVM when training ends; `score_batch` adds its scores to a predicted batch.
 
     It is fitted after training, on what `trainer.datamodule.embedding_dataloader()` gives: training
     samples with labels, not augmented. On several devices that loader is not split, so each fits
@@ -81,18 +81,6 @@ class SVMHead(pl.Callback):
         finally:
             pl_module.to(home)
 
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: dict[str, torch.Tensor],
-        batch: Mapping[str, torch.Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Add the scores to the outputs of a batch."""
-        self.score_batch(outputs)
-
     def score_batch(self, outputs: dict[str, torch.Tensor]) -> None:
         """Add `svm_scores` (B, K) float64 to a batch with `embedding` (B, E)."""
         outputs["svm_scores"] = self.scores(outputs["embedding"])
@@ -129,7 +117,7 @@ class SVMHead(pl.Callback):
             problems.append("there is no training sample")
         if (labels < 0).any():
             problems.append(
-                f"{(labels < 0).sum()} samples are sealed (label -1), not of the training"
+                f"{(labels < 0).sum()} samples have no label (-1): they are not of the training"
             )
         if not np.isfinite(embeddings).all():
             problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")

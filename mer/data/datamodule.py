@@ -7,10 +7,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from mer.data.augmentation import augmentation
-from mer.data.dataset import FoldView, UnifiedDataset
+from mer.data.dataset import FreshInputs, Inputs, SampleView, UnifiedDataset
 from mer.randomness import generator
 
 
@@ -50,7 +50,7 @@ class EpochOrder(Sampler[tuple[int, int]]):
 
 
 class MERDataModule(pl.LightningDataModule):
-    """Loaders of one fold; test samples come without labels, sealed while a model is made.
+    """Loaders of one fold; test samples come without labels.
 
     Args:
         dataset: All samples of the run.
@@ -59,9 +59,10 @@ class MERDataModule(pl.LightningDataModule):
         test: Positions of the test persons, empty for macro-pretraining.
         batch_size: Samples per training batch and device.
         augment: The `augment` node (see `mer.data.augmentation.Augmentation`), or None.
-        seed: Of order and augmentation of the training samples.
+        seed: Seed of the order and of the augmentation of the training samples.
         num_workers: Loader processes; 0 loads in the training process.
         pin_memory: Whether batches are put in pinned memory, for copies to a GPU.
+        inputs: Fixed augmentations or cached features, in place of `augment`.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class MERDataModule(pl.LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
+        inputs: Inputs | None = None,
     ) -> None:
         super().__init__()
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.train_positions, self.validation_positions = train, validation
         self.test_positions = test
         self.augmentation = augmentation(augment, dataset.kind)
+        self.inputs = inputs or FreshInputs(dataset, self.augmentation)
         self._options = {
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
@@ -93,7 +96,7 @@ class MERDataModule(pl.LightningDataModule):
         trainer = self.trainer
         place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
-            self._view(self.train_positions, augmented=True),
+            SampleView(self.inputs, self.train_positions, augmented=True, seed=self.seed),
             batch_size=self.batch_size,
             sampler=EpochOrder(len(self.train_positions), self.seed, *place),
             drop_last=len(self.train_positions) > self.batch_size,
@@ -106,7 +109,7 @@ class MERDataModule(pl.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         """Test batches without labels."""
-        return self._plain(self.test_positions, sealed=True)
+        return self._plain(self.test_positions, labelled=False)
 
     def embedding_dataloader(self) -> DataLoader:
         """Training samples in table order, not augmented: what the SVM head is fitted on."""
@@ -114,23 +117,16 @@ class MERDataModule(pl.LightningDataModule):
 
     def unlabelled_dataloader(self, positions: NDArray[np.int64]) -> DataLoader:
         """Batches of any samples, without labels."""
-        return self._plain(positions, sealed=True)
+        return self._plain(positions, labelled=False)
 
-    def _plain(self, positions: NDArray[np.int64], sealed: bool = False) -> DataLoader:
+    def _plain(self, positions: NDArray[np.int64], labelled: bool = True) -> DataLoader:
         return DataLoader(
-            self._view(positions, sealed=sealed),
+            SampleView(self.inputs, positions, labelled=labelled),
             batch_size=4 * self.batch_size,
             shuffle=False,
             generator=torch.Generator(),  # looking at samples leaves the draws of training alone
             **self._options,
         )
-
-    def _view(
-        self, positions: NDArray[np.int64], augmented: bool = False, sealed: bool = False
-    ) -> Dataset[dict[str, Any]]:
-        """Some samples as a dataset; what an item holds is up to a subclass."""
-        augmentation = self.augmentation if augmented else None
-        return FoldView(self.dataset, positions, augmentation, self.seed, sealed)
 
 
 def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

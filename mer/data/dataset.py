@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -235,29 +235,73 @@ class UnifiedDataset:
         raise_all(f"Input `{name}` cannot be built from the prepared samples:", problems)
 
 
-class FoldView(Dataset[dict[str, Any]]):
-    """Some samples of a `UnifiedDataset`, augmented or plain, with labels or sealed.
+class Inputs(Protocol):
+    """What a `SampleView` shows: the inputs of samples, plain and augmented."""
+
+    dataset: UnifiedDataset
+
+    def plain(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """Inputs of some samples as they are. Shape: (B, C, H, W), float32."""
+
+    def augmented(
+        self, positions: NDArray[np.int64], epochs: Sequence[int], seed: int
+    ) -> torch.Tensor:
+        """Inputs of some samples as seed and epoch change them. Shape: (B, C, H, W), float32."""
+
+
+class FreshInputs:
+    """Inputs of a dataset, augmented anew in every epoch.
+
+    Args:
+        dataset: All samples.
+        augmentation: How inputs are changed; None leaves them as they are.
+    """
+
+    def __init__(self, dataset: UnifiedDataset, augmentation: Augmentation | None) -> None:
+        self.dataset, self.augmentation = dataset, augmentation
+
+    def plain(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """See `Inputs`."""
+        return torch.from_numpy(self.dataset.images(positions)).permute(0, 3, 1, 2)
+
+    def augmented(
+        self, positions: NDArray[np.int64], epochs: Sequence[int], seed: int
+    ) -> torch.Tensor:
+        """See `Inputs`."""
+        if self.augmentation is None:
+            return self.plain(positions)
+        names = [
+            (seed, position, epoch)
+            for position, epoch in zip(positions.tolist(), epochs, strict=True)
+        ]
+        images = self.augmentation.one_by_one(self.dataset.images(positions), names)
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return self.augmentation(batch, self.augmentation.draw(names))
+
+
+class SampleView(Dataset[dict[str, Any]]):
+    """Some samples, augmented or plain, with or without their labels.
 
     A loader asks for whole batches (`__getitems__`), since augmentation acts on those.
 
     Args:
-        dataset: All samples.
+        inputs: The inputs of all samples.
         positions: Which samples, by position. Shape: (M,).
-        augmentation: How they are changed, or None.
-        seed: Of the augmentation; another one gives other changes.
-        sealed: Whether labels are withheld; every label then is -1.
+        augmented: Whether inputs are augmented.
+        seed: Seed of the augmentation.
+        labelled: Whether labels are given; without, every label is -1.
     """
 
     def __init__(
         self,
-        dataset: UnifiedDataset,
+        inputs: Inputs,
         positions: NDArray[np.int64],
-        augmentation: Augmentation | None = None,
+        augmented: bool = False,
         seed: int = 0,
-        sealed: bool = False,
+        labelled: bool = True,
     ) -> None:
-        self.dataset, self.positions = dataset, positions
-        self.augmentation, self.seed, self.sealed = augmentation, seed, sealed
+        self.inputs, self.positions = inputs, positions
+        self.augmented, self.seed, self.labelled = augmented, seed, labelled
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -271,41 +315,20 @@ class FoldView(Dataset[dict[str, Any]]):
         """A batch.
 
         Args:
-            items: Places in `positions`; in training with the epoch, which decides the changes.
+            items: Indices into `positions`; in training with the epoch, which decides the changes.
 
         Returns:
-            `image` float32 (B, C, S, S), `label` int64 (B,) (-1 when sealed), `index` int64 (B,).
+            `image` float32 (B, C, H, W), `label` int64 (B,), `index` int64 (B,).
         """
-        places, epochs = places_and_epochs(items)
-        positions = self.positions[places]
+        pairs = [item if isinstance(item, tuple) else (item, 0) for item in items]
+        positions = self.positions[[index for index, _ in pairs]]
+        if self.augmented:
+            image = self.inputs.augmented(positions, [epoch for _, epoch in pairs], self.seed)
+        else:
+            image = self.inputs.plain(positions)
+        labels = self.inputs.dataset.labels[positions]
         return {
-            "image": self._images(positions, epochs),
-            "label": labels_of(self.dataset, positions, self.sealed),
+            "image": image,
+            "label": torch.from_numpy(labels if self.labelled else np.full_like(labels, -1)),
             "index": torch.from_numpy(positions),
         }
-
-    def _images(self, positions: NDArray[np.int64], epochs: list[int]) -> torch.Tensor:
-        images = self.dataset.images(positions)
-        if self.augmentation is None:
-            return torch.from_numpy(images).permute(0, 3, 1, 2)
-        names = [
-            (self.seed, position, epoch)
-            for position, epoch in zip(positions.tolist(), epochs, strict=True)
-        ]
-        images = self.augmentation.one_by_one(images, names)
-        batch = torch.from_numpy(images).permute(0, 3, 1, 2)
-        return self.augmentation(batch, self.augmentation.draw(names))
-
-
-def places_and_epochs(
-    items: Sequence[int | tuple[int, int]],
-) -> tuple[NDArray[np.int64], list[int]]:
-    """Take apart the items of a batch; without an epoch it is 0."""
-    pairs = [item if isinstance(item, tuple) else (item, 0) for item in items]
-    return np.array([place for place, _ in pairs], np.int64), [epoch for _, epoch in pairs]
-
-
-def labels_of(dataset: UnifiedDataset, positions: NDArray[np.int64], sealed: bool) -> torch.Tensor:
-    """Class numbers (B,) of some samples, int64; -1 when they are sealed."""
-    labels = np.full(len(positions), -1) if sealed else dataset.labels[positions]
-    return torch.from_numpy(labels)

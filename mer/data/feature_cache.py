@@ -1,12 +1,12 @@
-"""Activations of a frozen trunk (`mer.models.frozen_blocks`), computed once and kept on disk.
+"""Features that frozen blocks (`mer.models.frozen_blocks`) compute, cached on disk.
 
-They are shared by all epochs, by all folds with the same trunk, and by all trials of a search.
+All epochs, all folds with the same frozen blocks, and all trials of a search share them.
 """
 
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,112 +18,108 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from mer.data.dataset import UnifiedDataset
-from mer.data.fixed_augmentations import DrawnImages
+from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError
 
 log = logging.getLogger(__name__)
 
-#: Raise it when a change of this code changes the activations that the same settings give.
+#: Raise it when a change of this code changes the features that the same settings give.
 FORMAT = 2
 
-#: Samples per pass of the trunk.
+#: Samples per forward pass.
 BATCH = 32
 
 
-@dataclass(frozen=True)
-class ActivationStore:
-    """What a trunk makes of every sample and augmentation: memory-mapped files of one folder.
+class FeatureCache(FixedInputs):
+    """The features of every sample and augmentation: memory-mapped files of one folder.
 
-    Attributes:
-        folder: Holds `plain.npy`, `draw-0000.npy` and so on, float32 (N, C', H', W').
+    Args:
+        folder: Holds `plain.npy`, `augmented-0000.npy` and so on, float32 (N, C, H, W).
         dataset: All samples; their order is that of the arrays.
         arrays: The plain samples, then one array per augmentation.
     """
 
-    folder: Path
-    dataset: UnifiedDataset
-    arrays: tuple[NDArray[np.float32], ...]
+    def __init__(
+        self, folder: Path, dataset: UnifiedDataset, arrays: Sequence[NDArray[np.float32]]
+    ) -> None:
+        self.folder, self.dataset, self.arrays = folder, dataset, tuple(arrays)
+        self.count = len(self.arrays) - 1
 
     @classmethod
     def open_or_compute(
         cls,
-        trunk: nn.Module,
-        images: DrawnImages,
+        blocks: nn.Module,
+        images: FixedAugmentations,
         folder: Path,
         data_hash: str,
         limit_gb: float = 8.0,
     ) -> Self:
-        """Compute the activations of all samples, or open those that the same trunk gave before.
+        """Compute the features of all samples, or open those that the same blocks gave before.
 
         A call after a crash continues after the last whole array; a second caller waits.
 
         Args:
-            trunk: In evaluation mode; it works on the device where its tensors are.
+            blocks: Frozen blocks in evaluation mode; they compute on the device of their tensors.
             images: Samples and their augmentations.
-            folder: Where stores lie, each in a folder named by its digest.
+            folder: Where caches lie, each in a folder named by its digest.
             data_hash: Changes with the samples (`mer.data.sources.Corpus.hash`).
-            limit_gb: What all stores of `folder` may take.
+            limit_gb: Disk space that all caches of `folder` may take.
 
         Raises:
             MerError: If the limit would be exceeded, the disk is full, or a file is damaged.
         """
-        facts = _facts(trunk, images, data_hash)
+        facts = _facts(blocks, images, data_hash)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
         path = folder / digest
-        draws: list[int | None] = [None, *range(images.draws)]
-        files = {path / f"{'plain' if d is None else f'draw-{d:04d}'}.npy": d for d in draws}
-        shape = (len(images.dataset), *_outputs(trunk, images, np.array([0]), None).shape[1:])
+        numbers: list[int | None] = [None, *range(images.count)]
+        names = {n: "plain" if n is None else f"augmented-{n:04d}" for n in numbers}
+        files = {path / f"{name}.npy": number for number, name in names.items()}
+        shape = (len(images.dataset), *_features(blocks, images, np.array([0]), None).shape[1:])
         try:
             if not all(file.exists() for file in files):
                 path.mkdir(parents=True, exist_ok=True)
                 with FileLock(path / ".lock"):
-                    missing = {f: d for f, d in files.items() if not f.exists()}
+                    missing = {file: n for file, n in files.items() if not file.exists()}
                     _check_room(folder, 4e-9 * len(missing) * np.prod(shape), limit_gb)
                     (path / "settings.json").write_text(json.dumps(facts, indent=2))
-                    _compute(trunk, images, missing)
-                    gigabytes = 4e-9 * len(files) * np.prod(shape)
+                    _compute(blocks, images, missing)
                     log.info(
-                        "activations of the frozen blocks: %d samples, plain and in %d draws, "
+                        "features of the frozen blocks: %d samples, plain and in %d augmentations, "
                         "%.3f GB in %s",
                         shape[0],
-                        images.draws,
-                        gigabytes,
+                        images.count,
+                        4e-9 * len(files) * np.prod(shape),
                         path,
                     )
         except OSError as error:
             raise MerError(
-                f"The activations cannot be written to {path}: {error}. Mend that, or set another "
-                "folder with paths.cache."
+                f"The features of the frozen blocks cannot be written to {path}: {error}. Mend "
+                "that, or set another folder with paths.cache."
             ) from error
-        return cls(path, images.dataset, tuple(_open(file, shape) for file in files))
-
-    @property
-    def draws(self) -> int:
-        """Augmentations per sample; 0 without augmentation."""
-        return len(self.arrays) - 1
+        return cls(path, images.dataset, [_open(file, shape) for file in files])
 
     def tensors(
-        self, positions: NDArray[np.int64], draws: NDArray[np.int64] | None
+        self, positions: NDArray[np.int64], numbers: NDArray[np.int64] | None
     ) -> torch.Tensor:
-        """Activations of one augmentation each, or plain (None). Float32 (B, C', H', W')."""
-        if draws is None:
+        """Read the features; see `FixedInputs`."""
+        if numbers is None:
             return torch.from_numpy(np.array(self.arrays[0][positions]))
-        found = [self.arrays[d + 1][p] for p, d in zip(positions, draws, strict=True)]
-        return torch.from_numpy(np.stack(found))
+        pairs = zip(positions, numbers, strict=True)
+        return torch.from_numpy(np.stack([self.arrays[n + 1][p] for p, n in pairs]))
 
 
-def _facts(trunk: nn.Module, images: DrawnImages, data_hash: str) -> dict[str, Any]:
-    """All that decides the activations, as plain values."""
+def _facts(blocks: nn.Module, images: FixedAugmentations, data_hash: str) -> dict[str, Any]:
+    """All that decides the features, as plain values."""
     # Tensors alone do not tell strides and activation functions; the printed structure does.
-    weights = hashlib.sha256(repr(trunk).encode())
-    for name, tensor in trunk.state_dict().items():
+    weights = hashlib.sha256(repr(blocks).encode())
+    for name, tensor in blocks.state_dict().items():
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.cpu().contiguous().numpy().tobytes())
     dataset = images.dataset
     return {
         "format": FORMAT,
-        "trunk": weights.hexdigest(),
-        "device": next(trunk.buffers()).device.type,
+        "blocks": weights.hexdigest(),
+        "device": next(blocks.buffers()).device.type,
         "input": {k: v for k, v in dataset.settings.items() if k != "cache_gb"},
         "data": data_hash,
         "samples": hashlib.sha256("\n".join(dataset.table["sample_id"]).encode()).hexdigest(),
@@ -132,22 +128,24 @@ def _facts(trunk: nn.Module, images: DrawnImages, data_hash: str) -> dict[str, A
     }
 
 
-def _outputs(
-    trunk: nn.Module, images: DrawnImages, positions: NDArray[np.int64], draw: int | None
+def _features(
+    blocks: nn.Module, images: FixedAugmentations, positions: NDArray[np.int64], number: int | None
 ) -> NDArray[np.float32]:
-    draws = None if draw is None else np.full(len(positions), draw)
-    device = next(trunk.buffers()).device
+    numbers = None if number is None else np.full(len(positions), number)
+    device = next(blocks.buffers()).device
     with torch.no_grad():
-        return trunk(images.tensors(positions, draws).to(device)).cpu().contiguous().numpy()
+        return blocks(images.tensors(positions, numbers).to(device)).cpu().contiguous().numpy()
 
 
-def _compute(trunk: nn.Module, images: DrawnImages, missing: dict[Path, int | None]) -> None:
-    """Write one array per draw; a file is there whole or not at all."""
+def _compute(
+    blocks: nn.Module, images: FixedAugmentations, missing: dict[Path, int | None]
+) -> None:
+    """Write one array per augmentation; a file is there whole or not at all."""
     count = len(images.dataset)
-    for file, draw in tqdm(missing.items(), "activations", unit="draw", leave=False):
+    for file, number in tqdm(missing.items(), "features", unit="array", leave=False):
         parts = [
-            _outputs(trunk, images, np.arange(at, min(at + BATCH, count)), draw)
-            for at in range(0, count, BATCH)
+            _features(blocks, images, np.arange(start, min(start + BATCH, count)), number)
+            for start in range(0, count, BATCH)
         ]
         temporary = file.with_suffix(".tmp")
         with temporary.open("wb") as stream:
@@ -156,10 +154,10 @@ def _compute(trunk: nn.Module, images: DrawnImages, missing: dict[Path, int | No
 
 
 def _check_room(folder: Path, more_gb: float, limit_gb: float) -> None:
-    there = sum(file.stat().st_size for file in folder.rglob("*.npy")) / 1e9
-    if there + more_gb > limit_gb:
+    used_gb = sum(file.stat().st_size for file in folder.rglob("*.npy")) / 1e9
+    if used_gb + more_gb > limit_gb:
         raise MerError(
-            f"Activations of the frozen blocks would take {more_gb:.2f} GB beside {there:.2f} GB "
+            f"Features of the frozen blocks would take {more_gb:.2f} GB beside {used_gb:.2f} GB "
             f"of others in {folder}; the limit is {limit_gb:g} GB. Delete that folder, or set a "
             "smaller model.augment_draws."
         )

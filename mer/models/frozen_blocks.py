@@ -1,7 +1,7 @@
-"""The frozen beginning of a backbone, whose activations can be computed once and kept.
+"""The frozen first blocks of a backbone, whose features can be computed once and cached.
 
-The trunk is the longest run of modules, from the input on, that neither learn nor change. What it
-gives depends on the image alone, so `mer.data.feature_cache` keeps it; only the rest is trained.
+They are the longest run of modules, from the input on, that neither learn nor change. Their output
+depends on the image alone, so `mer.data.feature_cache` keeps it; only later blocks are trained.
 """
 
 from copy import deepcopy
@@ -32,12 +32,12 @@ ORDER: dict[type[nn.Module], tuple[str, ...]] = {
 }
 
 
-class Trunk(nn.Module):
-    """A copy of a model's normalisation and of its frozen first modules, in evaluation mode.
+class FrozenBlocks(nn.Module):
+    """A copy of a model's normalisation and of its frozen first blocks, in evaluation mode.
 
     Args:
         module: The model.
-        names: The modules, in order of execution.
+        names: The blocks, in order of execution.
     """
 
     def __init__(self, module: MERModule, names: list[str]) -> None:
@@ -51,82 +51,78 @@ class Trunk(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Compute activations (B, C', H', W') of images (B, C, S, S) that are not normalised."""
+        """Compute features (B, C', H', W') of images (B, C, S, S) that are not normalised."""
         return self.steps((image - self.mean) / self.std)
 
 
 @dataclass(frozen=True)
-class Rest:
-    """What a cut model computes from activations up to its head.
+class LaterBlocks:
+    """What a model computes from the features of its frozen first blocks up to its head.
 
     Attributes:
         backbone: The whole backbone.
-        names: Its modules after the trunk, in order of execution.
-        channels: Channels C' of the activations.
+        names: Its blocks after the frozen ones, in order of execution.
+        channels: Channels C' of the features.
     """
 
     backbone: nn.Module
     names: tuple[str, ...]
     channels: int
 
-    def __call__(self, activation: torch.Tensor) -> torch.Tensor:
-        """Compute feature maps of activations (B, C', H', W')."""
-        if activation.shape[1] != self.channels:
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute the last feature maps from features (B, C', H', W')."""
+        if features.shape[1] != self.channels:
             raise MerError(
-                f"The model is cut and takes activations of {self.channels} channels, found "
-                f"{activation.shape[1]}. Join it before it sees images."
+                f"The model's frozen blocks are split off: it takes features of {self.channels} "
+                f"channels, found {features.shape[1]}. Set `later_blocks` to None for images."
             )
         # The layout of the weights; a loader's batches have the other one.
-        activation = activation.contiguous(memory_format=torch.channels_last)
+        features = features.contiguous(memory_format=torch.channels_last)
         for name in self.names:
-            activation = self.backbone.get_submodule(name)(activation)
-        return activation
+            features = self.backbone.get_submodule(name)(features)
+        return features
 
 
-def cut(module: MERModule) -> Trunk | None:
-    """Make a model take activations of its trunk in place of images.
+def split_off(module: MERModule) -> FrozenBlocks | None:
+    """Make a model take the features of its frozen first blocks in place of images.
 
-    Weights, their names and checkpoints stay as they are; `join` undoes it.
+    Weights, their names and checkpoints stay as they are; `module.later_blocks = None` undoes it.
 
     Args:
         module: The model, with all its weights in place.
 
     Returns:
-        The trunk, or None if the first module is not frozen or the order of the modules is unknown;
-        the model is then as it was.
+        The frozen blocks, or None if the first block is not frozen or the order of the blocks is
+        unknown; the model is then as it was.
     """
     names = frozen_prefix(module)
     if not names:
         return None
-    trunk = Trunk(module, names)
+    blocks = FrozenBlocks(module, names)
     size = module.hparams["image_size"] or PROBE_SIZE
     image = torch.zeros(1, module.hparams["in_chans"], size, size, device=module.device)
-    rest = [name for name, _ in _steps(module.backbone)][len(names) :]
-    module.rest = Rest(module.backbone, tuple(rest), channels=trunk(image).shape[1])
-    return trunk
-
-
-def join(module: MERModule) -> None:
-    """Make a model that was cut take images again."""
-    module.rest = None
+    later = [name for name, _ in _steps(module.backbone)][len(names) :]
+    channels = blocks(image).shape[1]
+    module.later_blocks = LaterBlocks(module.backbone, tuple(later), channels)
+    return blocks
 
 
 def frozen_prefix(module: MERModule) -> list[str]:
-    """Name the modules of the trunk, in order of execution; empty if there is none."""
+    """Name the frozen first blocks, in order of execution; empty if there are none."""
     norms = {id(norm) for norm in module._frozen_norms}
     names = []
     for name, step in _steps(module.backbone):
-        if not _stands_still(step, norms):
+        if not _never_changes(step, norms):
             break
         names.append(name)
     return names
 
 
-def trunk_statistics(checkpoint: Path) -> tuple[list[float], list[float]]:
+def input_statistics(checkpoint: Path) -> tuple[list[float], list[float]]:
     """Read the normalisation that a macro model was trained with.
 
-    A transferred trunk sees inputs on the scale of its own training, and the same for all folds, so
-    that its activations can be shared by them.
+    Transferred blocks then see inputs on the scale of their own training, and all folds share their
+    features.
 
     Returns:
         Mean and standard deviation per channel.
@@ -154,15 +150,17 @@ def _flatten(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     return [s for part, m in module.named_children() for s in _flatten(f"{name}.{part}", m)]
 
 
-def _stands_still(step: nn.Module, norms: set[int]) -> bool:
+def _never_changes(step: nn.Module, norms: set[int]) -> bool:
     """Whether a module gives the same in training as in evaluation, and never changes."""
     for part in step.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and id(part) not in norms:
             return False
-    return not draws(step) and not any(parameter.requires_grad for parameter in step.parameters())
+    return not is_random(step) and not any(
+        parameter.requires_grad for parameter in step.parameters()
+    )
 
 
-def draws(network: nn.Module) -> bool:
+def is_random(network: nn.Module) -> bool:
     """Whether a network draws random numbers in training."""
     return any(
         (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)

@@ -88,8 +88,8 @@ class MERModule(pl.LightningModule):
         self.provenance: dict[str, Any] = {}
         #: What `mer.models.transfer.load_blocks` brought in, or None.
         self.transfer: dict[str, Any] | None = None
-        #: Set by `mer.models.frozen_blocks.cut`: feature maps from activations in place of images.
-        self.rest: Callable[[torch.Tensor], torch.Tensor] | None = None
+        #: Set by `mer.models.frozen_blocks.split_off`: takes features in place of images.
+        self.later_blocks: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.classes: list[str] = list(classes)
         for name, values in (("input_mean", input_mean), ("input_std", input_std)):
             constants = torch.tensor(values, dtype=torch.float32)
@@ -118,7 +118,7 @@ class MERModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Build the optimizer and a schedule that moves with every step."""
         settings = self.hparams["optimizer"]
-        # As in `mer.training.engines.parallel_folds`, so that a fold gives the same alone and in
+        # As in `mer.training.engines.cuda_graph`, so that a fold gives the same alone and in
         # parallel. Lightning cannot clip gradients for it.
         recorded = self.device.type == "cuda" and not self.trainer.gradient_clip_val
         optimizer = optim.build_optimizer(self.parameter_groups(), settings, recorded)
@@ -154,8 +154,8 @@ class MERModule(pl.LightningModule):
         Args:
             image: As the data module gives it, not normalised. Shape: (B, C, S, S), float32.
         """
-        if self.rest is not None:
-            return self.backbone.forward_head(self.rest(image), pre_logits=True)
+        if self.later_blocks is not None:
+            return self.backbone.forward_head(self.later_blocks(image), pre_logits=True)
         if image.shape[1] != self.hparams["in_chans"]:
             raise MerError(
                 f"The model takes inputs of {self.hparams['in_chans']} channels, found "
@@ -258,8 +258,8 @@ class MERModule(pl.LightningModule):
         if bad.any():
             raise MerError(
                 f"{int(bad.sum())} of {len(label)} samples of a {stage} batch have no label among "
-                f"0 to {n_classes - 1}; found {sorted(set(label[bad].tolist()))}. Sealed samples "
-                "(-1) may be predicted, never trained or validated on."
+                f"0 to {n_classes - 1}; found {sorted(set(label[bad].tolist()))}. Samples without "
+                "label (-1) may be predicted, never trained or validated on."
             )
         mask = self.dropout.mask(len(label), self.embedding_width) if stage == "train" else None
         image = batch["image"]

@@ -1,6 +1,7 @@
 """Learning curves of the folds and their mean."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,14 @@ from mer.runs.rundir import fold_folder
 
 #: What is averaged over the folds, out of the columns of a fold's `metrics.csv`.
 NAMES = ("train/loss", "val/loss", "train/uf1", "val/uf1")
+
+
+def write(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write a fold's history as Lightning's CSV logger does: a row per epoch."""
+    with (folder / "metrics.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def of_fold(folder: Path) -> pd.DataFrame:

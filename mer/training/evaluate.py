@@ -22,7 +22,8 @@ from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, results, rundir
 from mer.training import inner
-from mer.training.predictions import to_frame
+from mer.training.fold import is_head
+from mer.training.predictions import predict, to_frame
 from mer.training.trainer import fold_threads, make_trainer
 
 
@@ -183,13 +184,12 @@ def _predict(
     if any(word.startswith("callbacks.") for word in overrides):  # another head than the chosen one
         thresholds = chosen.get("thresholds", {})
         chosen = {"thresholds": {k: v for k, v in thresholds.items() if k == "softmax"}}
-    heads = inner.heads(cfg, chosen)
-    trainer = make_trainer(cfg, cfg.model, folder, heads)
-    trainer.logger = None  # the history of the training stays as it is
+    heads = list(filter(is_head, inner.heads(cfg, chosen)))
+    trainer = make_trainer(cfg, cfg.model, folder, [])  # names the device and the precision
     module.to(trainer.strategy.root_device)
-    for head in heads:
-        head.fit_head(module, data.embedding_dataloader())
-    with torch.inference_mode():
-        outputs = trainer.predict(module, data.predict_dataloader())
+    with trainer.precision_plugin.forward_context():
+        for head in heads:
+            head.fit_head(module, data.embedding_dataloader())
+        outputs = predict(module, data.predict_dataloader(), heads)
     frame = to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)
     return inner.apply_thresholds(frame, chosen, dataset.classes)

@@ -20,8 +20,8 @@ from omegaconf import OmegaConf
 
 from mer import __version__
 from mer.data.datamodule import MERDataModule
-from mer.data.feature_cache import ActivationStore
-from mer.data.fixed_augmentations import DrawnDataModule, DrawnImages
+from mer.data.feature_cache import FeatureCache
+from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.models import frozen_blocks
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
@@ -31,8 +31,7 @@ from mer.runs.observers import RunContext
 from mer.training import distributed, inner
 from mer.training.fold_queue import Outcome
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_heads
-from mer.training.predicting import predict
-from mer.training.predictions import to_frame
+from mer.training.predictions import predict, to_frame
 from mer.training.trainer import (
     KeepBest,
     RecordEpochs,
@@ -252,15 +251,12 @@ def check_persons(job: Job, module: MicroFinetuneModule) -> None:
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
     """Predict the sides that are needed later, with the scores of the fitted heads."""
     wanted = ("train", "validation", "test") if job.run.cfg.reuse_networks else SCORED
-    outputs = {
-        side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)))
+    heads = list(filter(is_head, job.heads))
+    return {
+        side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)), heads)
         for side in wanted
         if len(getattr(job.sides, side))
     }
-    for head in filter(is_head, job.heads):
-        for batch in (batch for batches in outputs.values() for batch in batches):
-            head.score_batch(batch)
-    return outputs
 
 
 def is_head(callback: Any) -> bool:
@@ -296,7 +292,7 @@ def arguments(job: Job) -> dict[str, Any]:
     seed = fold_seed(cfg.seed, job.fold.name)
     found = module_arguments(cfg, cfg.model, run.dataset, job.sides.train, seed)
     if _takes_macro_statistics(run):
-        found["input_mean"], found["input_std"] = frozen_blocks.trunk_statistics(run.macro)
+        found["input_mean"], found["input_std"] = frozen_blocks.input_statistics(run.macro)
     return found
 
 
@@ -320,10 +316,10 @@ def _takes_macro_statistics(run: RunContext) -> bool:
 
 
 def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:
-    """The loaders of a fold; where the first blocks are frozen, they give what those compute.
+    """The loaders of a fold; they give cached features where the first blocks are frozen.
 
-    Frozen blocks can be computed once only for inputs that come back: without augmentation, or with
-    a fixed number of augmentations per sample. The results are the same either way.
+    Features can be cached only for inputs that come back: without augmentation, or with a fixed
+    number of augmentations per sample. The results are the same either way.
     """
     cfg = run.cfg
     augment = OmegaConf.to_container(cfg.model, resolve=True)["augment"]
@@ -335,15 +331,13 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     }
     if augment is not None and cfg.model.augment_draws is None:
         return MERDataModule(run.dataset, *sides, augment=augment, **options)
-    images = DrawnImages(run.dataset, augment, cfg.model.augment_draws, cfg.seed)
-    frozen = frozen_blocks.cut(module)
-    if frozen is None:
-        return DrawnDataModule(images, *sides, **options)
-    frozen.to(distributed.own_device(cfg))
-    store = ActivationStore.open_or_compute(
-        frozen, images, Path(cfg.paths.cache, "trunk"), run.corpus.hash
-    )
-    return DrawnDataModule(store, *sides, **options)
+    images = FixedAugmentations(run.dataset, augment, cfg.model.augment_draws, cfg.seed)
+    inputs: FixedInputs = images
+    if (blocks := frozen_blocks.split_off(module)) is not None:
+        blocks.to(distributed.own_device(cfg))
+        folder = Path(cfg.paths.cache, "features")
+        inputs = FeatureCache.open_or_compute(blocks, images, folder, run.corpus.hash)
+    return MERDataModule(run.dataset, *sides, inputs=inputs, **options)
 
 
 def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:

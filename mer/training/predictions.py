@@ -1,20 +1,48 @@
-"""From the outputs of `trainer.predict` to a table with one row per sample.
+"""Predictions: from a network and its heads to a table with one row per sample.
 
-Rows meet samples by position number, never by order: a table in another order once scored a perfect
+Rows join samples by position number, never by order: a table in another order once scored a perfect
 predictor as .379.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.utilities.seed import isolate_rng
 
 from mer.errors import raise_all
+from mer.models.backbones import evaluation_mode
+from mer.models.modules import MERModule
 
 #: Columns taken over from the sample table.
 WHO = ("sample_id", "dataset", "subject", "person")
+
+
+def predict(
+    module: MERModule, loader: Iterable[Mapping[str, torch.Tensor]], heads: Sequence[Any] = ()
+) -> list[dict[str, torch.Tensor]]:
+    """Predict batches on the module's device; its mode and the random state stay as they were.
+
+    Args:
+        module: A network.
+        loader: Batches with `image` and `index`.
+        heads: Fitted heads (see `mer.callbacks.svm_head.SVMHead`), which add their scores.
+
+    Returns:
+        One mapping per batch, as of `MERModule.predict_step`, on the device.
+    """
+    with isolate_rng(), evaluation_mode(module):
+        outputs = [
+            module.predict_step({name: tensor.to(module.device) for name, tensor in batch.items()})
+            for batch in loader
+        ]
+    for head in heads:
+        for batch in outputs:
+            head.score_batch(batch)
+    return outputs
 
 
 def to_frame(

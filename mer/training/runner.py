@@ -29,7 +29,7 @@ from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.training import checks, distributed, workers
 from mer.training.engines import frozen, parallel
 from mer.training.engines.frozen import Frozen
-from mer.training.engines.parallel import SideBySide
+from mer.training.engines.parallel import ParallelFolds
 from mer.training.fold import claim_fold, run_fold, train_fold
 from mer.training.fold_queue import FoldQueue, Outcome
 from mer.training.pretrain import macro_weights
@@ -120,7 +120,7 @@ def _context(
 
 
 def _train_together(
-    run: RunContext, folds: Sequence[Fold], announce: bool, together: Frozen | SideBySide
+    run: RunContext, folds: Sequence[Fold], announce: bool, together: Frozen | ParallelFolds
 ) -> list[Outcome]:
     """As `train_fold`, for several folds at a time on one GPU."""
     with contextlib.ExitStack() as locks:

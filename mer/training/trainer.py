@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
 from mer.training import distributed
-from mer.training.predicting import predict
+from mer.training.predictions import predict
 from mer.training.ranks import number
 
 #: Keys of the `trainer` node that are not Lightning's.

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
 from mer.data.datamodule import EpochOrder
-from mer.data.fixed_augmentations import DrawnDataModule, picks
+from mer.data.fixed_augmentations import FixedInputs, chosen_numbers
 from mer.metrics import scores_from_confusion
 from mer.models import optim
 from mer.models.backbones import evaluation_mode
@@ -25,10 +25,10 @@ from mer.models.modules import first_classifier
 from mer.models.transfer import read_checkpoint
 from mer.models.weights import save_network
 from mer.protocols import Fold
+from mer.runs import curves
 from mer.runs.observers import RunContext
 from mer.training import distributed, fold
 from mer.training.engines.parallel import KNOWN
-from mer.training.engines.parallel_folds import History, shape
 from mer.training.fold import Job
 from mer.training.ranks import number
 from mer.training.trainer import fold_seed
@@ -87,7 +87,8 @@ class Frozen:
         if self._network is None:
             self._network = _Network(jobs[0])
         size = self.run.cfg.model.batch_size
-        shapes = [shape(len(job.sides.train), size) for job in jobs]
+        counts = [len(job.sides.train) for job in jobs]
+        shapes = [(min(count, size), max(1, count // size)) for count in counts]
         for alike in sorted(set(shapes)):
             group = [job for job, own in zip(jobs, shapes, strict=True) if own == alike]
             stack = _Stack(self._network, group, alike)
@@ -108,13 +109,13 @@ class _Network:
 
     def __init__(self, job: Job) -> None:
         self.module, data = fold.make(job)
-        assert isinstance(data, DrawnDataModule)
+        assert isinstance(data.inputs, FixedInputs)
         self._report = (job.folder / "transfer.txt").read_text()
         self._macro = read_checkpoint(job.run.macro)["mer"]["persons"]
         self.labels = torch.tensor(data.dataset.labels)
         self.module.to(distributed.own_device(job.run.cfg))
-        self.plain = self._embed(data, None)
-        draws = [self._embed(data, draw) for draw in range(data.source.draws)]
+        self.plain = self._embed(data.inputs, None)
+        draws = [self._embed(data.inputs, draw) for draw in range(data.inputs.count)]
         self.drawn = torch.stack(draws) if draws else self.plain[None][:0]
         self.module.cpu()
 
@@ -158,14 +159,14 @@ class _Network:
                 outputs[side] = [batch]
         fold.conclude(job, outputs, {"epochs": cfg.model.epochs, "best_epoch": None}, started)
 
-    def _embed(self, data: DrawnDataModule, draw: int | None) -> torch.Tensor:
-        everybody = np.arange(len(data.dataset))
-        parts = np.array_split(everybody, -(-len(everybody) // (4 * data.batch_size)))
+    def _embed(self, inputs: FixedInputs, draw: int | None) -> torch.Tensor:
+        everybody = np.arange(len(inputs.dataset))
+        parts = np.array_split(everybody, -(-len(everybody) // 128))
         found = []
         with isolate_rng(), evaluation_mode(self.module):
             for part in parts:
                 draws = None if draw is None else np.full(len(part), draw)
-                images = data.source.tensors(part, draws).to(self.module.device)
+                images = inputs.tensors(part, draws).to(self.module.device)
                 found.append(self.module.embed(images).float().cpu())
         return torch.cat(found)
 
@@ -208,7 +209,7 @@ class _Stack:
             MerError: If a training diverges.
         """
         epochs = self.jobs[0].run.cfg.model.epochs
-        histories = [History(job.folder) for job in self.jobs]
+        histories: list[list[dict[str, float]]] = [[] for _ in self.jobs]
         for epoch in range(epochs):
             pairs = zip(self.jobs, self.seeds, strict=True)
             orders = np.stack([self._order(job, seed, epoch) for job, seed in pairs])
@@ -220,9 +221,10 @@ class _Stack:
                 optim.set_rates(self.optimizer, self.settings, done, self.steps, epochs)
                 said.append(self._step(orders, step, epoch))
             for history, values in zip(histories, self._scores(epoch, said), strict=True):
-                history.add(epoch, (epoch + 1) * self.steps - 1, values)
-        for history in histories:
-            history.write()
+                named = {f"train/{n}": float(np.float32(values[n])) for n in sorted(values)}
+                history.append({"epoch": epoch, "step": (epoch + 1) * self.steps - 1, **named})
+        for job, history in zip(self.jobs, histories, strict=True):
+            curves.write(job.folder, history)
 
     def _scores(
         self, epoch: int, said: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -269,7 +271,7 @@ class _Stack:
         if len(network.drawn):
             epochs = [epoch] * self.size
             pairs = zip(self.seeds, positions, strict=True)
-            draws = [picks(seed, row, epochs, len(network.drawn)) for seed, row in pairs]
+            draws = [chosen_numbers(seed, row, epochs, len(network.drawn)) for seed, row in pairs]
             found = network.drawn[np.stack(draws), positions]
         else:
             found = network.plain[positions]

@@ -1,4 +1,4 @@
-"""Several folds of a run on one GPU, trained together (see `parallel_folds`)."""
+"""Parallel folds: several folds of a run, trained together on one GPU (see `cuda_graph`)."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ from mer.models.weights import save_network
 from mer.protocols import Fold
 from mer.runs.observers import RunContext
 from mer.training import distributed, fold
-from mer.training.engines.parallel_folds import Lanes, Training
+from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
 from mer.training.fold import Job
 from mer.training.ranks import number
 from mer.training.trainer import OWN
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: Folds at a time for `trainer.folds_at_once=auto`.
 AUTO = 4
 
-#: Keys of the `trainer` node whose meaning for a training is known here.
+#: Trainer options that parallel folds support.
 KNOWN = (
     *OWN,
     "accelerator",
@@ -42,7 +42,7 @@ KNOWN = (
 
 
 def obstacles(cfg: DictConfig) -> list[str]:
-    """Why the folds of a configuration cannot be trained side by side; empty if they can."""
+    """Settings that keep the folds of a configuration from being trained in parallel."""
     augment = cfg.model.augment
     found = {
         f"selection={cfg.selection}": cfg.selection != "last",
@@ -65,8 +65,8 @@ def _is_single_gpu(cfg: DictConfig) -> bool:
     return single and distributed.own_device(cfg).type == "cuda"
 
 
-def engine(run: RunContext, pending: int) -> "SideBySide | None":
-    """What trains a run's folds side by side; None where they are trained one by one.
+def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
+    """Make the engine of parallel folds; None where folds are trained one by one.
 
     Args:
         run: The run.
@@ -79,15 +79,15 @@ def engine(run: RunContext, pending: int) -> "SideBySide | None":
         found.append("callbacks")
     backbone = OmegaConf.to_container(run.cfg.backbone, resolve=True)
     plain = {**backbone, "pretrained": False, "weights": None}
-    if frozen_blocks.draws(backbones.build(plain, run.dataset.kind.channels)):
+    if frozen_blocks.is_random(backbones.build(plain, run.dataset.kind.channels)):
         found.append("dropout inside the backbone")
     if found:
         log.info("folds are trained one by one on this GPU, because of %s", ", ".join(found))
         return None
-    return SideBySide(run, pending)
+    return ParallelFolds(run, pending)
 
 
-class SideBySide:
+class ParallelFolds:
     """Trains the folds of a run, several at a time.
 
     Args:
@@ -100,7 +100,7 @@ class SideBySide:
         wanted = run.cfg.trainer.folds_at_once
         self.width = min(AUTO if wanted == "auto" else int(wanted), pending)
         self.device = distributed.own_device(run.cfg)
-        self._lanes: dict[int, Lanes] = {}
+        self._trainers: dict[int, ParallelTrainer] = {}
 
     def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:
         """Do what `mer.training.fold.run_fold` does for each of some folds."""
@@ -108,20 +108,22 @@ class SideBySide:
         jobs = [
             fold.begin(self.run, one, announce and not place) for place, one in enumerate(folds)
         ]
-        made = [(job, Training(*fold.make(job), job.folder)) for job in jobs]
+        made = [(job, FoldTraining(*fold.make(job), job.folder)) for job in jobs]
         for alike in sorted({training.shape for _, training in made}):
             group = [pair for pair in made if pair[1].shape == alike]
-            self._lanes_of(alike[0]).train([training for _, training in group])
+            self._trainer(alike[0]).train([training for _, training in group])
             for job, training in group:
                 self._conclude(job, training, started)
 
-    def _lanes_of(self, size: int) -> Lanes:
-        """The lanes for batches of some size; as a rule all folds have the same."""
-        if size not in self._lanes:
+    def _trainer(self, size: int) -> ParallelTrainer:
+        """The trainer for batches of some size; as a rule all folds have the same."""
+        if size not in self._trainers:
             cfg = self.run.cfg
             half = cfg.trainer.precision == "bf16-mixed"
-            self._lanes[size] = Lanes(*self._samples, self.width, cfg.model.epochs, half)
-        return self._lanes[size]
+            self._trainers[size] = ParallelTrainer(
+                *self._samples, self.width, cfg.model.epochs, half
+            )
+        return self._trainers[size]
 
     @functools.cached_property
     def _samples(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,7 +134,7 @@ class SideBySide:
         labels = torch.tensor(dataset.labels, device=self.device)
         return torch.cat(images).permute(0, 3, 1, 2), labels
 
-    def _conclude(self, job: Job, training: Training, started: float) -> None:
+    def _conclude(self, job: Job, training: FoldTraining, started: float) -> None:
         module: MicroFinetuneModule = training.module
         fold.check_persons(job, module)
         epochs = self.run.cfg.model.epochs

@@ -22,7 +22,7 @@ Config = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: With batches of 11 some folds have 2 steps per epoch and some 3.
-SIDE_BY_SIDE = ("macro.enabled=false", "model.batch_size=11", "protocol.n_splits=4")
+PARALLEL = ("macro.enabled=false", "model.batch_size=11", "protocol.n_splits=4")
 
 FROZEN = (
     "model.transfer.freeze=[all]",
@@ -64,20 +64,20 @@ def run(cfg: DictConfig, run_dir: Path, *, at_once: int) -> Path:
     return run_dir
 
 
-def test_lanes_take_the_steps_of_lightning(
+def test_parallel_folds_take_the_steps_of_lightning(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = run(tiny_config(*SIDE_BY_SIDE), tmp_path / "one", at_once=1)
+    one = run(tiny_config(*PARALLEL), tmp_path / "one", at_once=1)
     monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
-    other = run(tiny_config(*SIDE_BY_SIDE), tmp_path / "other", at_once=3)
+    other = run(tiny_config(*PARALLEL), tmp_path / "other", at_once=3)
     assert_equal_runs(one, other)
 
 
-def test_transferred_and_frozen_blocks_stay_what_they_are_in_lanes(
+def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("model.transfer.freeze=[conv_stem,bn1]", "model.transfer.lr_scale=0.1")
-    options = (*SIDE_BY_SIDE[1:], "model.optimizer.name=sgd", *words)
+    options = (*PARALLEL[1:], "model.optimizer.name=sgd", *words)
     one = run(tiny_config(*options), tmp_path / "one", at_once=1)
     monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
@@ -147,7 +147,7 @@ def test_a_frozen_training_that_diverges_says_so(tiny_config: Config, tmp_path: 
         run(cfg, tmp_path / "run", at_once=4)
 
 
-def test_what_keeps_folds_from_being_trained_side_by_side_is_named(tiny_config: Config) -> None:
+def test_what_keeps_folds_from_being_trained_in_parallel_is_named(tiny_config: Config) -> None:
     cfg = tiny_config("selection=oracle", "reuse_networks=true", "+trainer.gradient_clip_val=1")
     cfg.trainer.folds_at_once = "auto"
     assert parallel.obstacles(cfg) == [
@@ -208,7 +208,7 @@ def test_rates_are_those_of_the_schedule() -> None:
 def test_a_recorded_graph_gives_the_same_whatever_its_width(
     tiny_config: Config, tmp_path: Path
 ) -> None:
-    options = (*SIDE_BY_SIDE, "trainer.accelerator=gpu")
+    options = (*PARALLEL, "trainer.accelerator=gpu")
     one = run(tiny_config(*options), tmp_path / "one", at_once=2)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
     assert_equal_runs(one, other)

@@ -1,17 +1,16 @@
-"""Folds trained side by side on one GPU: a step of all of them is one CUDA graph.
+"""Training several folds on one GPU: one CUDA graph takes a step of all of them.
 
 A step of a small network is some 700 kernels of a few microseconds each; starting them one by one
 takes five times as long as they run. A graph starts them all at once, and each fold has a stream of
-its own in it. The graph is made once and serves all folds of a run: what differs between them lies
-in tensors. How many folds train at a time plays no part in what they give.
+its own in it. The graph is recorded once and serves all folds of a run: what differs between them
+lies in tensors. The number of parallel folds does not change their results.
 
 Without a GPU the same code takes the steps one by one; tests find it equal to Lightning's loop, bit
 for bit. On a GPU the two differ by rounding, which grows with the steps.
 """
 
 import contextlib
-import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +23,14 @@ from mer.data.datamodule import EpochOrder, MERDataModule
 from mer.models import optim
 from mer.models.epoch_counts import EpochTally
 from mer.models.modules import MERModule
+from mer.runs import curves
 
 #: Steps that are taken before a graph is recorded, so that libraries have chosen their kernels.
 WARM_UP = 3
 
 
-class Training(NamedTuple):
-    """A fold that is to be trained: its module, on the CPU, its data, where its history goes."""
+class FoldTraining(NamedTuple):
+    """One fold to train: its module, on the CPU, its data, and the folder for its history."""
 
     module: MERModule
     data: MERDataModule
@@ -39,10 +39,11 @@ class Training(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """Samples per batch, and steps per epoch."""
-        return shape(len(self.data.train_positions), self.data.batch_size)
+        samples, batch_size = len(self.data.train_positions), self.data.batch_size
+        return min(samples, batch_size), max(1, samples // batch_size)
 
 
-class Lanes:
+class ParallelTrainer:
     """Trains several folds of one run at a time.
 
     Args:
@@ -58,49 +59,51 @@ class Lanes:
     ) -> None:
         self.inputs, self.labels, self.width = inputs, labels, width
         self.epochs, self.half = epochs, half
-        self._lanes: list[_Lane] = []
+        self._slots: list[_Slot] = []
         self._replay: Callable[[], None] | None = None
 
-    def train(self, trainings: Sequence[Training]) -> None:
+    def train(self, trainings: Sequence[FoldTraining]) -> None:
         """Train some folds, not more than the width, and leave the weights in their modules.
 
-        Folds of one call, and batches of all calls, must be alike (see `Training.shape`).
+        Folds of one call, and batches of all calls, must be alike (see `FoldTraining.shape`).
 
         Raises:
             MerError: If a training diverges.
         """
         self._load(trainings)
-        active = self._lanes[: len(trainings)]
+        active = self._slots[: len(trainings)]
         _, per_epoch = trainings[0].shape
-        histories = [History(training.folder) for training in trainings]
+        histories: list[list[dict[str, float]]] = [[] for _ in active]
         for epoch in range(self.epochs):
-            for lane in active:
-                lane.start(epoch)
+            for slot in active:
+                slot.start(epoch)
             for step in range(per_epoch):
                 self._fill(active, epoch, step, per_epoch)
                 self._step(active)
-            for lane, history in zip(active, histories, strict=True):
-                history.add(epoch, (epoch + 1) * per_epoch - 1, lane.scores(epoch))
-        for lane, training, history in zip(active, trainings, histories, strict=True):
-            training.module.load_state_dict(lane.module.state_dict())
-            history.write()
+            for slot, rows in zip(active, histories, strict=True):
+                rows.append(
+                    {"epoch": epoch, "step": (epoch + 1) * per_epoch - 1, **slot.scores(epoch)}
+                )
+        for slot, training, rows in zip(active, trainings, histories, strict=True):
+            training.module.load_state_dict(slot.module.state_dict())
+            curves.write(training.folder, rows)
 
-    def _load(self, trainings: Sequence[Training]) -> None:
-        """Put the folds' weights and constants into the lanes; the first call makes those."""
-        if not self._lanes:
+    def _load(self, trainings: Sequence[FoldTraining]) -> None:
+        """Put the folds' weights and constants into the slots; the first call makes those."""
+        if not self._slots:
             size, _ = trainings[0].shape
             device = self.inputs.device
             first = trainings[0].module
-            self._lanes = [_Lane(first, size, device, self.half) for _ in range(self.width)]
+            self._slots = [_Slot(first, size, device, self.half) for _ in range(self.width)]
             if device.type == "cuda":
-                self._replay = _record(self._lanes, self.inputs)
-        for lane, training in zip(self._lanes, trainings, strict=False):
-            lane.load(training)
+                self._replay = _record(self._slots, self.inputs)
+        for slot, training in zip(self._slots, trainings, strict=False):
+            slot.load(training)
 
-    def _fill(self, active: Sequence["_Lane"], epoch: int, step: int, per_epoch: int) -> None:
-        """Put the next batches and the learning rate into the lanes."""
+    def _fill(self, active: Sequence["_Slot"], epoch: int, step: int, per_epoch: int) -> None:
+        """Put the next batches and the learning rate into the slots."""
         device = self.inputs.device
-        batches = [lane.batch(step) for lane in active]
+        batches = [slot.batch(step) for slot in active]
         positions = torch.cat([torch.from_numpy(batch) for batch in batches]).to(device)
         images = self.inputs[positions]
         augmentation = active[0].data.augmentation
@@ -108,40 +111,35 @@ class Lanes:
             images = augmentation(images, self._parameters(augmentation, active, batches, epoch))
         labels, done = self.labels[positions], epoch * per_epoch + step
         size = len(batches[0])
-        for lane, image, label in zip(active, images.split(size), labels.split(size), strict=True):
-            lane.fill(image, label)
+        for slot, image, label in zip(active, images.split(size), labels.split(size), strict=True):
+            slot.fill(image, label)
             optim.set_rates(
-                lane.optimizer, lane.module.hparams["optimizer"], done, per_epoch, self.epochs
+                slot.optimizer, slot.module.hparams["optimizer"], done, per_epoch, self.epochs
             )
 
     def _parameters(
         self,
         augmentation: Augmentation,
-        active: Sequence["_Lane"],
+        active: Sequence["_Slot"],
         batches: list[NDArray],
         epoch: int,
     ) -> torch.Tensor:
         names = [
-            (lane.data.seed, position, epoch)
-            for lane, batch in zip(active, batches, strict=True)
+            (slot.data.seed, position, epoch)
+            for slot, batch in zip(active, batches, strict=True)
             for position in batch.tolist()
         ]
         return augmentation.draw(names).to(self.inputs.device, non_blocking=True)
 
-    def _step(self, active: Sequence["_Lane"]) -> None:
+    def _step(self, active: Sequence["_Slot"]) -> None:
         if self._replay is not None:
             self._replay()
             return
-        for lane in active:
-            lane.step()
+        for slot in active:
+            slot.step()
 
 
-def shape(samples: int, batch_size: int) -> tuple[int, int]:
-    """Samples per training batch, and steps per epoch, of so many training samples."""
-    return min(samples, batch_size), max(1, samples // batch_size)
-
-
-class _Lane:
+class _Slot:
     """A fold in training: tensors that stay where they are, filled anew for each step and fold."""
 
     def __init__(self, like: MERModule, size: int, device: torch.device, half: bool) -> None:
@@ -163,8 +161,8 @@ class _Lane:
         self.data: MERDataModule
         self._order: NDArray
 
-    def load(self, training: Training) -> None:
-        """Begin with the weights of a fold and an optimizer that knows nothing."""
+    def load(self, training: FoldTraining) -> None:
+        """Begin with the weights of a fold and an optimizer without state."""
         self.data = training.data
         self.module.dropout = training.module.dropout
         with torch.no_grad():
@@ -212,55 +210,35 @@ class _Lane:
         self.tally.add(loss.detach(), logits.detach(), self.label)
 
     def scores(self, epoch: int) -> dict[str, float]:
-        """Loss and scores of the epoch.
+        """Loss and scores of the epoch, float32 as Lightning logs them.
 
         Raises:
-            MerError: If the loss is no number.
+            MerError: If the loss is not finite.
         """
         values = self.tally.compute(lambda tensor, reduce_op: tensor)
         self.module.check_loss(epoch, values["loss"])
-        return values
+        return {f"train/{name}": float(np.float32(values[name])) for name in sorted(values)}
 
 
-def _record(lanes: Sequence[_Lane], inputs: torch.Tensor) -> Callable[[], None]:
-    """Record one step of all lanes as a graph."""
-    for lane in lanes:
-        lane.image.copy_(inputs[: len(lane.image)])
-    streams = [torch.cuda.Stream() for _ in lanes]
+def _record(slots: Sequence[_Slot], inputs: torch.Tensor) -> Callable[[], None]:
+    """Record one step of all slots as a graph."""
+    for slot in slots:
+        slot.image.copy_(inputs[: len(slot.image)])
+    streams = [torch.cuda.Stream() for _ in slots]
     home = torch.cuda.Stream()
     home.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(home):
         for _ in range(WARM_UP):
-            for lane in lanes:
-                lane.step()
+            for slot in slots:
+                slot.step()
     torch.cuda.current_stream().wait_stream(home)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=home):
-        for lane, stream in zip(lanes, streams, strict=True):
+        for slot, stream in zip(slots, streams, strict=True):
             stream.wait_stream(home)
             with torch.cuda.stream(stream):
-                lane.step()
+                slot.step()
         for stream in streams:
             home.wait_stream(stream)
     return graph.replay
-
-
-class History:
-    """The epochs of a fold, for `metrics.csv` as Lightning's CSV logger writes it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "metrics.csv"
-        self._rows: list[dict[str, float]] = []
-
-    def add(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
-        """Add an epoch: one row."""
-        scores = {f"train/{name}": float(np.float32(values[name])) for name in sorted(values)}
-        self._rows.append({"epoch": epoch, "step": step, **scores})
-
-    def write(self) -> None:
-        """Write the file."""
-        with self.path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(self._rows[0]))
-            writer.writeheader()
-            writer.writerows(self._rows)

@@ -1,0 +1,81 @@
+"""Small inputs that several test files build: samples, networks, trainers."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from mer.data.dataset import UnifiedDataset
+from mer.models.modules import MERModule, MicroFinetuneModule
+
+CLASSES = ["negative", "positive", "surprise"]
+
+AUGMENT = {
+    "flip": 0.5,
+    "shift": 0.1,
+    "scale": 0.1,
+    "rotate": 5.0,
+    "gain": 0.2,
+    "offset": 0.1,
+    "noise": 0.02,
+}
+
+
+def network(
+    backbone: dict[str, Any] | None = None, kind: type[MERModule] = MicroFinetuneModule, **more: Any
+) -> MERModule:
+    return kind(
+        backbone=backbone or {"name": "test_efficientnet"},
+        in_chans=3,
+        classes=CLASSES,
+        input_mean=[0.0, 0.1, 0.2],
+        input_std=[0.5, 1.0, 2.0],
+        **more,
+    )
+
+
+def disturb(module: nn.Module) -> None:
+    """Move biases, norms and their statistics away from 0 and 1, where they would do nothing."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in module.state_dict().values():
+        if tensor.dtype.is_floating_point and tensor.ndim == 1:
+            tensor.add_(0.2 * torch.rand(tensor.shape, generator=generator))
+
+
+def flow_dataset(**settings: Any) -> UnifiedDataset:
+    """24 samples of 32 pixels; the flow of class k points in direction k."""
+    rng = np.random.default_rng(0)
+    flow = rng.normal(0, 0.3, (24, 3, 32, 32)).astype(np.float32)
+    labels = np.arange(24) % 3
+    flow[labels == 0, 0, :16] += 1
+    flow[labels == 1, 1, 16:] += 1
+    table = pd.DataFrame(
+        {
+            "sample_id": [f"smic/s{i:02d}/clip" for i in range(24)],
+            "dataset": "smic",
+            "label": [CLASSES[label] for label in labels],
+            "store": 0,
+            "row": range(24),
+            "has_onset": True,
+        }
+    )
+    settings = {"name": "flow", "size": 32, "center": "none", "cache_gb": 1, **settings}
+    return UnifiedDataset(table, [SimpleNamespace(frames=None, flow=flow)], CLASSES, settings)
+
+
+def trainer(folder: Path, *callbacks: pl.Callback, epochs: int = 1) -> pl.Trainer:
+    return pl.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        callbacks=list(callbacks),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
