@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from mer.config.settings import Input
 from mer.data.dataset import UnifiedDataset
 from mer.models.modules import MERModule, MicroFinetuneModule
 
@@ -64,8 +65,8 @@ def flow_dataset(**settings: Any) -> UnifiedDataset:
             "has_onset": True,
         }
     )
-    settings = {"name": "flow", "size": 32, "center": "none", "cache_gb": 1, **settings}
-    return UnifiedDataset(table, [SimpleNamespace(frames=None, flow=flow)], CLASSES, settings)
+    chosen = Input(**{"name": "flow", "size": 32, "center": "none", "cache_gb": 1, **settings})
+    return UnifiedDataset(table, [SimpleNamespace(frames=None, flow=flow)], CLASSES, chosen)
 
 
 def trainer(folder: Path, *callbacks: pl.Callback, epochs: int = 1) -> pl.Trainer:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mer.bench.memory import write_store
+from mer.config.settings import Input
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
@@ -38,8 +39,8 @@ def store(tmp_path: Path) -> Store:
 def make(store: Store, cache: Path | None, rows: int = COUNT, **settings: Any) -> UnifiedDataset:
     label = [CLASSES[number % 3] for number in range(rows)]
     table = store.index.head(rows).assign(label=label, store=0)
-    settings = {"name": "flow", "size": 16, "center": "none", "cache_gb": 1, **settings}
-    return UnifiedDataset(table, [store], CLASSES, settings, cache)
+    chosen = Input(**{"name": "flow", "size": 16, "center": "none", "cache_gb": 1, **settings})
+    return UnifiedDataset(table, [store], CLASSES, chosen, cache)
 
 
 def test_kept_inputs_are_those_that_are_built(store: Store, tmp_path: Path) -> None:

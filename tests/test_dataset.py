@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mer.config.settings import Input
 from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
@@ -48,7 +49,7 @@ def make(
         }
     )
     settings = settings or {"name": "flow", "size": 4, "center": "none", "cache_gb": 1}
-    return UnifiedDataset(table, [store], CLASSES, settings)
+    return UnifiedDataset(table, [store], CLASSES, Input(**settings))
 
 
 def test_class_weights_come_from_the_training_side() -> None:

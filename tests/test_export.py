@@ -293,13 +293,14 @@ def test_export_writes_the_model_of_a_fold_and_the_file_repeats_its_predictions(
 
 def inputs_of(run_dir: Path, fold: str, predicted: pd.DataFrame) -> np.ndarray:
     """Inputs of a fold's test samples, in the order of its predictions."""
+    from mer.config.composition import typed
     from mer.data import sources
     from mer.data.dataset import UnifiedDataset
     from mer.training.evaluate import load_config
 
     cfg = load_config(run_dir)
-    corpus = sources.load(cfg, "micro")
-    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, dict(cfg.input))
+    corpus = sources.load(typed(cfg), "micro")
+    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, typed(cfg).input)
     positions = dataset.positions(predicted["sample_id"].tolist())
     return np.stack([dataset.image(int(p)) for p in positions]).transpose(0, 3, 1, 2).copy()
 

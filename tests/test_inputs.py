@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mer.config.settings import Input
 from mer.data import inputs
 from mer.errors import MerError
 
@@ -13,8 +14,7 @@ FLOW = np.stack([np.full((16, 16), value, np.float32) for value in (2.0, -1.0, 0
 
 
 def build(name: str, center: str = "none", flow: np.ndarray | None = FLOW) -> np.ndarray:
-    settings = {"name": name, "size": SIZE, "center": center}
-    return inputs.build(settings, ONSET, APEX, flow)
+    return inputs.build(Input(name, SIZE, center), ONSET, APEX, flow)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_center_takes_out_the_motion_of_the_head() -> None:
 
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(MerError, match=r"Unknown input.name `optical`\. Set one of: apex"):
-        build("optical")
-    with pytest.raises(MerError, match=r"input\.center is `mean`"):
+        build("optical", flow=None)
+    with pytest.raises(MerError, match="center is mean; set median or none"):
         build("flow", center="mean")
     with pytest.raises(MerError, match="Input `flow` needs flow of every sample"):
         build("flow", flow=None)

@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 from prepare_inputs import clips, paint, row, save
 
+from mer.config.settings import Flow, Prepare
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import sample, settings, sheet, workers
+from mer.prepare import sample, sheet, workers
 from mer.prepare.store import prepare_store
 
-SMALL = {"size": 64}
-AS_IS = {"faces": "as_is", "size": 48}
+SMALL = Prepare(size=64)
+AS_IS = Prepare(faces="as_is", size=48)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def faces_table(tmp_path: Path) -> pd.DataFrame:
 def test_faces_become_aligned_frames_flow_and_landmarks(
     faces_table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    made = prepare_store(faces_table, {"size": 128}, tmp_path / "out", 1, "made")
+    made = prepare_store(faces_table, Prepare(size=128), tmp_path / "out", 1, "made")
     assert made.path.name == f"made-{made.hash}" and made.size == 128
     assert made.frames.shape == (3, 2, 128, 128, 3) and made.frames.dtype == np.uint8
     assert made.flow.shape == (3, 3, 128, 128) and made.flow.dtype == np.float16
@@ -63,7 +63,7 @@ def test_faces_become_aligned_frames_flow_and_landmarks(
 @pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(faces_table: pd.DataFrame, tmp_path: Path) -> None:
     one, two = (
-        prepare_store(faces_table, {"size": 64}, tmp_path / str(count), count, "made").path
+        prepare_store(faces_table, Prepare(size=64), tmp_path / str(count), count, "made").path
         for count in (1, 2)
     )
     for name in ("frames.npy", "flow.npy", "landmarks.npy", "index.parquet"):
@@ -95,7 +95,7 @@ def test_frames_of_a_pair_share_one_transform(tmp_path: Path) -> None:
     first = save(tmp_path / "1.png", paint(256, centre=(120, 128)))
     later = save(tmp_path / "2.png", paint(256, centre=(126, 128)))
     table = make_table([row(0, onset_path=first, apex_path=later)])
-    options = {"size": 128, "flow": {"method": None}}
+    options = Prepare(size=128, flow=Flow(method=None))
     made = prepare_store(table, options, tmp_path / "out", 1, "made")
     assert made.flow is None
     # The outer eye corners of the painted face lie 2 * (.42 + .2) * 64 = 79 px apart; in the crop
@@ -145,7 +145,7 @@ def test_bad_samples_are_dropped_with_reason_and_file(
 
 def test_an_apex_outside_the_clip_is_dropped() -> None:
     wrong = {**dict.fromkeys(make_table([row(0, apex_path="a")]).columns), **row(0, apex_path="a")}
-    late = sample.prepare_sample({**wrong, "onset": 1, "apex": 9, "offset": 7}, {})
+    late = sample.prepare_sample({**wrong, "onset": 1, "apex": 9, "offset": 7}, Prepare())
     assert late == sample.Drop("apex outside the clip", "apex 9, clip 1 to 7")
 
 
@@ -189,29 +189,9 @@ def test_as_is_only_resizes(tmp_path: Path) -> None:
         made.frames[0, 0], cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA)
     )
     # Rows are sorted by sample_id: clip 00 of subject s0 comes first. 1 px of 60 is 0.8 px of 48.
-    options = {**AS_IS, "flow": {"stabilise": False}}
+    options = Prepare(faces="as_is", size=48, flow=Flow(stabilise=False))
     raw = prepare_store(make_table(clips(tmp_path, 4)), options, tmp_path / "out", 1, "made")
     assert raw.flow[0, 0, 10:-10, 10:-10].mean() == pytest.approx(0.8, abs=0.15)
-
-
-def test_wrong_settings_are_reported_together(tmp_path: Path) -> None:
-    table = make_table(clips(tmp_path, 1))
-    wrong = {"faces": "maybe", "size": 8, "margn": 1, "flow": {"method": "raft"}, "workers": -1}
-    with pytest.raises(MerError) as caught:
-        prepare_store(table, wrong, tmp_path / "out", 1, "made")
-    for text in (
-        "prepare.faces: 'maybe', expected landmarks or as_is",
-        "prepare.size: 8, expected a whole number from 32 to 1024",
-        "prepare.margn: unknown key",
-        "prepare.flow.method: 'raft', expected one of dis, farneback, tvl1 or null",
-        "prepare.workers: -1",
-    ):
-        assert text in str(caught.value)
-
-
-def test_the_configuration_file_holds_the_defaults() -> None:
-    file = Path(__file__).parents[1] / "conf" / "prepare" / "default.yaml"
-    assert OmegaConf.to_container(OmegaConf.load(file)) == settings.DEFAULTS
 
 
 def test_the_sheet_spreads_over_emotions_and_subjects() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from prepare_inputs import row
 
+from mer.config.settings import Prepare
 from mer.datasets.index import make_table
 from mer.errors import MerError
 from mer.prepare import precomputed
@@ -27,7 +28,7 @@ def test_flow_pictures_become_centred_flow(tmp_path: Path) -> None:
     pictures[:, 0, 0, 1] = 36
     np.savez(tmp_path / "f.npz", x=pictures)
     table = make_table(array_rows(tmp_path / "f.npz", 2, "flow"))
-    made = prepare_store(table, {}, tmp_path / "out", None, "made")
+    made = prepare_store(table, Prepare(), tmp_path / "out", None, "made")
     assert made.frames is None and made.landmarks is None and made.size == 28
     assert made.index["has_onset"].all()
     u, v, strain = made.flow[1]
@@ -35,7 +36,7 @@ def test_flow_pictures_become_centred_flow(tmp_path: Path) -> None:
     assert u[3, 4] == 0.5 and u.sum() == 0.5 and v[0, 0] == -0.5 and v.sum() == -0.5
     assert np.allclose(strain, 0.2, atol=1e-3)
     other = prepare_store(
-        table, {"array_channels": ["u", "v", "strain"]}, tmp_path / "out", None, "made"
+        table, Prepare(array_channels=["u", "v", "strain"]), tmp_path / "out", None, "made"
     )
     assert other.hash != made.hash and np.allclose(other.flow[1, 2, 3, 4], 194 / 255, atol=1e-3)
 
@@ -52,7 +53,7 @@ def test_float_flow_is_taken_as_it_is_and_loaded_once(
         precomputed.np, "load", lambda file, **options: loads.append(file) or real(file, **options)
     )
     table = make_table(array_rows(tmp_path / "f.npy", 5, "flow", key=None))
-    made = prepare_store(table, {}, tmp_path / "out", 4, "made")
+    made = prepare_store(table, Prepare(), tmp_path / "out", 4, "made")
     assert [file for file in loads if str(file).endswith("f.npy")] == [str(tmp_path / "f.npy")]
     assert np.array_equal(
         made.flow[made.index["row"]], flows[made.index["array_row"]].astype(np.float16)
@@ -64,7 +65,7 @@ def test_image_arrays_become_the_apex(tmp_path: Path, channels: int) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, channels), dtype=np.uint8)
     np.savez(tmp_path / "i.npz", x=pictures)
     table = make_table(array_rows(tmp_path / "i.npz", 3, "image"))
-    made = prepare_store(table, {}, tmp_path / "out", None, "made")
+    made = prepare_store(table, Prepare(), tmp_path / "out", None, "made")
     assert made.flow is None and not made.index["has_onset"].any()
     row_of = made.index.set_index("array_row")["row"]
     assert np.array_equal(made.frames[row_of[2], 1, :, :, 0], pictures[2, :, :, 0])
@@ -75,7 +76,7 @@ def test_wrong_arrays_are_refused_by_name(tmp_path: Path) -> None:
     def attempt(rows: list[dict]) -> str:
         precomputed.load_array.cache_clear()
         with pytest.raises(MerError) as caught:
-            prepare_store(make_table(rows), {}, tmp_path / "out", 1, "made")
+            prepare_store(make_table(rows), Prepare(), tmp_path / "out", 1, "made")
         return str(caught.value)
 
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 28, 28, 3), np.uint8))
@@ -101,6 +102,6 @@ def test_array_rows_that_do_not_exist_or_are_not_finite_are_dropped(tmp_path: Pa
     flows[1, 0, 0, 0] = np.nan
     np.savez(tmp_path / "f.npz", x=flows)
     table = make_table(array_rows(tmp_path / "f.npz", 3, "flow"))
-    drops = prepare_store(table, {}, tmp_path / "out", None, "made").drops
+    drops = prepare_store(table, Prepare(), tmp_path / "out", None, "made").drops
     assert drops["reason"].tolist() == ["array not finite", "row outside the array"]
     assert "row 2 of 2" in drops["detail"][1]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mer.config.composition import compose
+from mer.config.composition import compose, typed
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
@@ -97,8 +97,8 @@ def test_test_labels_are_withheld_and_training_loaders_hold_no_test_person(
     tiny_config: Config,
 ) -> None:
     cfg = tiny_config()
-    corpus = sources.load(cfg, "micro")
-    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, dict(cfg.input))
+    corpus = sources.load(typed(cfg), "micro")
+    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, typed(cfg).input)
     person = corpus.table["person"]
     tested = person == person.iloc[0]
     train, test = np.flatnonzero(~tested), np.flatnonzero(tested)
@@ -314,11 +314,11 @@ def test_weights_are_refused_on_their_own_persons(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("selection=best", "selection is `best`; set one of last, validation, oracle"),
+        ("selection=best", "selection is best; set last, validation or oracle"),
         ("selection=validation", "set protocol.validation to a share"),
         ("prepare.flow.method=null", "input=flow needs flow, but prepare.flow.method is null"),
         ("model.transfer.blocks=null", "model.transfer.blocks is null"),
-        ("model.batch_size=1", "batch normalisation needs 2 or more"),
+        ("model.batch_size=1", "model.batch_size is 1; set 2 or more"),
     ],
 )
 def test_contradictions_are_found_before_anything_runs(

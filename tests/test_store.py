@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 from filelock import FileLock
 from prepare_inputs import clips
 
+from mer.config.settings import Prepare, updated
 from mer.datasets.index import make_table
 from mer.errors import MerError
 from mer.prepare import build, sample, store
 from mer.prepare.layout import settings_hash
 from mer.prepare.store import Store, prepare_store
 
-AS_IS = {"faces": "as_is", "size": 48}
+AS_IS = Prepare(faces="as_is", size=48)
 
 
 def test_workers_and_resuming_give_the_same_arrays(
@@ -82,10 +84,10 @@ def test_the_same_call_reuses_and_another_setting_does_not(
     first = prepare_store(table, AS_IS, tmp_path / "out", 1, "made")
     monkeypatch.setattr(build, "prepare_chunk", None)  # any work would fail
     with caplog.at_level(logging.INFO):
-        again = prepare_store(table, {**AS_IS, "workers": 7}, tmp_path / "out", 7, "made")
+        again = prepare_store(table, replace(AS_IS, workers=7), tmp_path / "out", 7, "made")
     assert again.path == first.path and "is reused (2 samples)" in caplog.text
     with pytest.raises(TypeError):
-        prepare_store(table, {**AS_IS, "size": 40}, tmp_path / "out", 1, "made")
+        prepare_store(table, replace(AS_IS, size=40), tmp_path / "out", 1, "made")
 
 
 def test_a_second_caller_waits_and_opens(
@@ -117,12 +119,13 @@ def test_the_hash_follows_content_and_not_the_machine(tmp_path: Path) -> None:
     moved = make_table(clips(tmp_path / "deep" / "b", 3))
     assert settings_hash(AS_IS, moved) == digest
     assert settings_hash(AS_IS, table.iloc[::-1]) == digest
-    same = {**AS_IS, "workers": 3, "margin": 0.3, "flow": {"tvl1": {"warps": 9}}}
+    same = {"workers": 3, "margin": 0.3, "flow": {"tvl1": {"warps": 9}}}
+    same = updated(AS_IS, same, "prepare")
     assert settings_hash(same, table) == digest
     for change in ({"size": 50}, {"faces": "landmarks"}, {"flow": {"method": None}}):
-        assert settings_hash({**AS_IS, **change}, table) != digest
+        assert settings_hash(updated(AS_IS, change, "prepare"), table) != digest
     for change in ({"stabilise": False}, {"face_only": False}, {"dis": {"smooth": 1}}):
-        assert settings_hash({**AS_IS, "flow": change}, table) != digest
+        assert settings_hash(updated(AS_IS, {"flow": change}, "prepare"), table) != digest
     assert settings_hash(AS_IS, table.assign(emotion="anger")) != digest
     assert settings_hash(AS_IS, table.iloc[1:]) != digest
     Path(moved["apex_path"][0]).write_bytes(b"another size")

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from mer.cli import main
-from mer.config.composition import conf_dir
+from mer.config.composition import conf_dir, typed
 from mer.data import sources
 from mer.models.modules import MacroPretrainModule
 from mer.training import fold as training_fold
@@ -104,7 +104,7 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = tiny_config("macro.epochs=3", "macro.dropout=0.3", "trainer.threads=1")
-    corpus = sources.load(cfg, "macro")
+    corpus = sources.load(typed(cfg), "macro")
 
     class Killed(Exception):
         pass

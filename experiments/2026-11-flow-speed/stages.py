@@ -48,7 +48,7 @@ def main(root: Path) -> None:
     clock(faces, "crop", "align, 2 pictures")
     clock(flow, "compute", "flow: DIS, head motion, soft edge")
     clock(flow, "head_motion", "head motion alone")
-    clock(flow.Flow, "to_array", "strain, float16")
+    clock(flow.FlowField, "to_array", "strain, float16")
     clock(build.Partial, "write", "write")
     clock(sheet, "draw", "contact sheet, once a store")
     with tempfile.TemporaryDirectory() as folder:

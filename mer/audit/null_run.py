@@ -272,13 +272,14 @@ def _inputs(
 def _load_inputs(cfg: DictConfig, manifest: pd.DataFrame) -> tuple[Floats, pd.DataFrame]:
     import cv2
 
+    from mer.config.composition import typed
     from mer.data import sources
     from mer.data.dataset import UnifiedDataset
 
     cfg = OmegaConf.merge(cfg, {"data": {"generate": False}})
-    corpus = sources.load(cfg, "micro")
-    settings = OmegaConf.to_container(cfg.input, resolve=True)
-    data = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings)
+    settings = typed(cfg)
+    corpus = sources.load(settings, "micro")
+    data = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
     pictures = [data.image(int(at)) for at in data.positions(list(manifest["sample_id"]))]
     small = [cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel() for p in pictures]
     images = np.stack(small).astype(np.float64)

@@ -117,7 +117,7 @@ def compute_flow(
     apex: NDArray[np.uint8],
     settings: Mapping[str, Any],
     face: NDArray[np.bool_],
-) -> flow.Flow:
+) -> flow.FlowField:
     """Flow between two colour crops."""
     gray = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (onset, apex)]
     return flow.compute(gray[0], gray[1], settings, face=face)

@@ -19,21 +19,19 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from mer.config import settings
-    from mer.config.composition import compose, to_plain
+    from mer.config.composition import compose, typed
     from mer.data import sources
     from mer.prepare import workers
 
-    cfg = compose(overrides)
-    settings.read(to_plain(cfg))
+    settings = typed(compose(overrides))
     table = Table(title="Prepared stores", title_justify="left")
     for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
         table.add_column(column)
     sheets = []
     with workers.shared():
-        for role, found in sources.read(cfg, "micro", "macro").items():
+        for role, found in sources.read(settings, "micro", "macro").items():
             for source in found:
-                store, remarks = sources.prepare(cfg, source), source.reading.remarks
+                store, remarks = sources.prepare(settings, source), source.reading.remarks
                 for remark in remarks:
                     log.info(
                         "%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason

@@ -15,8 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
-from mer.config import settings
-from mer.config.composition import check_words, conf_dir, to_plain
+from mer.config.composition import check_words, conf_dir, typed
 from mer.errors import MerError
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ def _lead(argv: list[str], words: list[str]) -> int:
     """Check the words and hand them to Hydra."""
     config = check_words(words)
     if config is not None:
-        settings.read(to_plain(config))
+        typed(config)
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
@@ -119,7 +118,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         the validation persons, or the cost of the network. None while folds are missing or without
         validation persons. The test score is never returned.
     """
-    settings.read(to_plain(cfg))
+    typed(cfg)
 
     from hydra.utils import instantiate
 

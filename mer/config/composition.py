@@ -16,6 +16,8 @@ from mer.errors import MerError, raise_all
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from mer.config.settings import Settings
+
 
 def conf_dir() -> Path:
     """Return the absolute folder of the configuration files.
@@ -133,6 +135,17 @@ def to_plain(config: "DictConfig") -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise MerError(f"the configuration must be a mapping, found {type(plain).__name__}")
     return {str(key): value for key, value in plain.items()}
+
+
+def typed(config: "DictConfig") -> "Settings":
+    """Read the settings of a composed configuration.
+
+    Raises:
+        MerError: With every wrong value, unknown key and missing value.
+    """
+    from mer.config.settings import read
+
+    return read(to_plain(config))
 
 
 def _first_value(word: str) -> str:

@@ -397,6 +397,25 @@ def read(config: Mapping[str, Any]) -> Settings:
     return made
 
 
+def updated(made: T, changes: Mapping[str, Any], prefix: str) -> T:
+    """Change some settings of an object, inner ones included.
+
+    Args:
+        made: Settings, which stay as they are.
+        changes: Key -> value, or a mapping of inner keys.
+        prefix: Dotted key of `made`, for messages.
+
+    Raises:
+        MerError: With every wrong value and every unknown key.
+    """
+    try:
+        return TypeAdapter(type(made)).validate_python(_merged(to_plain(made), changes))
+    except ValidationError as error:
+        known = [f"{prefix}.{key}" for key in keys(type(made))]
+        raise_all("The settings cannot be used:", sentences(error, known, prefix))
+        raise
+
+
 def to_plain(made: Any) -> Any:
     """Turn settings back into plain values, under the keys of `conf/`."""
     if is_dataclass(made):
@@ -420,6 +439,16 @@ def keys(kind: Any, prefix: str = "") -> Iterator[str]:
         default = factory() if factory else None
         if is_dataclass(default):
             yield from keys(type(default), f"{key}.")
+
+
+def _merged(old: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(old[key], value)
+        if isinstance(value, Mapping) and isinstance(old.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }
+    return {**old, **both}
 
 
 def _key(one: Any) -> str:

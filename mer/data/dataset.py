@@ -15,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.augmentation import Augmentation
 from mer.errors import MerError, raise_all
@@ -37,8 +38,8 @@ class UnifiedDataset:
             (position in that store's arrays); its order is the order of the samples.
         stores: Opened prepared stores.
         classes: Class names; a label's number is its place here.
-        settings: The `input` node: `name`, `size`, `center`, and `cache_gb`, the disk (without
-            `cache` the memory) that built inputs may take. Beyond it they are built each time.
+        settings: Kind and size of the input; `cache_gb` is the disk (without `cache` the memory)
+            that built inputs may take. Beyond it they are built each time.
         cache: Folder for built inputs, which are memory-mapped and shared by all processes and
             later runs; None keeps them in memory.
 
@@ -51,22 +52,22 @@ class UnifiedDataset:
         table: pd.DataFrame,
         stores: Sequence[Store],
         classes: Sequence[str],
-        settings: dict[str, Any],
+        settings: Input,
         cache: Path | None = None,
     ) -> None:
         self.table = table.reset_index(drop=True)
-        self.stores, self.classes, self.settings = list(stores), list(classes), dict(settings)
+        self.stores, self.classes, self.settings = list(stores), list(classes), settings
         self.kind = inputs.kind_of(self.settings)
         number = {name: i for i, name in enumerate(self.classes)}
         self.labels = self.table["label"].map(number).to_numpy(dtype=np.int64)
         self._place = self.table[["store", "row"]].to_numpy(dtype=np.int64)
         self._check()
-        size = int(self.settings["size"])
+        size = self.settings.size
         shape = (len(self), size, size, self.kind.channels)
         gigabytes = 4 * np.prod(shape, dtype=float) / 2**30
         self._built: NDArray[np.float32] | None = None
         self._file: Path | None = None
-        if gigabytes > float(self.settings.get("cache_gb", 8)):
+        if gigabytes > self.settings.cache_gb:
             log.info("%.1f GB of inputs exceed input.cache_gb; they are built as needed", gigabytes)
         elif cache is None:
             self._built = np.stack([self._build(position) for position in range(len(self))])
@@ -136,7 +137,7 @@ class UnifiedDataset:
         flat = [c for c in range(self.kind.channels) if std[c] < 1e-8]
         if flat:
             raise MerError(
-                f"Channels {flat} of input `{self.settings['name']}` are constant over the "
+                f"Channels {flat} of input `{self.settings.name}` are constant over the "
                 "training side: no motion was found. Look at the contact sheet of the store."
             )
         return mean.tolist(), std.tolist()
@@ -165,12 +166,12 @@ class UnifiedDataset:
         """Build all inputs into a file, unless one of an earlier run holds the same."""
         facts = {
             "format": FORMAT,
-            "input": {name: self.settings.get(name) for name in ("name", "size", "center")},
+            "input": {name: getattr(self.settings, name) for name in ("name", "size", "center")},
             "stores": [store.hash for store in self.stores],
             "rows": hashlib.sha256(self._place.tobytes()).hexdigest(),
         }
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-        file = cache / f"{self.settings['name']}-{digest}.npy"
+        file = cache / f"{self.settings.name}-{digest}.npy"
         if file.exists():
             return file
         try:
@@ -198,7 +199,7 @@ class UnifiedDataset:
     def _open(self) -> None:
         if self._file is None:
             return
-        size = int(self.settings["size"])
+        size = self.settings.size
         shape = (len(self), size, size, self.kind.channels)
         try:
             array = np.load(self._file, mmap_mode="r", allow_pickle=False)
@@ -231,7 +232,7 @@ class UnifiedDataset:
                 )
             if {"onset", "flow"} & set(self.kind.needs) and not here["has_onset"].all():
                 problems.append(f"{names}: samples without a neutral frame; set input=apex")
-        name = self.settings["name"]
+        name = self.settings.name
         raise_all(f"Input `{name}` cannot be built from the prepared samples:", problems)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from mer.config.settings import to_plain
 from mer.data.dataset import UnifiedDataset
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError
@@ -120,7 +121,7 @@ def _facts(blocks: nn.Module, images: FixedAugmentations, data_hash: str) -> dic
         "format": FORMAT,
         "blocks": weights.hexdigest(),
         "device": next(blocks.buffers()).device.type,
-        "input": {k: v for k, v in dataset.settings.items() if k != "cache_gb"},
+        "input": {k: v for k, v in to_plain(dataset.settings).items() if k != "cache_gb"},
         "data": data_hash,
         "samples": hashlib.sha256("\n".join(dataset.table["sample_id"]).encode()).hexdigest(),
         "augment": images.augment,

@@ -4,12 +4,12 @@ Training, evaluation, prediction on a video and export all call `build`, so they
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mer.config.settings import Input
 from mer.errors import MerError
 
 
@@ -41,21 +41,21 @@ KINDS = {
 }
 
 
-def kind_of(settings: dict[str, Any]) -> InputKind:
-    """Look up the input named by `settings["name"]`.
+def kind_of(settings: Input) -> InputKind:
+    """Look up the input named by `settings.name`.
 
     Raises:
         MerError: If there is no such input; the message lists those there are.
     """
     try:
-        return KINDS[settings["name"]]
+        return KINDS[settings.name]
     except KeyError:
         known = ", ".join(KINDS)
-        raise MerError(f"Unknown input.name `{settings['name']}`. Set one of: {known}.") from None
+        raise MerError(f"Unknown input.name `{settings.name}`. Set one of: {known}.") from None
 
 
 def build(
-    settings: dict[str, Any],
+    settings: Input,
     onset: NDArray[np.uint8] | None,
     apex: NDArray[np.uint8] | None,
     flow: NDArray[np.floating] | None,
@@ -63,8 +63,8 @@ def build(
     """Build the network's input of one sample, before augmentation and normalisation.
 
     Args:
-        settings: `name` (see `KINDS`), `size` S in pixels, `center` (median | none: whether the
-            median motion of the face, which is head motion, is taken out of u and v).
+        settings: Kind (see `KINDS`), side S in pixels, and whether the median motion of the face,
+            which is head motion, is taken out of u and v.
         onset: RGB crop. Shape: (H, H, 3), uint8.
         apex: RGB crop in the same frame of reference. Shape: (H, H, 3), uint8.
         flow: u, v in pixels of the H x H crop (u right, v down) and strain. Shape: (3, H, H).
@@ -73,19 +73,19 @@ def build(
         Shape: (S, S, C), float32. Frames in [0, 1], difference in [-1, 1], u and v in pixels of the
         S x S input, strain without unit.
     """
-    kind, size = kind_of(settings), int(settings["size"])
+    kind, size = kind_of(settings), settings.size
     parts = []
-    if "apex" in kind.needs and settings["name"] != "difference":
+    if "apex" in kind.needs and settings.name != "difference":
         frames = [onset, apex] if "onset" in kind.needs else [apex]
         parts += [_resize(frame, size) / 255 for frame in frames if frame is not None]
-    elif settings["name"] == "difference" and onset is not None and apex is not None:
+    elif settings.name == "difference" and onset is not None and apex is not None:
         parts.append((_resize(apex, size) - _resize(onset, size)) / 255)
     if "flow" in kind.needs and flow is not None:
-        parts.append(_resize_flow(flow, size, settings.get("center", "none")))
+        parts.append(_resize_flow(flow, size, settings.center))
     image = np.concatenate(parts, axis=2) if parts else np.empty((size, size, 0), np.float32)
     if image.shape[2] != kind.channels:
         raise MerError(
-            f"Input `{settings['name']}` needs {', '.join(kind.needs)} of every sample and one is "
+            f"Input `{settings.name}` needs {', '.join(kind.needs)} of every sample and one is "
             "missing. Set another input, or prepare.flow.method if the flow is what lacks."
         )
     return np.ascontiguousarray(image, dtype=np.float32)
@@ -107,6 +107,4 @@ def _resize_flow(flow: NDArray, size: int, center: str) -> NDArray[np.float32]:
     resized[..., :2] *= size / flow.shape[-1]
     if center == "median":
         resized[..., :2] -= np.median(resized[..., :2], axis=(0, 1))
-    elif center != "none":
-        raise MerError(f"input.center is `{center}`; set median or none.")
     return resized

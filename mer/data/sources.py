@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
 
 from mer import datasets
+from mer.config.settings import Prepare, Settings, updated
 from mer.datasets import labels
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
@@ -44,12 +44,13 @@ class Corpus(NamedTuple):
         return digest.hexdigest()[:12]
 
 
-def ensure_synthetic(cfg: DictConfig) -> None:
+def ensure_synthetic(settings: Settings) -> None:
     """Generate the synthetic corpora of `data.preset` where the configuration asks for them."""
-    if cfg.data.get("generate"):
+    data = settings.data
+    if data.generate:
         from mer.synthetic import generate
 
-        generate(cfg.data.preset, Path(cfg.data.root), seed=0, workers=cfg.prepare.workers)
+        generate(str(data.preset), Path(data.root), seed=0, workers=settings.prepare.workers)
 
 
 class Source(NamedTuple):
@@ -60,11 +61,11 @@ class Source(NamedTuple):
     reading: datasets.Reading
 
 
-def read(cfg: DictConfig, *roles: str) -> dict[str, list[Source]]:
+def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
     """Read every dataset of some roles.
 
     Args:
-        cfg: Composed configuration; `data.<role>` maps a name to `root` (relative to `data.root`),
+        settings: Settings of the run; `data.<role>` maps a name to `root` (below `data.root`),
             optionally `reader`, `prepare` (settings that differ for it) and the reader's options.
         roles: micro, macro or both.
 
@@ -74,13 +75,15 @@ def read(cfg: DictConfig, *roles: str) -> dict[str, list[Source]]:
     Raises:
         MerError: With every dataset of all the roles that is missing or unreadable.
     """
-    ensure_synthetic(cfg)
+    ensure_synthetic(settings)
     found: dict[str, list[Source]] = {role: [] for role in roles}
     problems = []
     for role in roles:
-        for name, node in (cfg.data.get(role) or {}).items():
-            options = OmegaConf.to_container(node, resolve=True)
-            root = Path(cfg.data.root, options.pop("root")).expanduser()
+        for name, node in (getattr(settings.data, role) or {}).items():
+            if node is None:  # a dataset that was switched off
+                continue
+            options = dict(node)
+            root = Path(settings.data.root, options.pop("root")).expanduser()
             prepare = options.pop("prepare", None) or {}
             reader = options.pop("reader", name)
             if reader == "table":
@@ -90,25 +93,32 @@ def read(cfg: DictConfig, *roles: str) -> dict[str, list[Source]]:
                 found[role].append(Source(name, prepare, reading))
             except MerError as error:
                 problems.append(f"data.{role}.{name}: {error}")
-    headline = f"Datasets could not be read (data={cfg.data.name}, data.root={cfg.data.root})."
-    if not cfg.data.generate and "MER_DATA" not in os.environ:
+    headline = (
+        f"Datasets could not be read (data={settings.data.name}, data.root={settings.data.root})."
+    )
+    if not settings.data.generate and "MER_DATA" not in os.environ:
         headline += " MER_DATA is not set: export MER_DATA=FOLDER_OF_YOUR_DATASETS."
     raise_all(headline, problems)
     return found
 
 
-def prepare(cfg: DictConfig, source: Source) -> Store:
+def prepare(settings: Settings, source: Source) -> Store:
     """Prepare a dataset with the run's settings and its own, or open the store they gave before."""
-    settings = OmegaConf.to_container(OmegaConf.merge(cfg.prepare, source.prepare), resolve=True)
-    folder = Path(cfg.paths.cache, "prepared")
-    return prepare_store(source.reading.table, settings, folder, settings["workers"], source.name)
+    chosen = prepare_settings(settings, source)
+    folder = Path(settings.paths.cache, "prepared")
+    return prepare_store(source.reading.table, chosen, folder, chosen.workers, source.name)
 
 
-def load(cfg: DictConfig, role: str, read_before: list[Source] | None = None) -> Corpus:
+def prepare_settings(settings: Settings, source: Source) -> Prepare:
+    """Settings of the preparation of one dataset: those of the run, and its own."""
+    return updated(settings.prepare, source.prepare, "prepare")
+
+
+def load(settings: Settings, role: str, read_before: list[Source] | None = None) -> Corpus:
     """Read, label and prepare every dataset of a role.
 
     Args:
-        cfg: Composed configuration.
+        settings: Settings of the run.
         role: micro or macro; the label scheme is `labels` or `macro.labels`.
         read_before: The role's datasets, if `read` has given them already.
 
@@ -119,12 +129,10 @@ def load(cfg: DictConfig, role: str, read_before: list[Source] | None = None) ->
         MerError: If datasets are missing, or label counts differ from the scheme's expected ones
             while `data.check_counts` is true.
     """
-    scheme = labels.load_scheme(
-        OmegaConf.to_container(cfg.labels if role == "micro" else cfg.macro.labels, resolve=True)
-    )
+    scheme = labels.load_scheme(settings.labels if role == "micro" else settings.macro.labels)
     tables, stores, remarks = [], [], []
-    for source in read(cfg, role)[role] if read_before is None else read_before:
-        store = prepare(cfg, source)
+    for source in read(settings, role)[role] if read_before is None else read_before:
+        store = prepare(settings, source)
         labelled = labels.apply(store.index, scheme)
         remarks += [*source.reading.remarks, *labelled.remarks]
         remarks += [Remark(d.sample_id, "dropped", d.reason) for d in store.drops.itertuples()]
@@ -136,7 +144,7 @@ def load(cfg: DictConfig, role: str, read_before: list[Source] | None = None) ->
     table = pd.concat(tables, ignore_index=True).sort_values("sample_id", ignore_index=True)
     twice = table["sample_id"][table["sample_id"].duplicated()].tolist()
     raise_all("Two datasets hold the same sample:", twice)
-    if role == "micro" and cfg.data.get("check_counts", True):
+    if role == "micro" and settings.data.check_counts:
         raise_all(
             f"Sample counts differ from label scheme `{scheme['name']}`. If your copy of the data "
             "is known to differ, set data.check_counts=false; the numbers are then not comparable:",
@@ -146,13 +154,12 @@ def load(cfg: DictConfig, role: str, read_before: list[Source] | None = None) ->
     return Corpus(table, stores, classes, remarks)
 
 
-def dataset(cfg: DictConfig, corpus: Corpus) -> "UnifiedDataset":
+def dataset(settings: Settings, corpus: Corpus) -> "UnifiedDataset":
     """The samples of a corpus as the configuration's inputs, built once and kept for later runs."""
     from mer.data.dataset import UnifiedDataset  # brings torch, which reading runs does not need
 
-    settings = OmegaConf.to_container(cfg.input, resolve=True)
-    folder = Path(cfg.paths.cache, "inputs")
-    return UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings, folder)
+    folder = Path(settings.paths.cache, "inputs")
+    return UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input, folder)
 
 
 def _log_counts(table: pd.DataFrame, role: str, remarks: list[Remark]) -> None:

@@ -124,16 +124,15 @@ def training_images(run_dir: Path, fold: str, count: int) -> "NDArray[np.float32
     """
     import numpy as np
     import pandas as pd
-    from omegaconf import OmegaConf
 
+    from mer.config.composition import typed
     from mer.data import sources
     from mer.data.dataset import UnifiedDataset
     from mer.training.evaluate import load_config
 
-    cfg = load_config(run_dir)
-    corpus = sources.load(cfg, "micro")
-    settings = OmegaConf.to_container(cfg.input, resolve=True)
-    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings)
+    settings = typed(load_config(run_dir))
+    corpus = sources.load(settings, "micro")
+    dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
     splits = pd.read_parquet(run_dir / "splits.parquet")
     mine = splits[(splits["fold"] == fold) & (splits["side"] == "train")]
     positions = dataset.positions(sorted(mine["sample_id"]))

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from mer.config.settings import Prepare
 from mer.errors import MerError
 from mer.prepare import workers as worker_processes
 from mer.prepare.layout import plain_rows
@@ -121,9 +122,7 @@ class Partial:
         (path / self._journal_path.name).unlink()
 
 
-def build(
-    partial: Partial, table: pd.DataFrame, settings: Mapping[str, Any], workers: int | None
-) -> None:
+def build(partial: Partial, table: pd.DataFrame, settings: Prepare, workers: int | None) -> None:
     """Prepare the rows of a table that `partial` hasn't done yet.
 
     Raises:
@@ -147,7 +146,7 @@ def build(
 
 
 def _here(
-    chunks: list[list[int]], records: list[dict[str, Any]], settings: Mapping[str, Any], _count: int
+    chunks: list[list[int]], records: list[dict[str, Any]], settings: Prepare, _count: int
 ) -> Results:
     import cv2
 
@@ -161,7 +160,7 @@ def _here(
 
 
 def _in_workers(
-    chunks: list[list[int]], records: list[dict[str, Any]], settings: Mapping[str, Any], count: int
+    chunks: list[list[int]], records: list[dict[str, Any]], settings: Prepare, count: int
 ) -> Results:
     with worker_processes.shared() as processes:
         pool = processes.pool(count)

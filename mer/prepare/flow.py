@@ -4,31 +4,21 @@ Flow is a type, not an array: numbers without their method, frames and reference
 compared.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from mer.errors import MerError, raise_all
+from mer.config import settings
+from mer.errors import MerError
 from mer.prepare import methods
 from mer.prepare.stabilise import head_motion, soft_edge
-
-#: Settings and their defaults; `methods.DEFAULTS` says where the numbers come from.
-DEFAULTS: dict[str, Any] = {
-    "method": "dis",
-    "stabilise": True,
-    "face_only": True,
-    **methods.DEFAULTS,
-}
-METHODS = tuple(methods.DEFAULTS)
 
 #: Shortest side that every method's pyramid and patches can work on, in pixels.
 SMALLEST = 32
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowField:
     """The motion from the onset to the apex.
 
     Attributes:
@@ -67,65 +57,31 @@ class Flow:
         return np.stack([self.u, self.v, self.strain()]).astype(np.float16)
 
 
-def check_settings(settings: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each wrong key or value of a flow settings node."""
-    problems = [
-        f"flow.{key}: unknown key, expected one of {', '.join(DEFAULTS)}"
-        for key in settings
-        if key not in DEFAULTS
-    ]
-    method = settings.get("method", DEFAULTS["method"])
-    if method is not None and method not in METHODS:
-        problems.append(f"flow.method: {method!r}, expected one of {', '.join(METHODS)} or null")
-    for name in METHODS:
-        for key, value in (settings.get(name) or {}).items():
-            if key not in DEFAULTS[name]:
-                known = ", ".join(DEFAULTS[name])
-                problems.append(f"flow.{name}.{key}: unknown key, expected one of {known}")
-            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                problems.append(f"flow.{name}.{key}: {value!r}, expected a number from 0 up")
-    return problems
-
-
-def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill a flow settings node with the defaults.
-
-    Raises:
-        MerError: With every unknown key and wrong value.
-    """
-    raise_all("The flow settings can't be used:", check_settings(settings))
-    filled = {**DEFAULTS, **settings}
-    for name in METHODS:
-        filled[name] = {**DEFAULTS[name], **(settings.get(name) or {})}
-    return filled
-
-
 def compute(
     onset: np.ndarray,
     apex: np.ndarray,
-    settings: Mapping[str, Any],
+    settings: settings.Flow,
     *,
     sample: str = "this pair",
     frames: tuple[int | None, int | None] = (None, None),
     face: np.ndarray | None = None,
-) -> Flow:
+) -> FlowField:
     """Compute the flow from the onset to the apex.
 
-    Equal pictures (a clip whose apex is its onset) give exact zeros, which `Flow.still` shows.
+    Equal pictures (a clip whose apex is its onset) give exact zeros, which `FlowField.still` shows.
 
     Args:
         onset: uint8 (H, W), gray.
         apex: uint8 (H, W), gray, of the same size.
-        settings: A node as in `DEFAULTS`; keys left out have their default.
+        settings: Method and its options.
         sample: Name for messages.
         frames: Frame numbers of onset and apex.
         face: bool (H, W), True inside the face, for `stabilise` and `face_only`; None: everywhere.
 
     Raises:
-        MerError: For colour or unequal pictures, other types, sides below 32 px, wrong settings.
+        MerError: For colour or unequal pictures, other types, sides below 32 px, or no method.
     """
-    chosen = complete(settings)
-    method = chosen["method"]
+    method = settings.method
     for name, picture in (("onset", onset), ("apex", apex)):
         if picture.ndim != 2 or picture.dtype != np.uint8:
             raise MerError(
@@ -142,14 +98,14 @@ def compute(
             f"{sample}: {onset.shape} is too small for flow, expected at least {SMALLEST} px a side"
         )
     if method is None:
-        raise MerError(f"{sample}: flow.method is null, expected one of {', '.join(METHODS)}")
+        raise MerError(f"{sample}: flow.method is null; set one of {', '.join(methods.COMPUTE)}")
     if np.array_equal(onset, apex):
         zero = np.zeros(onset.shape, np.float32)
-        return Flow(zero, zero.copy(), method, frames, onset.shape[1])
-    field = methods.COMPUTE[method](onset, apex, chosen[method])
-    if chosen["stabilise"]:
+        return FlowField(zero, zero.copy(), method, frames, onset.shape[1])
+    field = methods.COMPUTE[method](onset, apex, getattr(settings, method))
+    if settings.stabilise:
         field = field - head_motion(field, face)
-    if chosen["face_only"] and face is not None:
+    if settings.face_only and face is not None:
         field = field * soft_edge(face)[..., None]
     u, v = np.ascontiguousarray(np.moveaxis(field, -1, 0), np.float32)
-    return Flow(u, v, method, frames, onset.shape[1])
+    return FlowField(u, v, method, frames, onset.shape[1])

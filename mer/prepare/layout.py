@@ -3,16 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mer.config.settings import Prepare, to_plain
 from mer.datasets.index import COLUMNS
 from mer.errors import MerError
 from mer.prepare import faces, precomputed
-from mer.prepare.settings import complete, relevant
 
 #: Version of the folder's layout and of the way its arrays are computed; part of the hash.
 FORMAT = 1
@@ -40,7 +39,7 @@ def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{k: None if pd.isna(value) else value for k, value in row.items()} for row in rows]
 
 
-def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[list[int], str]]:
+def layout(table: pd.DataFrame, settings: Prepare) -> dict[str, tuple[list[int], str]]:
     """Say which arrays a store holds: name -> shape and dtype.
 
     Raises:
@@ -48,11 +47,11 @@ def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[
     """
     count, kind = len(table), source_kind(table)
     if kind == "pictures":
-        size = settings["size"]
+        size = settings.size
         found = {"frames": ([count, 2, size, size, 3], "uint8")}
-        if settings["flow"]["method"] is not None and table["onset_path"].notna().any():
+        if settings.flow.method is not None and table["onset_path"].notna().any():
             found["flow"] = ([count, 3, size, size], "float16")
-        if settings["faces"] == "landmarks":
+        if settings.faces == "landmarks":
             found["landmarks"] = ([count, 2, faces.LANDMARKS, 2], "float32")
         return found
     sizes: dict[tuple[int, ...], str] = {}
@@ -72,14 +71,13 @@ def layout(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, tuple[
     return {"frames": ([count, 2, *shape, 3], "uint8")}
 
 
-def settings_hash(settings: Mapping[str, Any], table: pd.DataFrame) -> str:
+def settings_hash(settings: Prepare, table: pd.DataFrame) -> str:
     """Name a store: twelve hex digits that change with anything that changes its content.
 
     Of the settings those count that the arrays depend on (not `workers`, not the options of a flow
     method that isn't used); of the table every column, with each path relative to the folder that
     all share and with the file's size, so that a dataset has the same hash on every machine.
     """
-    settings = complete(settings)
     columns = [name for name in COLUMNS if name.endswith("_path")]
     paths = [path for name in columns for path in table[name].dropna().unique()]
     parents = [str(Path(path).absolute().parent) for path in paths]
@@ -103,6 +101,30 @@ def settings_hash(settings: Mapping[str, Any], table: pd.DataFrame) -> str:
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=int)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def relevant(settings: Prepare, kind: str) -> dict[str, Any]:
+    """Keep the settings that change the arrays of a store.
+
+    Args:
+        settings: Settings of the preparation.
+        kind: pictures, flow or image: what the samples of the store come from.
+    """
+    plain: dict[str, Any] = to_plain(settings)
+    if kind == "flow":
+        return {"array_channels": plain["array_channels"]}
+    if kind == "image":
+        return {}
+    unused = {"array_channels", "workers"}
+    if settings.faces == "as_is":
+        unused |= {"margin", "confidence"}
+    kept = {key: value for key, value in plain.items() if key not in unused}
+    method = settings.flow.method
+    if method is None:
+        return kept | {"flow": {"method": None}}
+    others = {"dis", "farneback", "tvl1"} - {method}
+    kept["flow"] = {key: value for key, value in plain["flow"].items() if key not in others}
+    return kept
 
 
 def _size_of(file: Path) -> int | None:

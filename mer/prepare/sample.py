@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mer.config.settings import Prepare
 from mer.errors import MerError
 from mer.prepare import faces, flow, precomputed
 
@@ -41,9 +42,7 @@ class Sample:
     still: bool = False
 
 
-def prepare_chunk(
-    rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
-) -> list[Sample | Drop]:
+def prepare_chunk(rows: Sequence[Mapping[str, Any]], settings: Prepare) -> list[Sample | Drop]:
     """Prepare some rows of the index table in one process.
 
     The face finder lives as long as the chunk (it opens in 50 ms): an open one can hang the end of
@@ -51,19 +50,19 @@ def prepare_chunk(
     """
     with ExitStack() as stack:
         finder = None
-        if settings["faces"] == "landmarks" and any(row["array_path"] is None for row in rows):
-            finder = stack.enter_context(faces.FaceFinder(settings["confidence"]))
+        if settings.faces == "landmarks" and any(row["array_path"] is None for row in rows):
+            finder = stack.enter_context(faces.FaceFinder(settings.confidence))
         return [prepare_sample(row, settings, finder) for row in rows]
 
 
 def prepare_sample(
-    row: Mapping[str, Any], settings: Mapping[str, Any], finder: faces.FaceFinder | None = None
+    row: Mapping[str, Any], settings: Prepare, finder: faces.FaceFinder | None = None
 ) -> Sample | Drop:
     """Make the arrays of one row of the index table.
 
     Args:
         row: Column -> value (see `mer.datasets.index.COLUMNS`), None where it is missing.
-        settings: Filled by `mer.prepare.settings.complete`.
+        settings: Settings of the preparation.
         finder: Needed for pictures with `faces: landmarks`.
 
     Raises:
@@ -98,7 +97,7 @@ def prepare_sample(
 
 def _from_pictures(
     row: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    settings: Prepare,
     finder: faces.FaceFinder | None,
     paths: list[Path],
     pictures: list[np.ndarray],
@@ -107,9 +106,9 @@ def _from_pictures(
 ) -> Sample | Drop:
     import cv2
 
-    size = settings["size"]
+    size = settings.size
     landmarks = None
-    if settings["faces"] == "landmarks":
+    if settings.faces == "landmarks":
         if finder is None:
             raise MerError("faces: landmarks needs a FaceFinder; got none")
         found = [finder.find(picture) for picture in pictures]
@@ -117,7 +116,7 @@ def _from_pictures(
         points = [face for face in found if face is not None]
         if missed:
             return Drop("no face", " and ".join(missed))
-        matrix = faces.similarity(points[0], size, settings["margin"])
+        matrix = faces.similarity(points[0], size, settings.margin)
         pictures = [faces.crop(picture, matrix, size) for picture in pictures]
         first, last = (faces.move(points[i], matrix) for i in (0, -1))
         landmarks = np.stack([first if has_onset else np.full_like(last, np.nan), last])
@@ -126,11 +125,11 @@ def _from_pictures(
     apex = pictures[-1]
     onset = pictures[0] if has_onset else np.zeros_like(apex)
     motion = None
-    if has_onset and settings["flow"]["method"] is not None:
+    if has_onset and settings.flow.method is not None:
         motion = flow.compute(
             cv2.cvtColor(onset, cv2.COLOR_RGB2GRAY),
             cv2.cvtColor(apex, cv2.COLOR_RGB2GRAY),
-            settings["flow"],
+            settings.flow,
             sample=str(row["sample_id"]),
             frames=numbers,
             face=None if landmarks is None else faces.oval(landmarks[0], size),
@@ -177,7 +176,7 @@ def _resize(picture: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(picture, (size, size), interpolation=how)
 
 
-def _from_array(row: Mapping[str, Any], settings: Mapping[str, Any]) -> Sample | Drop:
+def _from_array(row: Mapping[str, Any], settings: Prepare) -> Sample | Drop:
     where = f"{row['array_path']}, array `{row['array_key']}`, row {row['array_row']}"
     array = precomputed.array_of(row)
     if not 0 <= int(row["array_row"]) < len(array):
@@ -188,7 +187,7 @@ def _from_array(row: Mapping[str, Any], settings: Mapping[str, Any]) -> Sample |
     pictured = picture.dtype == np.uint8 and picture.ndim == 3
     if row["array_kind"] == "flow":
         if pictured and picture.shape[2] == 3:
-            return Sample(flow=precomputed.flow_of_picture(picture, settings["array_channels"]))
+            return Sample(flow=precomputed.flow_of_picture(picture, settings.array_channels))
         if np.issubdtype(picture.dtype, np.floating) and picture.ndim == 3 and len(picture) == 3:
             return Sample(flow=picture.astype(np.float16))
         expected = "uint8 (H, W, 3) or float (3, H, W)"

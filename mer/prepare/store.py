@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from mer.config.settings import Prepare
 from mer.datasets.index import validate
 from mer.errors import MerError, raise_all
 from mer.prepare.build import Partial, build
-from mer.prepare.layout import FORMAT, layout, settings_hash, source_kind
-from mer.prepare.settings import complete, relevant
+from mer.prepare.layout import FORMAT, layout, relevant, settings_hash, source_kind
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Store:
 
 def prepare_store(
     table: pd.DataFrame,
-    settings: Mapping[str, Any],
+    settings: Prepare,
     out: Path,
     workers: int | None,
     name: str,
@@ -130,7 +130,7 @@ def prepare_store(
 
     Args:
         table: Index table; its rows come from pictures or from arrays of one kind.
-        settings: The `prepare` node of the configuration; keys left out have their default.
+        settings: Settings of the preparation.
         out: Folder of the stores.
         workers: Processes; 0 and 1 work in this one, None takes as many as cores and samples merit.
             From 2 on a script of your own needs `if __name__ == "__main__":`.
@@ -143,9 +143,8 @@ def prepare_store(
     from filelock import FileLock, Timeout
 
     validate(table)
-    chosen = complete(settings)
     table = table.sort_values("sample_id", kind="stable", ignore_index=True)
-    digest = settings_hash(chosen, table)
+    digest = settings_hash(settings, table)
     path = Path(out) / f"{name}-{digest}"
     if path.is_dir():
         return _reuse(path)
@@ -160,7 +159,7 @@ def prepare_store(
         try:
             if path.is_dir():
                 return _reuse(path)
-            return _write(path, table, chosen, workers, digest)
+            return _write(path, table, settings, workers, digest)
         finally:
             lock.release()
     except OSError as error:
@@ -178,7 +177,7 @@ def _reuse(path: Path) -> Store:
 
 
 def _write(
-    path: Path, table: pd.DataFrame, settings: dict[str, Any], workers: int | None, digest: str
+    path: Path, table: pd.DataFrame, settings: Prepare, workers: int | None, digest: str
 ) -> Store:
     from mer.prepare import sheet
 

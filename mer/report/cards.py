@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.dataset import UnifiedDataset
 from mer.prepare.sheet import wheel
@@ -65,7 +66,7 @@ class Painter:
 
     def __init__(self, dataset: UnifiedDataset, faces: bool) -> None:
         self.dataset, self.faces = dataset, faces
-        self.center = dataset.settings.get("center", "none")
+        self.center = dataset.settings.center
         self.scale = self._scale()
 
     @property
@@ -133,7 +134,7 @@ class Painter:
         store, row = self._place(position)
         if store.flow is None:
             return None
-        settings = {"name": "flow", "size": SIDE, "center": self.center}
+        settings = Input("flow", size=SIDE, center=self.center)
         return inputs.build(settings, None, None, store.flow[row])
 
     def _motion(self, position: int) -> list[NDArray[np.uint8]]:

@@ -64,7 +64,7 @@ def look(networks: Networks, stored: dict[str, str], seed: int) -> Inside:
     """
     dataset, table = networks.dataset, networks.dataset.table
     count = len(dataset)
-    anchors = _anchors(count, len(networks.tested), int(dataset.settings["size"]), seed)
+    anchors = _anchors(count, len(networks.tested), dataset.settings.size, seed)
     kinds = {"class": table["label"], "dataset": table["dataset"], "person": table["person"]}
     columns = {name: column.to_numpy(dtype=object) for name, column in kinds.items()}
     shares: dict[str, list[Share]] = {}

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from mer.config.composition import typed
+from mer.config.settings import Settings
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
 from mer.prepare.layout import settings_hash
-from mer.prepare.settings import complete
 from mer.report.material import Material
 from mer.runs import rundir
 from mer.training.evaluate import foreign_targets
@@ -46,10 +47,11 @@ class Networks:
             if not root.exists():
                 raise Absent(f"The data are not here: data.micro.{name} is to be at {root}.")
         try:
-            found = sources.read(cfg, "micro")["micro"]
+            settings = typed(cfg)
+            found = sources.read(settings, "micro")["micro"]
             for source in found:
-                _require_store(cfg, source)
-            self.corpus = sources.load(cfg, "micro", found)
+                _require_store(settings, source)
+            self.corpus = sources.load(settings, "micro", found)
         except MerError as error:
             raise Absent(f"The data cannot be read: {error}") from error
         known = {entry.get("data_hash") for entry in material.environment}
@@ -59,9 +61,8 @@ class Networks:
                 f"{', '.join(map(str, known))} then)."
             )
         try:
-            settings = OmegaConf.to_container(cfg.input, resolve=True)
             table, classes = self.corpus.table, self.corpus.classes
-            self.dataset = UnifiedDataset(table, self.corpus.stores, classes, settings)
+            self.dataset = UnifiedDataset(table, self.corpus.stores, classes, settings.input)
             tested = material.manifest.groupby("fold", sort=False)["sample_id"]
             self.tested = {str(fold): self.dataset.positions(ids.tolist()) for fold, ids in tested}
         except MerError as error:
@@ -103,14 +104,14 @@ def _refuse(node: object, what: str) -> None:
         )
 
 
-def _require_store(cfg: DictConfig, source: sources.Source) -> None:
+def _require_store(settings: Settings, source: sources.Source) -> None:
     """Preparing can take hours, which nobody expects of a report."""
-    settings = OmegaConf.to_container(OmegaConf.merge(cfg.prepare, source.prepare), resolve=True)
+    chosen = sources.prepare_settings(settings, source)
     table = source.reading.table.sort_values("sample_id", kind="stable", ignore_index=True)
-    name = f"{source.name}-{settings_hash(complete(settings), table)}"
-    folder = Path(cfg.paths.cache, "prepared", name)
+    name = f"{source.name}-{settings_hash(chosen, table)}"
+    folder = Path(settings.paths.cache, "prepared", name)
     if not folder.is_dir():
         raise Absent(
-            f"{source.name} is not prepared under {cfg.paths.cache}. Type `mer report` where the "
-            "run was started, or prepare the data again with `mer prepare`."
+            f"{source.name} is not prepared under {settings.paths.cache}. Type `mer report` where "
+            "the run was started, or prepare the data again with `mer prepare`."
         )

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
 from mer import protocols
+from mer.config.composition import typed
 from mer.data import sources
 from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
@@ -77,8 +78,8 @@ def run(search: "Search", number: int) -> None:
         number: Of this worker.
     """
     cfg = search.trial_config()
-    found = sources.read(cfg, "micro")
-    corpus = sources.load(cfg, "micro", found["micro"])
+    found = sources.read(typed(cfg), "micro")
+    corpus = sources.load(typed(cfg), "micro", found["micro"])
     plain = OmegaConf.to_container(cfg.protocol, resolve=True)
     folds = protocols.make_folds(corpus.table, plain, cfg.seed)
     parts: dict[str, tuple[optuna.Study, Queue]] = {}

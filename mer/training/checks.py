@@ -2,8 +2,7 @@
 
 from omegaconf import DictConfig
 
-from mer.config import settings
-from mer.config.composition import to_plain
+from mer.config.composition import typed
 from mer.data.inputs import kind_of
 from mer.errors import raise_all
 from mer.training import inner, workers
@@ -15,9 +14,9 @@ def check(cfg: DictConfig) -> None:
     Raises:
         MerError: With all of them; each names the key, its value and the mend.
     """
-    settings.read(to_plain(cfg))
+    settings = typed(cfg)
     problems = []
-    kind = kind_of(dict(cfg.input))
+    kind = kind_of(settings.input)
     if cfg.selection == "validation" and not cfg.protocol.validation:
         problems.append(
             "selection=validation needs validation persons; set protocol.validation to a share "

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mer import protocols
+from mer.config.composition import typed
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
@@ -111,7 +112,7 @@ def evaluate(
     if stored_path is None:
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
     stored = pd.read_parquet(stored_path)
-    corpus = sources.load(cfg, "micro")
+    corpus = sources.load(typed(cfg), "micro")
     folds = protocols.make_folds(
         corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
     )
@@ -121,7 +122,7 @@ def evaluate(
         own = _own_config(run_dir, cfg, fold.name, overrides or [])
         key = json.dumps(OmegaConf.to_container(own.input, resolve=True))
         if key not in kept:
-            kept[key] = sources.dataset(own, corpus)
+            kept[key] = sources.dataset(typed(own), corpus)
         with fold_threads(own):
             frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
     manifest = pd.read_parquet(run_dir / "manifest.parquet")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mer import __version__
+from mer.config import settings
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
@@ -305,7 +306,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "version": __version__,
         "fold": job.fold.name,
         "classes": run.corpus.classes,
-        "input": dict(run.dataset.settings),
+        "input": settings.to_plain(run.dataset.settings),
         "data_hash": run.corpus.hash,
         "fitted_on": "macro" if _takes_macro_statistics(run) else fitted_on,
     }

@@ -19,6 +19,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from mer import __version__
+from mer.config.composition import typed
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.sources import Corpus
@@ -114,7 +115,7 @@ def _train(
     seed = fold_seed(cfg.seed, "macro")
     pl.seed_everything(seed, workers=True, verbose=False)
     input_settings = OmegaConf.to_container(cfg.input, resolve=True)
-    dataset = sources.dataset(cfg, corpus)
+    dataset = sources.dataset(typed(cfg), corpus)
     train, validation = _split(corpus, cfg.macro.validation, cfg.seed)
     module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train, seed))
     persons = {

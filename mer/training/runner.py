@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mer import protocols
+from mer.config.composition import typed
 from mer.data import sources
 from mer.data.sources import Corpus
 from mer.models import cost
@@ -61,15 +62,15 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
         return json.loads(found.read_text()) if found else {}
     for observer in observers:
         observer.check()
-    found = sources.read(cfg, *_roles(cfg))
+    found = sources.read(typed(cfg), *_roles(cfg))
     rundir.claim(run_dir, cfg)
-    corpus = sources.load(cfg, "micro", found["micro"])
+    corpus = sources.load(typed(cfg), "micro", found["micro"])
     folds = protocols.make_folds(
         corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
     )
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, cfg, corpus.hash)
-    pool = sources.load(cfg, "macro", found["macro"]) if cfg.macro.enabled else None
+    pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
     with distributed.together(cfg, run_dir):
         context = _context(cfg, run_dir, corpus, folds, pool)
         with watch(observers, context):
@@ -91,12 +92,12 @@ def follow(cfg: DictConfig, run_dir: Path) -> None:
     Raises:
         RunEnded: When rank 0 ends the run.
     """
-    found = sources.read(cfg, *_roles(cfg))
-    corpus = sources.load(cfg, "micro", found["micro"])
+    found = sources.read(typed(cfg), *_roles(cfg))
+    corpus = sources.load(typed(cfg), "micro", found["micro"])
     folds = protocols.make_folds(
         corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
     )
-    pool = sources.load(cfg, "macro", found["macro"]) if cfg.macro.enabled else None
+    pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
     context = _context(cfg, run_dir, corpus, folds, pool)
     by_name = {fold.name: fold for fold in folds}
     while True:
@@ -114,7 +115,7 @@ def _context(
     macro = None
     if pool is not None:
         macro = macro_weights(cfg, pool, tested=set(corpus.table["person"]))
-    dataset = sources.dataset(cfg, corpus)
+    dataset = sources.dataset(typed(cfg), corpus)
     order = protocols.running_order(folds, corpus.table)
     return RunContext(cfg, run_dir, corpus, dataset, order, macro)
 
