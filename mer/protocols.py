@@ -37,16 +37,56 @@ class Fold:
     test: tuple[str, ...]
 
 
-def make_folds(table: pd.DataFrame, protocol: dict[str, Any], seed: int = 0) -> list[Fold]:
-    """Make the folds of a protocol.
+def loso(table: pd.DataFrame, validation: float = 0.0, seed: int = 0) -> list[Fold]:
+    """Leave one subject out over all datasets together (composite evaluation of MEGC 2019).
+
+    >>> table = pd.DataFrame({"sample_id": ["a", "b", "c"], "dataset": "smic", "label": "positive"})
+    >>> [fold.test for fold in loso(table.assign(person=["smic/s1", "smic/s2", "smic/s1"]))]
+    [('a', 'c'), ('b',)]
+    """
+    return make_folds(table, "loso", validation, seed=seed)
+
+
+def loso_per_dataset(table: pd.DataFrame, validation: float = 0.0, seed: int = 0) -> list[Fold]:
+    """Leave one subject out inside each dataset; the datasets share nothing."""
+    return make_folds(table, "loso_per_dataset", validation, seed=seed)
+
+
+def holdout_dataset(table: pd.DataFrame, validation: float = 0.0, seed: int = 0) -> list[Fold]:
+    """Leave one dataset out (holdout evaluation of MEGC 2019)."""
+    return make_folds(table, "holdout_dataset", validation, seed=seed)
+
+
+def group_kfold(
+    table: pd.DataFrame, n_splits: int = 5, validation: float = 0.0, seed: int = 0
+) -> list[Fold]:
+    """Split the persons into groups of similar size and class mix; each group is tested once."""
+    return make_folds(table, "group_kfold", validation, n_splits, seed)
+
+
+def random_samples(
+    table: pd.DataFrame, n_splits: int = 10, validation: float = 0.0, seed: int = 0
+) -> list[Fold]:
+    """Split by sample, as leaky papers do: persons who train are tested. For measuring leaks."""
+    return make_folds(table, "random_samples", validation, n_splits, seed)
+
+
+def make_folds(
+    table: pd.DataFrame,
+    name: str,
+    validation: float = 0.0,
+    n_splits: int | None = None,
+    seed: int = 0,
+) -> list[Fold]:
+    """Make the folds of a protocol by its name.
 
     Args:
         table: Samples with `sample_id`, `dataset`, `person` and `label`.
-        protocol: `name` (loso, loso_per_dataset, holdout_dataset, group_kfold, random_samples),
-            `validation` (share of the training persons, 0 to below 1), `n_splits` (of the last
-            two).
-        seed: Draws the validation persons, the groups of `group_kfold` and the parts of
-            `random_samples`.
+        name: loso, loso_per_dataset, holdout_dataset, group_kfold or random_samples.
+        validation: Share of the training persons, per dataset, kept apart for selection; 0 to
+            below 1.
+        n_splits: Number of groups of `group_kfold` and of parts of `random_samples`.
+        seed: Seed of the validation persons, the groups and the parts.
 
     Returns:
         Folds in a fixed order; each sample is tested exactly once.
@@ -61,17 +101,14 @@ def make_folds(table: pd.DataFrame, protocol: dict[str, Any], seed: int = 0) -> 
         "group_kfold": _group_kfold,
         "random_samples": _random_samples,
     }
-    name = protocol["name"]
     if name not in makers:
-        raise MerError(f"Unknown protocol.name `{name}`. Set one of: {', '.join(makers)}.")
-    share = float(protocol.get("validation") or 0.0)
-    if not 0.0 <= share < 1.0:
-        raise MerError(f"protocol.validation is {share}; set a share of persons in [0, 1).")
+        raise MerError(f"protocol.name is {name}; set one of {', '.join(makers)}.")
+    if not 0.0 <= validation < 1.0:
+        raise MerError(f"protocol.validation is {validation}; set a share of persons in [0, 1).")
     table = table.sort_values("sample_id", ignore_index=True)
-    sides = makers[name](table, protocol, seed)
     folds = [
-        _with_validation(table, fold_name, train, test, share, seed)
-        for fold_name, train, test in sides
+        _with_validation(table, fold_name, train, test, validation, seed)
+        for fold_name, train, test in makers[name](table, n_splits or 0, seed)
     ]
     check_folds(folds, table, persons_apart=name not in LEAKY)
     return folds
@@ -225,28 +262,33 @@ def select_folds(folds: Sequence[Fold], wanted: str | Sequence[str] | None) -> l
 Sides = list[tuple[str, pd.DataFrame, pd.DataFrame]]
 
 
-def _loso(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+def _loso(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
     """Leave one subject out over all datasets together (CDE of MEGC 2019)."""
+    if table["person"].nunique() < 2:
+        raise MerError(
+            f"Leave-one-subject-out needs two persons or more; found {table['person'].nunique()}: "
+            f"{', '.join(table['person'].unique())}. Add samples of others."
+        )
     return [
         (_folder_name(person), table[table["person"] != person], table[table["person"] == person])
         for person in sorted(table["person"].unique())
     ]
 
 
-def _loso_per_dataset(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+def _loso_per_dataset(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
     """Leave one subject out inside each dataset; other datasets neither train nor test."""
     sides: Sides = []
     for dataset, part in table.groupby("dataset"):
         if part["person"].nunique() < 2:
             raise MerError(f"loso_per_dataset needs two persons in {dataset}; found one.")
-        for name, train, test in _loso(part, protocol, seed):
+        for name, train, test in _loso(part, n_splits, seed):
             # A human recorded under several names has a fold in each of his datasets.
             unique = name if name.startswith(f"{dataset}-") else f"{dataset}-{name}"
             sides.append((unique, train, test))
     return sides
 
 
-def _holdout_dataset(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+def _holdout_dataset(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
     """Leave one dataset out (HDE); a person who is also seen elsewhere trains nowhere."""
     names = sorted(table["dataset"].unique())
     if len(names) < 2:
@@ -259,11 +301,11 @@ def _holdout_dataset(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -
     return sides
 
 
-def _group_kfold(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+def _group_kfold(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
     """Split the persons into `n_splits` groups of similar size and class mix."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    n_splits, n_persons = int(protocol["n_splits"]), table["person"].nunique()
+    n_persons = table["person"].nunique()
     if not 2 <= n_splits <= n_persons:
         raise MerError(
             f"protocol.n_splits is {n_splits}; with {n_persons} persons set 2 to {n_persons}."
@@ -276,11 +318,11 @@ def _group_kfold(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Si
     ]
 
 
-def _random_samples(table: pd.DataFrame, protocol: dict[str, Any], seed: int) -> Sides:
+def _random_samples(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
     """Split the samples into `n_splits` parts of the same class mix, whoever is seen in them."""
     from sklearn.model_selection import StratifiedKFold
 
-    n_splits, smallest = int(protocol["n_splits"]), int(table["label"].value_counts().min())
+    smallest = int(table["label"].value_counts().min())
     if not 2 <= n_splits <= smallest:
         raise MerError(
             f"protocol.n_splits is {n_splits}; with {smallest} samples of the rarest class set 2 "

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from mer import protocols
 from mer.audit import Artefacts
 from mer.audit.check_choices import check_selection
+from mer.config.composition import typed
 from mer.data import sources
 from mer.errors import MerError
 from mer.protocols import Fold
@@ -63,7 +64,7 @@ def test_inner_sides_share_no_person_and_leave_out_validation_and_test(
     tiny_config: Config,
 ) -> None:
     samples = pd.concat([table(12), table(6, "b")], ignore_index=True)
-    outer = protocols.make_folds(samples, {"name": "loso", "validation": 0.2}, seed=0)[0]
+    outer = protocols.make_folds(samples, name="loso", validation=0.2, seed=0)[0]
     person = samples.set_index("sample_id")["person"]
     away = {*person[list(outer.test)], *person[list(outer.validation)]}
     held: list[str] = []
@@ -81,7 +82,7 @@ def test_inner_sides_share_no_person_and_leave_out_validation_and_test(
 
 def test_inner_sides_do_not_depend_on_labels_of_the_test_person() -> None:
     samples = table(9)
-    outer = protocols.make_folds(samples, {"name": "loso"}, seed=3)[4]
+    outer = protocols.make_folds(samples, name="loso", seed=3)[4]
     before = protocols.inner_folds(samples, outer, 3, seed=3)
     samples.loc[samples["sample_id"].isin(outer.test), "label"] = "y"
     assert protocols.inner_folds(samples, outer, 3, seed=3) == before
@@ -195,7 +196,7 @@ def test_a_finished_inner_training_is_not_repeated_after_a_kill(
     samples, classes = table(8), ["x", "y"]
     # Positions tell nothing of the class, so only the second epoch is right.
     samples = samples.sample(frac=1, random_state=0).reset_index(drop=True)
-    outer = protocols.make_folds(samples, {"name": "loso"})[0]
+    outer = protocols.make_folds(samples, name="loso")[0]
     cfg = tiny_config("protocol.inner.n_splits=3", "protocol.inner.svm.C=[1.0,10.0]")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     trained = []
@@ -308,9 +309,9 @@ def test_labels_of_the_test_persons_do_not_reach_the_choice(
         return corpus._replace(table=corpus.table.assign(label=labels))
 
     monkeypatch.setattr(sources, "load", permuted)
-    monkeypatch.setattr(protocols, "make_folds", lambda *_: [outer])
+    monkeypatch.setattr(sources, "folds", lambda *_: [outer])
     cfg = tiny_config(*WORDS)
-    corpus = permuted(cfg, "micro")
+    corpus = permuted(typed(cfg), "micro")
     context = runner._context(cfg, tmp_path, corpus, [outer], None)
     folder = rundir.fold_folder(tmp_path, "group-00")
     folder.mkdir(parents=True)

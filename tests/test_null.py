@@ -275,7 +275,7 @@ def test_random_folds_are_found_by_identity_alone(composite: pd.DataFrame) -> No
 def test_ids_without_their_dataset_are_persons_that_collapse(composite: pd.DataFrame) -> None:
     bare = composite["subject"].str.extract(r"(\d+)$")[0].astype(int).astype(str)
     protocol = {"name": "loso", "validation": 0.0}
-    folds = protocols.make_folds(composite.assign(person=bare), protocol)
+    folds = protocols.make_folds(composite.assign(person=bare), **protocol)
     table = composite.assign(content=composite["sample_id"])
     assert "68 persons collapse to 35" in " ".join(problems_of_split(table, folds, True))
     known = table.assign(person=bare)
@@ -287,7 +287,7 @@ def test_ids_without_their_dataset_are_persons_that_collapse(composite: pd.DataF
         Fold("f", (*rest["sample_id"], *samm["sample_id"][1:]), (), (samm["sample_id"].iloc[0],))
     ]
     assert "persons on two sides of a fold: samm/006" in problems_of_split(table, half, True)[0]
-    sound = protocols.make_folds(composite, protocol)
+    sound = protocols.make_folds(composite, **protocol)
     assert problems_of_split(table, sound, True) == []
 
 

@@ -44,7 +44,7 @@ def test_persons_are_disjoint_and_samples_tested_once(protocol: dict) -> None:
     table = make_table()
     person = dict(zip(table["sample_id"], table["person"], strict=True))
     tested: list[str] = []
-    for fold in protocols.make_folds(table, protocol):
+    for fold in protocols.make_folds(table, **protocol):
         train = {person[sample] for sample in fold.train}
         validation = {person[sample] for sample in fold.validation}
         test = {person[sample] for sample in fold.test}
@@ -58,7 +58,7 @@ def test_persons_are_disjoint_and_samples_tested_once(protocol: dict) -> None:
 
 
 def test_loso_has_a_fold_per_human() -> None:
-    folds = protocols.make_folds(make_table(), {"name": "loso"})
+    folds = protocols.make_folds(make_table(), name="loso")
     # 4 + 4 + 3 subjects, of whom two are the same human.
     assert len(folds) == 10
     both = next(fold for fold in folds if fold.name == "both-07")
@@ -69,11 +69,11 @@ def test_loso_has_a_fold_per_human() -> None:
 def test_order_of_the_table_does_not_matter(protocol: dict) -> None:
     table = make_table()
     shuffled = table.sample(frac=1, random_state=3)
-    assert protocols.make_folds(table, protocol) == protocols.make_folds(shuffled, protocol)
+    assert protocols.make_folds(table, **protocol) == protocols.make_folds(shuffled, **protocol)
 
 
 def test_holdout_leaves_a_shared_person_out_of_training() -> None:
-    folds = protocols.make_folds(make_table(), {"name": "holdout_dataset"})
+    folds = protocols.make_folds(make_table(), name="holdout_dataset")
     assert [fold.name for fold in folds] == ["casme2", "samm", "smic"]
     # The human of casme2/07 is tested with casme2, so his samples in samm do not train that fold.
     assert not any("samm/07" in sample for sample in folds[0].train)
@@ -81,7 +81,7 @@ def test_holdout_leaves_a_shared_person_out_of_training() -> None:
 
 
 def test_validation_takes_the_share_from_every_dataset() -> None:
-    fold = protocols.make_folds(make_table(), {"name": "loso", "validation": 0.3})[-1]
+    fold = protocols.make_folds(make_table(), name="loso", validation=0.3)[-1]
     # smic/03 is tested. 30 % of the 4, 4 and 2 persons left (both/07 counts in both) rounds to 1
     # each.
     assert fold.name == "smic-03"
@@ -91,7 +91,7 @@ def test_validation_takes_the_share_from_every_dataset() -> None:
 def test_validation_persons_stay_the_same_from_fold_to_fold() -> None:
     table = make_table()
     person = dict(zip(table["sample_id"], table["person"], strict=True))
-    folds = protocols.make_folds(table, {"name": "loso", "validation": 0.3})
+    folds = protocols.make_folds(table, name="loso", validation=0.3)
     chosen = [{person[sample] for sample in fold.validation} for fold in folds]
     common = set.union(*chosen)
     assert len(common) <= 6  # three choices and their three substitutes when they are tested
@@ -110,25 +110,25 @@ def test_a_leak_is_found() -> None:
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ({"name": "lopo"}, "Unknown protocol.name `lopo`. Set one of: loso"),
+        ({"name": "lopo"}, "protocol.name is lopo; set one of loso"),
         ({"name": "loso", "validation": 1.0}, "set a share of persons"),
         ({"name": "group_kfold", "n_splits": 40}, "with 10 persons set 2 to 10"),
     ],
 )
 def test_wrong_settings_are_named(protocol: dict, message: str) -> None:
     with pytest.raises(MerError, match=message):
-        protocols.make_folds(make_table(), protocol)
+        protocols.make_folds(make_table(), **protocol)
 
 
 def test_one_person_cannot_be_left_out() -> None:
     table = make_table()[:3]
-    with pytest.raises(MerError, match="nobody is left to train on"):
-        protocols.make_folds(table, {"name": "loso"})
+    with pytest.raises(MerError, match="needs two persons or more; found 1"):
+        protocols.make_folds(table, name="loso")
 
 
 def test_description_counts_persons_samples_and_classes() -> None:
     table = make_table()
-    folds = protocols.make_folds(table, {"name": "holdout_dataset"})
+    folds = protocols.make_folds(table, name="holdout_dataset")
     row = protocols.describe(folds, table).set_index("fold").loc["smic"]
     assert row["train_persons"] == 7  # 3 of casme2, 3 of samm, one of both
     assert row["train_samples"] == 24

@@ -40,7 +40,7 @@ def table() -> pd.DataFrame:
 def test_each_part_has_its_share_of_each_class_and_each_sample_is_tested_once() -> None:
     samples = table()
     label = dict(zip(samples["sample_id"], samples["label"], strict=True))
-    folds = protocols.make_folds(samples, RANDOM)
+    folds = protocols.make_folds(samples, **RANDOM)
     assert [fold.name for fold in folds] == ["part-00", "part-01", "part-02"]
     for fold in folds:
         found = sorted(label[sample] for sample in fold.test)
@@ -51,14 +51,14 @@ def test_each_part_has_its_share_of_each_class_and_each_sample_is_tested_once() 
 
 def test_the_parts_depend_on_the_seed_and_not_on_the_order_of_the_table() -> None:
     samples = table()
-    again = protocols.make_folds(samples.sample(frac=1, random_state=1), RANDOM)
-    assert again == protocols.make_folds(samples, RANDOM)
-    assert again != protocols.make_folds(samples, RANDOM, seed=1)
+    again = protocols.make_folds(samples.sample(frac=1, random_state=1), **RANDOM)
+    assert again == protocols.make_folds(samples, **RANDOM)
+    assert again != protocols.make_folds(samples, **RANDOM, seed=1)
 
 
 def test_persons_may_be_tested_who_train_but_nobody_else_is_let_off() -> None:
     samples = table()
-    folds = protocols.make_folds(samples, RANDOM)
+    folds = protocols.make_folds(samples, **RANDOM)
     with pytest.raises(MerError, match="ann, ben, cid in train and in test"):
         protocols.check_folds(folds, samples)
     protocols.check_folds(folds, samples, persons_apart=False)
@@ -74,7 +74,7 @@ def test_persons_may_be_tested_who_train_but_nobody_else_is_let_off() -> None:
 def test_validation_persons_are_still_strangers_to_the_training_side() -> None:
     samples = table()
     person = dict(zip(samples["sample_id"], samples["person"], strict=True))
-    for fold in protocols.make_folds(samples, {**RANDOM, "validation": 0.34}):
+    for fold in protocols.make_folds(samples, **{**RANDOM, "validation": 0.34}):
         held = {person[sample] for sample in fold.validation}
         assert len(held) == 1
         assert {person[sample] for sample in fold.train} == {"ann", "ben", "cid"} - held
@@ -83,7 +83,7 @@ def test_validation_persons_are_still_strangers_to_the_training_side() -> None:
 @pytest.mark.parametrize("n_splits", [1, 4])
 def test_there_are_no_more_parts_than_samples_of_the_rarest_class(n_splits: int) -> None:
     with pytest.raises(MerError, match="with 3 samples of the rarest class set 2 to 3"):
-        protocols.make_folds(table(), {**RANDOM, "n_splits": n_splits})
+        protocols.make_folds(table(), **{**RANDOM, "n_splits": n_splits})
 
 
 @pytest.mark.parametrize(

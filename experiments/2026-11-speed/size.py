@@ -47,8 +47,7 @@ def seconds(
         corpus = Corpus(table, [store], list(memory.CLASSES), [])
         options = OmegaConf.to_container(cfg.input, resolve=True)
         dataset = UnifiedDataset(table, [store], corpus.classes, options)
-        protocol = OmegaConf.to_container(cfg.protocol, resolve=True)
-        chosen = make_folds(table, protocol, cfg.seed)[:folds]
+        chosen = make_folds(table, cfg.protocol.name, seed=cfg.seed)[:folds]
         run = RunContext(cfg, home / "run", corpus, dataset, chosen, None)
         found = []
         for fold in chosen:

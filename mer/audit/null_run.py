@@ -94,8 +94,9 @@ def of_config(
             own = manifest.set_index("sample_id")["label"]
             if len(own) == len(table) and (table["sample_id"].map(own) == table["label"]).all():
                 return frozen
-        plain = OmegaConf.to_container(cfg.protocol, resolve=True)
-        return protocols.make_folds(table, plain, cfg.seed)
+        node = cfg.protocol
+        splits = node.get("n_splits")
+        return protocols.make_folds(table, node.name, node.validation, splits, cfg.seed)
 
     return Pipeline(
         samples=unchanged,

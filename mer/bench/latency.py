@@ -63,8 +63,7 @@ def measure(settings: Settings) -> Iterator[Figure]:
         corpus = sources.load(cfg, "micro")
         options = OmegaConf.to_container(cfg.input, resolve=True)
         dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, options)
-    protocol = OmegaConf.to_container(cfg.protocol, resolve=True)
-    fold = protocols.make_folds(corpus.table, protocol, cfg.seed)[0]
+    fold = protocols.make_folds(corpus.table, cfg.protocol.name, seed=cfg.seed)[0]
     train, test = dataset.positions(fold.train), dataset.positions(fold.test)
     prepare = OmegaConf.to_container(cfg.prepare, resolve=True)
     if prepare["faces"] != "landmarks":

@@ -72,8 +72,7 @@ def gather(settings: Settings, cfg: DictConfig, folds: int) -> Material:
     with quiet():
         corpus = sources.load(cfg, "micro")
         dataset = sources.dataset(cfg, corpus)
-    protocol = OmegaConf.to_container(cfg.protocol, resolve=True)
-    every = protocols.make_folds(corpus.table, protocol, cfg.seed)
+    every = protocols.make_folds(corpus.table, cfg.protocol.name, seed=cfg.seed)
     places = np.unique(np.linspace(0, len(every) - 1, min(folds, len(every))).round().astype(int))
     chosen = [every[place] for place in places]
     paths = _pictures(dataset, settings.folder / "pictures" / corpus.hash)

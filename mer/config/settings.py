@@ -39,8 +39,9 @@ def settings(cls: type[T]) -> type[T]:
     construct: Callable[..., None] = made.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        names = [one.name for one in fields(made)]
         try:
-            construct(self, *args, **kwargs)
+            construct(self, **dict(zip(names, args, strict=False)), **kwargs)
         except ValidationError as error:
             problems = sentences(error, keys(made))
             raise_all(f"{cls.__name__} cannot be used:", problems)

@@ -14,6 +14,7 @@ from mer.datasets import labels
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store, prepare_store
+from mer.protocols import Fold, make_folds
 
 if TYPE_CHECKING:
     from mer.data.dataset import UnifiedDataset
@@ -152,6 +153,12 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
         )
     _log_counts(table, role, remarks)
     return Corpus(table, stores, classes, remarks)
+
+
+def folds(settings: Settings, table: pd.DataFrame) -> list[Fold]:
+    """Make the folds of the run's protocol over labelled samples."""
+    chosen = settings.protocol
+    return make_folds(table, chosen.name, chosen.validation, chosen.n_splits, settings.seed)
 
 
 def dataset(settings: Settings, corpus: Corpus) -> "UnifiedDataset":

@@ -80,8 +80,7 @@ def run(search: "Search", number: int) -> None:
     cfg = search.trial_config()
     found = sources.read(typed(cfg), "micro")
     corpus = sources.load(typed(cfg), "micro", found["micro"])
-    plain = OmegaConf.to_container(cfg.protocol, resolve=True)
-    folds = protocols.make_folds(corpus.table, plain, cfg.seed)
+    folds = sources.folds(typed(cfg), corpus.table)
     parts: dict[str, tuple[optuna.Study, Queue]] = {}
     for fold in protocols.running_order(folds, corpus.table):
         parts[fold.name] = search.open(number, fold.name)

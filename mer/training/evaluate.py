@@ -113,9 +113,7 @@ def evaluate(
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
     stored = pd.read_parquet(stored_path)
     corpus = sources.load(typed(cfg), "micro")
-    folds = protocols.make_folds(
-        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
-    )
+    folds = sources.folds(typed(cfg), corpus.table)
     kept: dict[str, UnifiedDataset] = {}
     frames = []
     for fold in folds:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -65,9 +65,7 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
     found = sources.read(typed(cfg), *_roles(cfg))
     rundir.claim(run_dir, cfg)
     corpus = sources.load(typed(cfg), "micro", found["micro"])
-    folds = protocols.make_folds(
-        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
-    )
+    folds = sources.folds(typed(cfg), corpus.table)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, cfg, corpus.hash)
     pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
@@ -94,9 +92,7 @@ def follow(cfg: DictConfig, run_dir: Path) -> None:
     """
     found = sources.read(typed(cfg), *_roles(cfg))
     corpus = sources.load(typed(cfg), "micro", found["micro"])
-    folds = protocols.make_folds(
-        corpus.table, OmegaConf.to_container(cfg.protocol, resolve=True), cfg.seed
-    )
+    folds = sources.folds(typed(cfg), corpus.table)
     pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
     context = _context(cfg, run_dir, corpus, folds, pool)
     by_name = {fold.name: fold for fold in folds}
