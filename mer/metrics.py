@@ -7,6 +7,7 @@ diagnostics alone, under names of their own.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +66,7 @@ def confusion_by(
     return np.stack(matrices) if matrices else np.zeros((0, n_classes, n_classes), dtype=np.int64)
 
 
-def scores_from_confusion(matrix: NDArray) -> dict[str, NDArray[np.float64]]:
+def scores_from_confusion(matrix: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Compute UF1, UAR and accuracy of one or many confusion matrices.
 
     UF1 is the mean over classes of 2 TP / (2 TP + FP + FN), UAR the mean recall (See et al., MEGC
@@ -90,7 +91,7 @@ def scores_from_confusion(matrix: NDArray) -> dict[str, NDArray[np.float64]]:
         }
 
 
-def more_scores_from_confusion(matrix: NDArray) -> dict[str, NDArray[np.float64]]:
+def more_scores_from_confusion(matrix: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Compute weighted F1 and Cohen's kappa of one or many confusion matrices.
 
     Weighted F1 is the mean of the classes' F1 weighted by their true samples. Kappa is
@@ -112,7 +113,7 @@ def more_scores_from_confusion(matrix: NDArray) -> dict[str, NDArray[np.float64]
         }
 
 
-def per_class_from_confusion(matrix: NDArray) -> dict[str, NDArray[np.float64]]:
+def per_class_from_confusion(matrix: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Compute precision, recall and F1 of each class of one or many confusion matrices.
 
     A class without a true sample has none of the three: NaN. A class that was never predicted has
@@ -131,7 +132,7 @@ def per_class_from_confusion(matrix: NDArray) -> dict[str, NDArray[np.float64]]:
     return {name: np.where(true > 0, value, np.nan) for name, value in values.items()}
 
 
-def _margins(matrix: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def _margins(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Hits, true and predicted samples of each class. Shape of each: (..., K)."""
     matrix = np.asarray(matrix, dtype=np.float64)
     return np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(-1), matrix.sum(-2)
@@ -150,7 +151,9 @@ def scores(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> dict[str, fl
 def more_scores(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> dict[str, float | None]:
     """Compute `weighted_f1` and `kappa` of one set of predictions; None where undefined."""
     matrix = confusion(y_true, y_pred, n_classes)
-    return {name: _defined(value) for name, value in more_scores_from_confusion(matrix).items()}
+    return {
+        name: _defined(float(value)) for name, value in more_scores_from_confusion(matrix).items()
+    }
 
 
 def per_class(
@@ -204,7 +207,9 @@ def bootstrap_intervals(
     drawn = scores_from_confusion(np.tensordot(times_drawn, per_person, axes=1))
     tails = [(1 - level) / 2, (1 + level) / 2]
     return {
-        name: tuple(float(bound) for bound in np.nanquantile(drawn[name], tails)) for name in SCORES
+        name: (float(low), float(high))
+        for name in SCORES
+        for low, high in [np.nanquantile(drawn[name], tails)]
     }
 
 

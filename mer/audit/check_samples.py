@@ -230,7 +230,7 @@ def check_duplicates(run: Artefacts, found: Findings) -> str:
             table = pd.concat([frame for frame in frames if frame is not None])
             rows += len(table)
             doubts["identical inputs"] += _identical(table)
-    suspicions = []
+    suspicions: list[str] = []
     for what, groups in doubts.items():
         for ids in groups:
             text = f"{what}: {some(sorted(ids))}"

@@ -37,7 +37,7 @@ class Summary(Callback):
         run_dir = Path(config.run.dir)
         if not (run_dir / "manifest.parquet").exists():
             return  # the jobs' own errors say why
-        cfg = OmegaConf.load(run_dir / "config.yaml")
+        cfg = DictConfig(OmegaConf.load(run_dir / "config.yaml"))
         result = results.pool(run_dir, cfg)
         train.show(cfg, run_dir, result)
         if result["status"] == "incomplete":

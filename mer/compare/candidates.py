@@ -124,7 +124,7 @@ def read(paths: Sequence[Path]) -> list[Run]:
 
 def _score(path: Path, name: str, given: int, table: pd.DataFrame, beside: Sequence[Run]) -> Run:
     """Make a run of a file; what it lacks comes from the runs beside it."""
-    known = {sample: tuple(rest) for run in beside for sample, *rest in run.samples}
+    known = {row[0]: (row[1], row[2], row[3]) for run in beside for row in run.samples}
     classes = next((run.config["labels.classes"] for run in beside if run.samples), None)
     scored = prediction_files.complete(path, table, known, classes)
     columns = ["sample_id", "dataset", "person", "label"]

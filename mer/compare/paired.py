@@ -8,6 +8,7 @@ is asked for.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,8 +74,9 @@ def compare(
             name: float(value) for name, value in _differences(of_a.sum(0), of_b.sum(0)).items()
         },
         interval={
-            name: tuple(float(bound) for bound in np.nanquantile(values, [0.025, 0.975]))
+            name: (float(low), float(high))
             for name, values in spread.items()
+            for low, high in [np.nanquantile(values, [0.025, 0.975])]
         },
         p=p,
         p_mcnemar=mcnemar(y_true, a, b),
@@ -137,7 +139,7 @@ def _permute(
     return p, len(swapped), exact
 
 
-def _differences(of_a: NDArray, of_b: NDArray) -> dict[str, NDArray[np.float64]]:
+def _differences(of_a: NDArray[Any], of_b: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Score of B minus score of A. Shape of both: (..., K, K)."""
     first, second = scores_from_confusion(of_a), scores_from_confusion(of_b)
     return {name: second[name] - first[name] for name in SCORES}

@@ -47,7 +47,7 @@ def settings(cls: type[T]) -> type[T]:
             raise_all(f"{cls.__name__} cannot be used:", problems)
 
     made.__init__ = init
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _made(kind: Callable[[], Any]) -> Any:

@@ -84,14 +84,14 @@ class MERDataModule(pl.LightningDataModule):
         self.test_positions = test
         self.augmentation = augmentation(augment, dataset.kind)
         self.inputs = inputs or FreshInputs(dataset, self.augmentation)
-        self._options = {
+        self._options: dict[str, Any] = {
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "pin_memory": pin_memory,
             "collate_fn": _as_it_is,
         }
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, augmented batches; a last incomplete batch is left out of the epoch."""
         trainer = self.trainer
         place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
@@ -103,23 +103,23 @@ class MERDataModule(pl.LightningDataModule):
             **self._options,
         )
 
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Validation batches in table order; no loader when there is no validation person."""
         return self._plain(self.validation_positions) if len(self.validation_positions) else []
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Test batches without labels."""
         return self._plain(self.test_positions, labelled=False)
 
-    def embedding_dataloader(self) -> DataLoader:
+    def embedding_dataloader(self) -> DataLoader[Any]:
         """Training samples in table order, not augmented: what the SVM head is fitted on."""
         return self._plain(self.train_positions)
 
-    def unlabelled_dataloader(self, positions: NDArray[np.int64]) -> DataLoader:
+    def unlabelled_dataloader(self, positions: NDArray[np.int64]) -> DataLoader[Any]:
         """Batches of any samples, without labels."""
         return self._plain(positions, labelled=False)
 
-    def _plain(self, positions: NDArray[np.int64], labelled: bool = True) -> DataLoader:
+    def _plain(self, positions: NDArray[np.int64], labelled: bool = True) -> DataLoader[Any]:
         return DataLoader(
             SampleView(self.inputs, positions, labelled=labelled),
             batch_size=4 * self.batch_size,

@@ -4,6 +4,7 @@ Training, evaluation, prediction on a video and export all call `build`, so they
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +75,7 @@ def build(
         S x S input, strain without unit.
     """
     kind, size = kind_of(settings), settings.size
-    parts = []
+    parts: list[NDArray[Any]] = []
     if "apex" in kind.needs and settings.name != "difference":
         frames = [onset, apex] if "onset" in kind.needs else [apex]
         parts += [_resize(frame, size) / 255 for frame in frames if frame is not None]
@@ -91,7 +92,7 @@ def build(
     return np.ascontiguousarray(image, dtype=np.float32)
 
 
-def _resize(picture: NDArray, size: int) -> NDArray[np.float32]:
+def _resize(picture: NDArray[Any], size: int) -> NDArray[np.float32]:
     """Resize (H, W, C) to (size, size, C) in float32, averaging when it shrinks."""
     picture = np.asarray(picture, dtype=np.float32)
     if picture.shape[:2] == (size, size):
@@ -101,7 +102,7 @@ def _resize(picture: NDArray, size: int) -> NDArray[np.float32]:
     return cv2.resize(picture, (size, size), interpolation=method)
 
 
-def _resize_flow(flow: NDArray, size: int, center: str) -> NDArray[np.float32]:
+def _resize_flow(flow: NDArray[Any], size: int, center: str) -> NDArray[np.float32]:
     """Resize u, v, strain to (size, size, 3); u and v shrink with the picture, strain does not."""
     resized = _resize(np.moveaxis(np.asarray(flow, dtype=np.float32), 0, 2), size)
     resized[..., :2] *= size / flow.shape[-1]

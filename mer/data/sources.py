@@ -11,7 +11,7 @@ import pandas as pd
 from mer import datasets
 from mer.config.settings import Prepare, Settings, updated
 from mer.datasets import labels
-from mer.datasets.index import Remark
+from mer.datasets.index import Reading, Remark
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store, prepare_store
 from mer.protocols import Fold, make_folds
@@ -59,7 +59,7 @@ class Source(NamedTuple):
 
     name: str
     prepare: dict[str, Any]
-    reading: datasets.Reading
+    reading: Reading
 
 
 def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
@@ -131,7 +131,9 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
             while `data.check_counts` is true.
     """
     scheme = labels.load_scheme(settings.labels if role == "micro" else settings.macro.labels)
-    tables, stores, remarks = [], [], []
+    tables: list[pd.DataFrame] = []
+    stores: list[Store] = []
+    remarks: list[Remark] = []
     for source in read(settings, role)[role] if read_before is None else read_before:
         store = prepare(settings, source)
         labelled = labels.apply(store.index, scheme)

@@ -35,7 +35,8 @@ def find_trees(root: Path, is_subject: Callable[[Path], bool], depth: int = DEPT
 
 
 def _search(path: Path, is_subject: Callable[[Path], bool], depth: int) -> Iterator[Path]:
-    subjects, others = [], []
+    subjects: list[Path] = []
+    others: list[Path] = []
     for child in folders(path):
         (subjects if is_subject(child) else others).append(child)
     if subjects:

@@ -101,7 +101,12 @@ def resolve(
     at_start = onset is not None and abs(first - onset) <= TOLERANCE
     at_end = offset is not None and abs(last - offset) <= TOLERANCE
 
-    if at_end and not at_start and first < last and (onset is None or onset >= offset):
+    if (
+        at_end
+        and not at_start
+        and first < last
+        and (onset is None or offset is None or onset >= offset)
+    ):
         span.notes.append(f"onset {_text(onset)} replaced by the first picture, {first}")
         onset, at_start = first, True
     if onset is None:

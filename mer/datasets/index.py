@@ -4,7 +4,7 @@ Readers turn a dataset on disk into this table; everything after them (labels, p
 protocols, training) knows datasets only through it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -73,7 +73,7 @@ class Reading(NamedTuple):
     remarks: list[Remark]
 
 
-def make_table(rows: list[dict]) -> pd.DataFrame:
+def make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Build a validated index table, sorted by `sample_id`, from one dict per sample.
 
     Keys that a row leaves out are missing values; `person` defaults to `subject`, `action_units` to

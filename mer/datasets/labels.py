@@ -5,7 +5,7 @@ datasets must give, so that a wrong workbook shows before training and not in th
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import pandas as pd
 
@@ -49,14 +49,12 @@ def load_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
 
     Args:
         scheme: Name of a file in `conf/labels`, without `.yaml`, or the scheme itself (a mapping,
-            an OmegaConf node included).
+            plain values).
 
     Raises:
         MerError: If there is no such file (the known ones are listed) or the scheme is faulty (all
             faults are).
     """
-    from omegaconf import DictConfig, OmegaConf
-
     if isinstance(scheme, str):
         from mer.config.composition import conf_dir
 
@@ -65,9 +63,9 @@ def load_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
             raise MerError(f"there is no label scheme `{scheme}` in {folder}; known are: {known}")
-        scheme = OmegaConf.load(path)
-    if isinstance(scheme, DictConfig):
-        scheme = OmegaConf.to_container(scheme, resolve=True)
+        from omegaconf import OmegaConf
+
+        scheme = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path)))
     return _checked(dict(scheme))
 
 
@@ -135,7 +133,7 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
         for sample in table.loc[excluded, "sample_id"]
     ]
     kept = table[~excluded]
-    mappings = {reader: {} for reader in READERS} | scheme["map"]
+    mappings: dict[str, dict[str, str]] = {reader: {} for reader in READERS} | scheme["map"]
     class_names = {name: name for name in scheme["classes"]}
     label = pd.Series(
         [

@@ -1,7 +1,7 @@
 """TensorBoard: the history and the results of a run as event files in its directory."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
@@ -13,7 +13,7 @@ from mer.runs.pictures import examples
 from mer.runs.rundir import flatten, is_volatile
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    pass
 
 
 class TensorBoardLogger(Observer):
@@ -28,7 +28,7 @@ class TensorBoardLogger(Observer):
 
     def __init__(self, examples: int = 8) -> None:
         self.examples = examples
-        self._writer: SummaryWriter | None = None
+        self._writer: Any = None  # SummaryWriter while it is open
         self._lost: list[str] = []
 
     def check(self) -> None:
@@ -61,11 +61,12 @@ class TensorBoardLogger(Observer):
     def end(self, result: dict[str, Any]) -> None:
         """Write scores, curves and pictures of a complete run, and close the file."""
         if result["status"] == "complete":
-            for name, part in (
-                ("scores", lambda: self._scores(result)),
-                ("learning curves", self._curves),
-                ("example pictures", self._examples),
-            ):
+            parts: dict[str, Callable[[], None]] = {
+                "scores": lambda: self._scores(result),
+                "learning curves": self._curves,
+                "example pictures": self._examples,
+            }
+            for name, part in parts.items():
                 with log_values.careful(f"TensorBoard: {name}", self._lost):
                     part()
         self._close()

@@ -9,9 +9,9 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -66,7 +66,7 @@ class WandbLogger(Observer):
         self.mode, self.project, self.entity = mode, project, entity
         self.name, self.group, self.tags, self.notes = name, group, list(tags), notes
         self.dir, self.weights, self.examples = dir, weights, examples
-        self._run: wandb.Run | None = None
+        self._run: Any = None  # wandb.Run while it is open
         self._lost: list[str] = []
 
     def check(self) -> None:
@@ -115,7 +115,7 @@ class WandbLogger(Observer):
         self._group = self.group or kept["group"]
         try:
             self._run = wandb.init(
-                mode=self.mode,
+                mode=cast("Any", self.mode),
                 project=self.project,
                 entity=self.entity,
                 id=kept["id"],
@@ -163,7 +163,7 @@ class WandbLogger(Observer):
         """Log scores, tables, pictures and weights of a complete run, and close the W&B run."""
         if self._run is None:
             return
-        parts = {"scores": lambda: self._scores(result)}
+        parts: dict[str, Callable[[], None]] = {"scores": lambda: self._scores(result)}
         if result["status"] == "complete":
             parts["tables"] = self._tables
             parts["learning curves"] = self._curves
@@ -213,7 +213,7 @@ class WandbLogger(Observer):
         run_dir, classes = self._context.run_dir, self._context.corpus.classes
         predictions = log_values.predictions(run_dir)
         number = {name: place for place, name in enumerate(classes)}
-        values = {
+        values: dict[str, Any] = {
             "tables/folds": _table(pd.read_csv(run_dir / "folds.csv")),
             "tables/predictions": _table(predictions),
         }

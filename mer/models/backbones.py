@@ -181,7 +181,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _embed_zeros(backbone: nn.Module, in_chans: int, size: int) -> torch.Tensor:
+def _embed_zeros(backbone: Any, in_chans: int, size: int) -> torch.Tensor:
     parameter = next(backbone.parameters(), None)
     device = None if parameter is None else parameter.device
     with evaluation_mode(backbone):

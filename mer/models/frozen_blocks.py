@@ -40,6 +40,9 @@ class FrozenBlocks(nn.Module):
         names: The blocks, in order of execution.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, module: MERModule, names: list[str]) -> None:
         super().__init__()
         self.names = names
@@ -144,7 +147,7 @@ def _steps(backbone: nn.Module) -> list[tuple[str, nn.Module]]:
 def _flatten(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Take apart what merely calls its parts one after another."""
     if type(module) is EfficientVitStage:
-        return _flatten(f"{name}.blocks", module.blocks)
+        return _flatten(f"{name}.blocks", module.get_submodule("blocks"))
     if type(module).forward is not nn.Sequential.forward:
         return [(name, module)]
     return [s for part, m in module.named_children() for s in _flatten(f"{name}.{part}", m)]

@@ -59,6 +59,8 @@ class MERModule(pl.LightningModule):
 
     monitor = "val/uf1"
     mode = "max"
+    input_mean: torch.Tensor
+    input_std: torch.Tensor
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class MERModule(pl.LightningModule):
             constants = torch.tensor(values, dtype=torch.float32)
             self.register_buffer(name, constants.view(1, -1, 1, 1))
         # Convolutions train 10 to 20 % faster in this layout; the values are the same.
-        self.backbone = self.configure_backbone().to(memory_format=torch.channels_last)
+        self.backbone: Any = self.configure_backbone().to(memory_format=torch.channels_last)
         self.embedding_width = backbones.measured_width(
             self.backbone, self.hparams["backbone"], in_chans, image_size
         )
@@ -115,7 +117,7 @@ class MERModule(pl.LightningModule):
         """Build the loss of logits (B, K) and class numbers (B,), a mean over the batch."""
         return CrossEntropy(self.hparams["class_weights"], self.hparams["label_smoothing"])
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Build the optimizer and a schedule that moves with every step."""
         settings = self.hparams["optimizer"]
         # As in `mer.training.engines.cuda_graph`, so that a fold gives the same alone and in

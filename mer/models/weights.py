@@ -6,6 +6,7 @@ a file that fits nothing without a word when the number of classes differs.
 
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
     checkpoint: dict[str, Any] = {
         "epoch": epochs,
         "global_step": steps,
-        "pytorch-lightning_version": pl.__version__,
+        "pytorch-lightning_version": version("pytorch-lightning"),
         "state_dict": _packed(module.state_dict()),
         "hparams_name": module._hparams_name,
         "hyper_parameters": dict(module.hparams),
@@ -120,9 +121,8 @@ def _packed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
     found = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     floats = {name: tensor for name, tensor in found.items() if tensor.dtype == torch.float32}
-    parts = torch.cat([tensor.ravel() for tensor in floats.values()]).split(
-        [tensor.numel() for tensor in floats.values()]
-    )
+    together = torch.cat([tensor.ravel() for tensor in floats.values()])
+    parts = torch.split(together, [tensor.numel() for tensor in floats.values()])
     packed = {
         name: part.view(tensor.shape)
         for (name, tensor), part in zip(floats.items(), parts, strict=True)

@@ -18,6 +18,9 @@ DIS is the default: about as true as TV-L1 in a third of the time. TV-L1 bears n
 below half a pixel, because its cubic warp goes too far (see `tvl1.py`).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from mer.config.settings import DIS, TVL1, Farneback
@@ -75,4 +78,8 @@ def _tvl1(onset: np.ndarray, apex: np.ndarray, options: TVL1) -> np.ndarray:
 
 
 #: Method -> function of onset, apex (uint8 (H, W)) and options, giving float32 (H, W, 2): u and v.
-COMPUTE = {"dis": _dis, "farneback": _farneback, "tvl1": _tvl1}
+COMPUTE: dict[str, Callable[[np.ndarray, np.ndarray, Any], np.ndarray]] = {
+    "dis": _dis,
+    "farneback": _farneback,
+    "tvl1": _tvl1,
+}

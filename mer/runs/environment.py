@@ -34,7 +34,7 @@ def describe() -> dict[str, Any]:
     """Versions, git revision of a checkout and the machine, as plain values."""
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

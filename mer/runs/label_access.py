@@ -60,7 +60,7 @@ def stains(run_dir: Path) -> list[str]:
     found = []
     path = run_dir / "config.yaml"
     config = OmegaConf.load(path) if path.exists() else OmegaConf.create()
-    if config.get("selection") == "oracle":
+    if OmegaConf.select(config, "selection") == "oracle":
         found.append("selection=oracle: the epoch of each fold was chosen on its test persons")
     if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:
         found.append(f"protocol={protocol}: split by sample, so persons who trained are tested")

@@ -1,6 +1,6 @@
 """Pictures of samples on which a head is sure, rightly and wrongly."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -91,7 +91,7 @@ def draw(
     return np.concatenate([np.asarray(picture) for picture in large], axis=1)
 
 
-def _bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
 
 

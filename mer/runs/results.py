@@ -121,7 +121,7 @@ class RunningScore:
             head: {
                 name: float(value)
                 for name, value in metrics.scores_from_confusion(
-                    sum(self._counts[name][head] for name in done if head in self._counts[name])
+                    np.sum([self._counts[n][head] for n in done if head in self._counts[n]], axis=0)
                 ).items()
             }
             for head in sorted(heads)

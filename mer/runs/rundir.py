@@ -93,7 +93,7 @@ def claim(run_dir: Path, cfg: DictConfig) -> None:
         _write(path, lambda temporary: OmegaConf.save(resolved, temporary))
 
 
-def _differences(old: DictConfig, new: DictConfig) -> list[str]:
+def _differences(old: Any, new: Any) -> list[str]:
     flat_old, flat_new = flatten(old), flatten(new)
     return [
         f"{key}: {flat_old.get(key, 'absent')} there, {flat_new.get(key, 'absent')} now"
@@ -109,7 +109,7 @@ def is_volatile(key: str) -> bool:
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     """Give a configuration as dotted keys and plain values; an empty mapping is a value."""
-    plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    plain: Any = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
     if not isinstance(plain, dict) or not plain:
         return {prefix: plain}
     flat: dict[str, Any] = {}

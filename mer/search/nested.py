@@ -162,7 +162,9 @@ def _assemble(
             "search.n_trials."
         )
     run_dir = folder / RUN
-    cfg = OmegaConf.merge(cfg, {"trial": {"number": None}, "run": {"dir": str(run_dir)}})
+    cfg = DictConfig(
+        OmegaConf.merge(cfg, {"trial": {"number": None}, "run": {"dir": str(run_dir)}})
+    )
     rundir.claim(run_dir, cfg)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, cfg, corpus.hash)

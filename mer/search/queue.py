@@ -77,7 +77,7 @@ class Queue:
         """
         with self._lock:
             self._requeue_killed()
-            taken = []
+            taken: list[Trial] = []
             while len(taken) < count and self._free() > 0:
                 trial = self.study.ask(self.space.params)
                 if self._is_surplus(trial.number):

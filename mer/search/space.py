@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
@@ -47,7 +47,9 @@ class Space:
         raise_all(
             "A grid needs a finite list of values; write choice(...) or range(...) for:", endless
         )
-        return [dict(zip(lists, point, strict=True)) for point in product(*lists.values())]
+        return [
+            dict(zip(lists, point, strict=True)) for point in product(*filter(None, lists.values()))
+        ]
 
 
 def parse(words: Sequence[str], config_loader: Any = None) -> Space:
@@ -105,7 +107,7 @@ def _text(value: Any, written: bool) -> str:
 
 
 def _distribution(override: Override) -> BaseDistribution:
-    value = override.value()
+    value: Any = override.value()
     log = "log" in getattr(value, "tags", ())
     if override.is_interval_sweep():
         low, high = value.start, value.end
@@ -113,10 +115,10 @@ def _distribution(override: Override) -> BaseDistribution:
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)
     if isinstance(value, RangeSweep) and not value.shuffle and not log:
-        steps = list(override.sweep_iterator())
+        steps: list[Any] = list(override.sweep_iterator())
         if not steps:
             raise ValueError("the range is empty")
-        low, high, step = min(steps), max(steps), abs(value.step)
+        low, high, step = min(steps), max(steps), abs(cast("Any", value.step))
         if all(isinstance(number, int) for number in (low, high, step)):
             return IntDistribution(low, high, step=step)
         return FloatDistribution(float(low), float(high), step=float(step))

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from filelock import FileLock
@@ -70,7 +70,10 @@ def open_study(
     try:
         with FileLock(folder / ".study.lock"):  # two workers may create the tables at once
             study = optuna.create_study(
-                study_name=name, storage=storage, directions=list(directions), load_if_exists=True
+                study_name=name,
+                storage=storage,
+                directions=cast("Any", list(directions)),
+                load_if_exists=True,
             )
     finally:
         optuna.logging.set_verbosity(max(quiet, optuna.logging.WARNING))

@@ -258,7 +258,7 @@ class Search:
         cfg = loader.load_sweep_config(self.config, self.space.fixed)
         with open_dict(cfg):
             del cfg["hydra"]
-        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+        return DictConfig(OmegaConf.to_container(cfg, resolve=True))
 
     def _settings(self) -> list[str]:
         """What the search itself sets, as words: a plain run needs them to repeat a trial."""

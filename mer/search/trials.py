@@ -120,7 +120,7 @@ def plural(count: int, noun: str) -> str:
 
 def noted(study: optuna.Study) -> dict[str, Any]:
     """What the sweeper noted of a search: `space` and `settings`, each key -> value."""
-    return json.loads(study.user_attrs.get("mer", "{}"))  # type: ignore[no-any-return]
+    return json.loads(study.user_attrs.get("mer", "{}"))
 
 
 def objectives(study: optuna.Study) -> list[str]:

@@ -109,7 +109,7 @@ def film(clip: Clip, seed: int) -> Iterator[np.ndarray]:
         drift = Drift(*(d * moment ** wobble[i % 2] for i, d in enumerate(performance.drift)))
         pose = _similarity(portrait.layout, stand, drift)
         closing = float(np.exp(-(((moment - performance.blink_at) / 0.12) ** 2)))
-        turn = np.float32([drift.yaw, drift.pitch]) * camera.scale
+        turn = np.array([drift.yaw, drift.pitch], np.float32) * camera.scale
         shift = moves.expression * np.float32(strength) + moves.blink * closing
         shift += moves.depth[..., None] * turn
         worn = np.dstack([_wrinkled(head, folds, float(strength)), portrait.cover])
@@ -168,7 +168,7 @@ def _compose(
         np.float32(a) * columns + np.float32(b) * rows + np.float32(c) - moved[..., axis]
         for axis, (a, b, c) in enumerate(back)
     ]
-    warped = cv2.remap(head, *source, cv2.INTER_LINEAR, **nearest)
+    warped = cv2.remap(head, source[0], source[1], cv2.INTER_LINEAR, **nearest)
     share = warped[..., -1].astype(np.float32) / 255
     picture = backdrop.copy()
     window = picture[_window(place)]

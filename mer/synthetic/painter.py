@@ -112,7 +112,9 @@ class Canvas:
         if within is not None:
             cover = cover * within[window]
         target = self.picture[window]
-        source = colour[window] if isinstance(colour, np.ndarray) else np.float32(colour)
+        source = (
+            colour[window] if isinstance(colour, np.ndarray) else np.asarray(colour, np.float32)
+        )
         target += cover[..., None] * (source - target)
 
     def darken(self, curve: Curve, amount: float, blur: float, width: float | None = None) -> None:

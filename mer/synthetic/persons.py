@@ -76,6 +76,11 @@ class Style(NamedTuple):
     restlessness: float  # factor on head drift
 
 
+def _colour(values: np.ndarray) -> Colour:
+    blue, green, red = (float(value) for value in values)
+    return blue, green, red
+
+
 def looks(dataset: str, subject: str, seed: int) -> Looks:
     """Draw the face of a subject."""
     rng = generator(seed, "looks", dataset, subject)
@@ -86,7 +91,7 @@ def looks(dataset: str, subject: str, seed: int) -> Looks:
     def pick(options: tuple[Colour, ...]) -> Colour:
         jitter = rng.normal(0, 5) + rng.normal(0, 2, 3)
         chosen = options[int(rng.integers(len(options)))]
-        return tuple(float(np.clip(c + j, 5, 250)) for c, j in zip(chosen, jitter, strict=True))
+        return _colour(np.clip(np.array(chosen) + jitter, 5, 250))
 
     man = rng.random() < 0.5
     mouth = near(1.02, 0.035)
@@ -111,10 +116,8 @@ def looks(dataset: str, subject: str, seed: int) -> Looks:
         skin=pick(_SKINS),
         hair=pick(_HAIRS),
         iris=pick(_IRISES),
-        shirt=tuple(float(c) for c in rng.uniform(30, 200, 3)),
-        backdrop=tuple(
-            float(c) for c in np.clip(rng.uniform(60, 200) + rng.normal(0, 8, 3), 20, 230)
-        ),
+        shirt=_colour(rng.uniform(30, 200, 3)),
+        backdrop=_colour(np.clip(rng.uniform(60, 200) + rng.normal(0, 8, 3), 20, 230)),
         long_hair=bool(not man and rng.random() < 0.8),
         glasses=bool(rng.random() < 0.2),
         stubble=float(rng.uniform(0.2, 0.8)) if man and rng.random() < 0.4 else 0.0,

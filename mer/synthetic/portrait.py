@@ -70,8 +70,9 @@ def paint(face: Looks, size: tuple[int, int], scale: float, rng: np.random.Gener
     _paint_clothes(backdrop, face)
 
     over = _OVERSAMPLING
-    fine = tuple(over * side for side in place.size)
-    fine_origin = tuple(over * (value + 0.5) - 0.5 for value in place.origin)
+    fine = (over * place.size[0], over * place.size[1])
+    x, y = place.origin
+    fine_origin = (over * (x + 0.5) - 0.5, over * (y + 0.5) - 0.5)
     head = Canvas(cv2.resize(_skin(face, place, rng), fine), scale * over, fine_origin)
     paint_features(head, face, rng)
     _paint_hair(head, face, rng)
@@ -104,7 +105,7 @@ def _wall(face: Looks, size: tuple[int, int], rng: np.random.Generator) -> np.nd
         rng.uniform(-0.3, 0.3)
     )
     fall = np.linspace(0.06, -0.12, size[1], dtype=np.float32)[:, None]
-    return (1 + slope + fall)[..., None] * np.float32(face.backdrop)
+    return (1 + slope + fall)[..., None] * np.asarray(face.backdrop, np.float32)
 
 
 def _paint_clothes(canvas: Canvas, face: Looks) -> None:
@@ -195,7 +196,7 @@ def _skin(face: Looks, place: Layout, rng: np.random.Generator) -> np.ndarray:
     side = np.abs(x)
     flush = np.exp(-(((side - 0.62) / 0.3) ** 2) - ((y - 0.52) / 0.25) ** 2)
     flush += 0.7 * np.exp(-((x / 0.17) ** 2) - ((y - face.nose) / 0.14) ** 2)
-    colour *= 1 - flush[..., None] * np.float32([0.12, 0.10, 0.0])
+    colour *= 1 - flush[..., None] * np.array([0.12, 0.10, 0.0], np.float32)
     if face.stubble:
         beard = np.clip((y - face.mouth + 0.32) / 0.2, 0, 1) * np.clip(
             (side + 1.1 * y - 1.15) / 0.3, 0, 1

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mer.datasets import action_units, folder_search
 from mer.datasets.frames import index_frames, resolve, span_columns
@@ -90,8 +90,9 @@ def index_annotated(
         Remark(str(other), "dropped", f"a second workbook, {book.path} is read; `workbook` chooses")
         for other in book.others
     ]
+    assert best is not None and book.path is not None, "what is missing was raised above"
     clips = _clips(best, layout)
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     named = set()
     for values in book.rows:
         subject = layout.subject(values["subject"])
@@ -144,7 +145,7 @@ def _clips(tree: Path, layout: Layout) -> dict[tuple[str | None, str], Path]:
 
 def _sample(
     layout: Layout, item: str, subject: str, folder: Path, values: dict[str, str]
-) -> tuple[dict | None, Remark | None]:
+) -> tuple[dict[str, Any] | None, Remark | None]:
     """Make the table's row of one clip and say what was mended, or why there is no row."""
     frames = index_frames(folder)
     emotion = canonical_emotion(values["emotion"])

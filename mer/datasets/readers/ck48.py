@@ -14,6 +14,7 @@ Citation: that of CK+, see `mer.datasets.readers.ckplus`.
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mer.datasets import folder_search
 from mer.datasets.frames import is_picture
@@ -51,7 +52,7 @@ def index(root: Path) -> Reading:
         missing = folder_search.not_found(KEY, root, "folders of emotions", EXPECTED)
         raise_all("ck48 cannot be read:", [missing])
     best, remarks = folder_search.choose_tree(KEY, found, root, None)
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for folder in filter(_is_emotion, folder_search.folders(best)):
         emotion = canonical_emotion(folder.name)
         for path in sorted(filter(is_picture, folder.iterdir())):

@@ -77,6 +77,7 @@ def _sample(
 ) -> dict[str, object]:
     onset, offset = min(frames), max(frames)
     apex = nearest(frames, onset + (offset - onset) // 2, tolerance=None)
+    assert apex is not None, "without a tolerance some frame is nearest"
     return {
         "sample_id": item,
         "dataset": "mug",

@@ -16,6 +16,7 @@ near-infrared videos. Image and Vision Computing 29(9): 607-619, 2011.
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mer.datasets import folder_search
 from mer.datasets.frames import index_frames
@@ -68,7 +69,7 @@ def index(
         missing = folder_search.not_found(KEY, root, what, EXPECTED)
         raise_all("oulu_casia cannot be read:", [missing])
     best, remarks = folder_search.choose_tree(KEY, here, root, tree)
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for subject in filter(_is_subject, folder_search.folders(best)):
         name = subject.name.upper()
         for folder in folder_search.folders(subject):

@@ -16,6 +16,7 @@ database: Inducement, collection and baseline. IEEE FG 2013.
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mer.datasets import folder_search
 from mer.datasets.frames import index_frames, nearest
@@ -80,7 +81,7 @@ def index(root: Path, camera: str = "HS", tree: str | None = None) -> Reading:
             )
         raise_all("smic cannot be read:", [folder_search.not_found(KEY, root, what, EXPECTED)])
     best, remarks = folder_search.choose_tree(KEY, here, root, tree)
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for subject in filter(_is_subject, folder_search.folders(best)):
         for emotion, folder in _class_folders(subject):
             for clip in folder_search.folders(folder):
@@ -100,7 +101,7 @@ def index(root: Path, camera: str = "HS", tree: str | None = None) -> Reading:
 
 def _sample(
     clip: Path, subject: str | None, emotion: str, fps: float
-) -> tuple[dict | None, list[str]]:
+) -> tuple[dict[str, Any] | None, list[str]]:
     frames = index_frames(clip)
     if len(frames) < 2:
         return None, [f"{clip} holds fewer than two pictures"]
@@ -114,6 +115,7 @@ def _sample(
         notes.append(f"the name says `{name[2]}`, the folder `{emotion}`, which is kept")
     onset, offset = min(frames), max(frames)
     apex = nearest(frames, onset + (offset - onset) // 2, tolerance=None)
+    assert apex is not None, "without a tolerance some frame is nearest"
     row = {
         "sample_id": f"smic/{subject}/{list_name(clip.name)}",
         "dataset": "smic",

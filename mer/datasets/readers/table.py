@@ -88,7 +88,7 @@ def index(
     table["dataset"] = table["dataset"].str.lower()
     table["emotion"] = _emotions(root, table["emotion"], classes)
     start = root.parent / Path(folder).expanduser() if folder else root.parent
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for position, values in enumerate(table.to_dict("records"), start=1):
         row, reason = _row(values, start)
         item = row["sample_id"] or f"row {position} of {root.name}"
