@@ -42,22 +42,6 @@ def test_an_order_holds_every_place_once_and_changes_with_epoch_and_seed() -> No
     assert list(EpochOrder(10, seed=1)) != first
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("count", [1, 7, 12])
-def test_ranks_share_all_places_in_equal_numbers(ranks: int, count: int) -> None:
-    orders = [EpochOrder(count, 0, rank, ranks) for rank in range(ranks)]
-    for epoch in (0, 1):
-        shares = []
-        for order in orders:
-            order.set_epoch(epoch)
-            shares.append([place for place, _ in order])
-            assert len(order) == len(shares[-1])
-        assert len({len(share) for share in shares}) == 1
-        found = [place for share in shares for place in share]
-        assert set(found) == set(range(count))
-        assert len(found) < count + ranks  # no more come twice than are needed
-
-
 def test_masks_drop_a_share_and_keep_the_expectation() -> None:
     draws = DropoutDraws(0.25, seed=0)
     mask = draws.mask(100, 200)

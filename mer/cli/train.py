@@ -30,14 +30,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status: 0 when every fold is done, 3 when the run is incomplete.
     """
-    from mer.training import distributed
-
     words = [_spread(word) for word in argv]
-    return distributed.lead_or_follow(words, lambda: _lead(argv, words))
-
-
-def _lead(argv: list[str], words: list[str]) -> int:
-    """Check the words and hand them to Hydra."""
     config = check_words(words)
     if config is not None:
         typed(config)
@@ -123,7 +116,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     from hydra.utils import instantiate
 
     from mer.runs import results
-    from mer.training import distributed, runner
+    from mer.training import runner
 
     observers = [instantiate(node) for node in (cfg.logger or {}).values() if node is not None]
     if cfg.trial.number is not None:
@@ -134,8 +127,6 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         folder = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
         observers.insert(0, TrialReporter(hydra_config.sweeper, folder, cfg.trial.number))
     result = runner.run(cfg, run_dir, observers)
-    if distributed.follows(cfg):
-        return None
     scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
     if not alone and cfg.protocol.folds is not None:
         log.info("folds %s are done", cfg.protocol.folds)  # the sweep shows the whole run, once

@@ -253,7 +253,6 @@ class Trainer:
     devices: Count | list[Whole] | Literal["auto"] = 1
     threads: Count | None = 1
     folds_at_once: Count | Literal["auto"] = "auto"
-    strategy: StrictStr = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"] = (
         "32-true"
     )

@@ -18,21 +18,18 @@ class EpochOrder(Sampler[tuple[int, int]]):
     """The samples of each epoch in an order that the seed and the epoch's number decide.
 
     Yields (place, epoch), so that who loads a sample knows the epoch. Lightning sets the epoch.
-    Several ranks share the samples; where they do not divide evenly, the first ones come twice.
 
     Args:
         count: Number of samples.
         seed: Another one gives other orders.
-        rank: Number of this rank.
-        ranks: Processes that train together.
     """
 
-    def __init__(self, count: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
-        self.count, self.seed, self.rank, self.ranks, self.epoch = count, seed, rank, ranks, 0
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
 
     def __len__(self) -> int:
-        """Number of samples of this rank."""
-        return -(-self.count // self.ranks)
+        """Number of samples."""
+        return self.count
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Places of the epoch, each with its number."""
@@ -40,9 +37,8 @@ class EpochOrder(Sampler[tuple[int, int]]):
         return ((int(place), epoch) for place in self.places())
 
     def places(self) -> NDArray[np.int64]:
-        """Places of the epoch, of this rank. Shape: (M,)."""
-        order = generator("order", self.seed, self.epoch).permutation(self.count)
-        return np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
+        """Places of the epoch. Shape: (M,)."""
+        return generator("order", self.seed, self.epoch).permutation(self.count)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0."""
@@ -57,7 +53,7 @@ class MERDataModule(pl.LightningDataModule):
         train: Positions of the training side. Shape: (M,).
         validation: Positions of the validation persons, possibly empty.
         test: Positions of the test persons, empty for macro-pretraining.
-        batch_size: Samples per training batch and device.
+        batch_size: Samples per training batch.
         augment: The `augment` node (see `mer.data.augmentation.Augmentation`), or None.
         seed: Seed of the order and of the augmentation of the training samples.
         num_workers: Loader processes; 0 loads in the training process.
@@ -93,12 +89,10 @@ class MERDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, augmented batches; a last incomplete batch is left out of the epoch."""
-        trainer = self.trainer
-        place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
             SampleView(self.inputs, self.train_positions, augmented=True, seed=self.seed),
             batch_size=self.batch_size,
-            sampler=EpochOrder(len(self.train_positions), self.seed, *place),
+            sampler=EpochOrder(len(self.train_positions), self.seed),
             drop_last=len(self.train_positions) > self.batch_size,
             **self._options,
         )

@@ -22,9 +22,10 @@ class DropoutDraws:
         self.scale = 1 / (1 - probability)
         self.start(0)
 
-    def start(self, epoch: int, rank: int = 0) -> None:
-        """Begin an epoch, counted from 0, on one of several devices."""
-        self._generator = generator("dropout", self.seed, epoch, rank)
+    def start(self, epoch: int) -> None:
+        """Begin an epoch, counted from 0."""
+        # The last name was a device's number; without it all masks would change.
+        self._generator = generator("dropout", self.seed, epoch, 0)
 
     def mask(self, count: int, width: int) -> torch.Tensor | None:
         """Factors of the next batch: 0, or `scale` so that the expectation stays.

@@ -201,7 +201,7 @@ class MERModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Start the epoch's counts."""
         self._epochs["train"] = EpochTally(len(self.classes), self.device)
-        self.dropout.start(self.current_epoch, self.global_rank)
+        self.dropout.start(self.current_epoch)
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's counts."""

@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from mer.config.composition import typed
 from mer.data.inputs import kind_of
 from mer.errors import raise_all
-from mer.training import inner, workers
+from mer.training import inner
 
 
 def check(cfg: DictConfig) -> None:
@@ -44,5 +44,4 @@ def check(cfg: DictConfig) -> None:
             "patterns, or macro.enabled=false"
         )
     problems += inner.problems(cfg)
-    problems += workers.problems(cfg)
     raise_all("The configuration contradicts itself:", problems)

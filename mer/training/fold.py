@@ -1,8 +1,7 @@
 """One fold of a run: its network, its heads, its predictions.
 
-Several devices train together; rank 0 alone predicts and writes, on its own device, since Lightning
-would split the samples. Labels of the test persons play no part here: their loader gives none, and
-the predictions get theirs when the folds are pooled.
+Labels of the test persons play no part here: their loader gives none, and the predictions get
+theirs when the folds are pooled.
 """
 
 import contextlib
@@ -29,7 +28,8 @@ from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.protocols import LEAKY, Fold
 from mer.runs import rundir
 from mer.runs.observers import RunContext
-from mer.training import distributed, inner
+from mer.training import inner
+from mer.training.devices import fold_device
 from mer.training.fold_queue import Outcome
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_heads
 from mer.training.predictions import predict, to_frame
@@ -37,7 +37,6 @@ from mer.training.trainer import (
     KeepBest,
     RecordEpochs,
     StopAfter,
-    batch_size,
     fold_seed,
     make_trainer,
     module_arguments,
@@ -93,7 +92,6 @@ def train_fold(run: RunContext, fold: Fold, announce: bool) -> Outcome:
     with contextlib.ExitStack() as locks:
         outcome = claim_fold(run, fold, locks)
         if outcome is Outcome.TRAINED:
-            distributed.share(fold.name)
             run_fold(run, fold, announce=announce)
     return outcome
 
@@ -109,17 +107,15 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     started = time.time()
     job = begin(run, fold, announce)
     found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
-    if found is not None:  # else this is another rank than 0
-        conclude(job, *found, started)
+    conclude(job, *found, started)
 
 
 def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
     """Clear the folder of a fold and make what is chosen inside it; see `run_fold`."""
     folder = rundir.fold_folder(run.run_dir, fold.name)
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
-    if not distributed.rank():
-        for name in FILES:  # of an interrupted training, or links to a kept network
-            (folder / name).unlink(missing_ok=True)
+    for name in FILES:  # of an interrupted training, or links to a kept network
+        (folder / name).unlink(missing_ok=True)
     return _choose(Job(run, fold, sides, folder, [], announce, {}))
 
 
@@ -164,7 +160,7 @@ def _choose(job: Job) -> Job:
         sides = Sides(recorder.positions["train"], nobody, nobody)
         part = job._replace(fold=split, sides=sides, announce=False)
         module, _ = _module(part)
-        trainer = make_trainer(run.cfg, run.cfg.model, job.folder, [recorder], alone=True)
+        trainer = make_trainer(run.cfg, run.cfg.model, job.folder, [recorder], history=False)
         trainer.fit(module, _data(run, module, sides))
 
     chosen = inner.choose(
@@ -173,28 +169,25 @@ def _choose(job: Job) -> Job:
     return job._replace(heads=inner.heads(run.cfg, chosen), chosen=chosen)
 
 
-def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
+def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
     run = job.run
     kept = KeptNetwork(run.cfg, run.corpus.hash, job.fold)
-    with contextlib.nullcontext() if distributed.rank() else kept.lock():
-        if distributed.share(kept.exists):
-            if distributed.rank():
-                return None
+    with kept.lock():
+        if kept.exists:
             outputs, record = kept.restore(job.folder)
             fit_heads(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
             return outputs, record
         trained = _train(job)
-        if trained is not None:
-            kept.keep(job.folder, *trained)
+        kept.keep(job.folder, *trained)
         return trained
 
 
-def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
+def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
     """Train the network and the heads of a fold.
 
     Returns:
-        Side -> predicted batches, and what is worth recording; None on other ranks than 0.
+        Side -> predicted batches, and what is worth recording.
     """
     cfg = job.run.cfg
     module, data = make(job)
@@ -206,10 +199,8 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]] | None:
     trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.heads])
     trainer.fit(module, data)
     check_persons(job, module)
-    trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)  # a matter of all ranks
-    if distributed.rank():
-        return None
-    module.to(distributed.own_device(cfg))
+    trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
+    module.to(fold_device(cfg))
     with trainer.precision_plugin.forward_context():
         outputs = outputs_of(job, module, data)
     return outputs, {
@@ -325,7 +316,7 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     cfg = run.cfg
     augment = OmegaConf.to_container(cfg.model, resolve=True)["augment"]
     options = {
-        "batch_size": batch_size(cfg.model, len(sides.train)),
+        "batch_size": cfg.model.batch_size,
         "seed": module.hparams["seed"],
         "num_workers": cfg.trainer.num_workers,
         "pin_memory": cfg.trainer.pin_memory,
@@ -335,7 +326,7 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     images = FixedAugmentations(run.dataset, augment, cfg.model.augment_draws, cfg.seed)
     inputs: FixedInputs = images
     if (blocks := frozen_blocks.split_off(module)) is not None:
-        blocks.to(distributed.own_device(cfg))
+        blocks.to(fold_device(cfg))
         folder = Path(cfg.paths.cache, "features")
         inputs = FeatureCache.open_or_compute(blocks, images, folder, run.corpus.hash)
     return MERDataModule(run.dataset, *sides, inputs=inputs, **options)
@@ -349,6 +340,5 @@ def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:
     report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, job.announce)
     tested = set(run.corpus.table["person"].iloc[job.sides.test])
     refuse_known_persons(report.provenance, tested)
-    if not distributed.rank():
-        (job.folder / "transfer.txt").write_text(f"{report}\n")
+    (job.folder / "transfer.txt").write_text(f"{report}\n")
     return list(report.provenance["persons"])

@@ -27,7 +27,6 @@ from mer import metrics
 from mer.errors import raise_all
 from mer.protocols import Fold, inner_folds
 from mer.runs import rundir
-from mer.training import ranks
 from mer.training.trainer import RecordEpochs
 
 log = logging.getLogger(__name__)
@@ -72,11 +71,6 @@ def problems(cfg: DictConfig) -> list[str]:
     found += [f"protocol.inner.{name} is empty; set a list of values" for name in empty]
     if cfg.reuse_networks:
         found.append("reuse_networks=true keeps networks without inner choices; set false")
-    if ranks.number(cfg) > 1:
-        found.append(
-            "inner networks train on one device; set trainer.devices=1, and spread the folds with "
-            "mer train -m 'protocol.folds=split(4)'"
-        )
     return found
 
 

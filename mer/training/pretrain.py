@@ -4,7 +4,6 @@ The pool never holds a person whom the protocol tests. Persons kept apart for va
 best epoch by accuracy, as the paper saves its weights "at highest accuracy".
 """
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -26,8 +25,7 @@ from mer.data.sources import Corpus
 from mer.errors import MerError
 from mer.models.modules import MacroPretrainModule
 from mer.runs.rundir import MACHINE
-from mer.training import distributed
-from mer.training.trainer import batch_size, fold_seed, make_trainer, module_arguments
+from mer.training.trainer import fold_seed, make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +61,9 @@ def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> P
     folder = Path(cfg.paths.cache, "macro", f"{cfg.backbone.name}-{cfg.input.name}-{digest}")
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "pretraining.json"
-    # Rank 0 holds the lock for all ranks and says whether there is anything to train.
-    with contextlib.nullcontext() if distributed.rank() else FileLock(folder / ".lock"):
-        if distributed.share(not report.exists()):
+    with FileLock(folder / ".lock"):
+        if not report.exists():
             _train(cfg, corpus, folder, report, settings)
-    if distributed.rank():
-        return folder / "best.ckpt"
     result = json.loads(report.read_text())
     log.info(
         "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",
@@ -135,7 +130,7 @@ def _train(
         train,
         validation,
         np.empty(0, np.int64),
-        batch_size=batch_size(cfg.macro, len(train)),
+        batch_size=cfg.macro.batch_size,
         augment=OmegaConf.to_container(cfg.macro, resolve=True)["augment"],
         seed=seed,
         num_workers=cfg.trainer.num_workers,
@@ -151,7 +146,7 @@ def _train(
     )
     trainer = make_trainer(cfg, cfg.macro, folder, [keeper], progress=True)
     last = folder / "last.ckpt"
-    continued = distributed.share(last.exists())
+    continued = last.exists()
     log.info(
         "macro-pretraining of %s: %d samples of %d persons, %d kept apart%s",
         cfg.backbone.name,
@@ -161,11 +156,7 @@ def _train(
         ", continued" if continued else "",
     )
     trainer.fit(module, data, ckpt_path=last if continued else None)
-    if distributed.rank():
-        return
     best = MacroPretrainModule.load_from_checkpoint(folder / "best.ckpt", map_location="cpu")
-    if distributed.size() > 1:  # which would split the samples, and count some of them twice
-        trainer = make_trainer(cfg, cfg.macro, folder, [], alone=True)
     scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],

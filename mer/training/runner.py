@@ -27,11 +27,12 @@ from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs import environment, results, rundir
 from mer.runs.observers import Observer, Progress, RunContext, watch
-from mer.training import checks, distributed, workers
+from mer.training import checks, workers
+from mer.training.devices import devices, fold_device, refuse_torchrun
 from mer.training.engines import frozen, parallel
 from mer.training.engines.frozen import Frozen
 from mer.training.engines.parallel import ParallelFolds
-from mer.training.fold import claim_fold, run_fold, train_fold
+from mer.training.fold import claim_fold, train_fold
 from mer.training.fold_queue import FoldQueue, Outcome
 from mer.training.pretrain import macro_weights
 from mer.training.trainer import fold_threads
@@ -55,11 +56,8 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
             belongs to a run with another configuration.
     """
     checks.check(cfg)
-    distributed.check(cfg)
-    if distributed.follows(cfg):
-        told = distributed.follow_once()
-        found = rundir.find(told, "metrics.json") if told else None
-        return json.loads(found.read_text()) if found else {}
+    refuse_torchrun()
+    devices(cfg)  # a missing one is told now
     for observer in observers:
         observer.check()
     found = sources.read(typed(cfg), *_roles(cfg))
@@ -69,35 +67,14 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, cfg, corpus.hash)
     pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
-    with distributed.together(cfg, run_dir):
-        context = _context(cfg, run_dir, corpus, folds, pool)
-        with watch(observers, context):
-            _run_folds(context, observers)
-            _write_cost(context)
-            result = results.pool(run_dir, cfg)
-            for observer in observers:
-                observer.end(result)
-    return result
-
-
-def follow(cfg: DictConfig, run_dir: Path) -> None:
-    """Take part in the trainings of a run as another rank than 0; nothing is written.
-
-    Args:
-        cfg: Configuration of rank 0, resolved.
-        run_dir: Its run directory.
-
-    Raises:
-        RunEnded: When rank 0 ends the run.
-    """
-    found = sources.read(typed(cfg), *_roles(cfg))
-    corpus = sources.load(typed(cfg), "micro", found["micro"])
-    folds = sources.folds(typed(cfg), corpus.table)
-    pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
     context = _context(cfg, run_dir, corpus, folds, pool)
-    by_name = {fold.name: fold for fold in folds}
-    while True:
-        run_fold(context, by_name[distributed.share()], announce=False)
+    with watch(observers, context):
+        _run_folds(context, observers)
+        _write_cost(context)
+        result = results.pool(run_dir, cfg)
+        for observer in observers:
+            observer.end(result)
+    return result
 
 
 def _roles(cfg: DictConfig) -> tuple[str, ...]:
@@ -177,7 +154,7 @@ def _write_cost(run: RunContext) -> None:
     checkpoint = rundir.fold_folder(run.run_dir, done[0]) / "model.ckpt"
     module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
     image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
-    rundir.write_json(cost.measure(module, image, distributed.own_device(run.cfg)), path)
+    rundir.write_json(cost.measure(module, image, fold_device(run.cfg)), path)
 
 
 class _Announcer:

@@ -13,15 +13,13 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.accelerators import MPSAccelerator
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
-from mer.training import distributed
+from mer.training.devices import fold_device, on_cpu
 from mer.training.predictions import predict
-from mer.training.ranks import number
 
 #: Keys of the `trainer` node that are not Lightning's.
 OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
@@ -32,13 +30,6 @@ def fold_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
 
 
-def on_cpu(cfg: DictConfig) -> bool:
-    """Whether Lightning trains on the CPU, given `trainer.accelerator` and this machine."""
-    if cfg.trainer.accelerator == "auto":
-        return not (torch.cuda.is_available() or MPSAccelerator.is_available())
-    return cfg.trainer.accelerator == "cpu"
-
-
 @contextlib.contextmanager
 def fold_threads(cfg: DictConfig) -> Iterator[int]:
     """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number.
@@ -47,7 +38,7 @@ def fold_threads(cfg: DictConfig) -> Iterator[int]:
         cfg: Composed configuration. Null, or no such key in an older one, leaves the number alone.
     """
     before, wanted = torch.get_num_threads(), cfg.trainer.get("threads")
-    if wanted is None or not on_cpu(cfg) or number(cfg) > 1:
+    if wanted is None or not on_cpu(cfg):
         yield before
         return
     torch.set_num_threads(wanted)
@@ -95,60 +86,42 @@ def module_arguments(
     }
 
 
-def batch_size(node: DictConfig, samples: int) -> int:
-    """Samples per training batch and device: `batch_size`, or a device's share if that is less.
-
-    Args:
-        node: `model` or `macro`.
-        samples: Samples of the training side.
-    """
-    ranks = distributed.size()
-    return node.batch_size if ranks == 1 else max(2, min(node.batch_size, samples // ranks))
-
-
 def make_trainer(
     cfg: DictConfig,
     node: DictConfig,
     folder: Path,
     callbacks: list[pl.Callback],
-    alone: bool = False,
+    history: bool = True,
     progress: bool = False,
 ) -> pl.Trainer:
-    """Build a Lightning trainer from the `trainer` node, for the ranks that this process is of.
+    """Build a Lightning trainer from the `trainer` node, for one device.
 
     Args:
         cfg: Composed configuration.
         node: `model` or `macro`; gives the number of epochs.
         folder: Where the CSV history goes.
         callbacks: Callbacks of this training.
-        alone: Whether this rank works without the others, on its own device, with no history.
+        history: Whether to write one.
         progress: Whether to show a bar per epoch.
     """
     options = OmegaConf.to_container(cfg.trainer, resolve=True)
-    for own in OWN:
+    for own in (*OWN, "strategy", "num_nodes"):  # the last two: of older configurations
         options.pop(own, None)
     bar = options.pop("enable_progress_bar")
     # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
     options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
-    if distributed.size() > 1 and not alone:
-        if options["strategy"] == "auto":
-            options["strategy"] = "ddp"
-        options["use_distributed_sampler"] = False  # the data module shares the samples out
-        callbacks = [*callbacks, OwnDraws()]
-    elif number(cfg) > 1 or str(options["strategy"]).startswith("ddp"):
-        device = distributed.own_device(cfg)
-        options["devices"] = 1 if device.index is None else [device.index]
-        options |= {"num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
+    device = fold_device(cfg)
+    options["devices"] = 1 if device.index is None else [device.index]
     # Lightning takes this from the variables of srun, also for tasks that are runs of their own.
-    rank_zero_only.rank = distributed.rank()
+    rank_zero_only.rank = 0
     quiet()
     return pl.Trainer(
         max_epochs=node.epochs,
         default_root_dir=folder,
-        logger=False if alone else pl.loggers.CSVLogger(folder, name="", version=""),
+        logger=pl.loggers.CSVLogger(folder, name="", version="") if history else False,
         callbacks=callbacks,
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
-        enable_progress_bar=progress and bar and not distributed.rank(),
+        enable_progress_bar=progress and bar,
         **options,
     )
 
@@ -168,17 +141,8 @@ def quiet() -> None:
         ".*`.fit` with .* was called without.*",
         ".*`srun` command is available.*",  # and need not be used
         ".*callbacks used to create the checkpoint need.*",  # to go on, not to read its weights
-        ".*on epoch level in distributed setting.*",  # said where one rank works alone
     ):
         warnings.filterwarnings("ignore", message=text)
-
-
-class OwnDraws(pl.Callback):
-    """Lets each rank draw for itself what a backbone draws; Lightning seeds all of them alike."""
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed torch, whose generator the others follow; weights are rank 0's anyway."""
-        torch.manual_seed(torch.initial_seed() + distributed.rank())
 
 
 class KeepBest(pl.Callback):

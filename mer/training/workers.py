@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,33 +33,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from mer.errors import MerError
 from mer.runs.observers import RunContext
+from mer.training.devices import devices, on_cpu
 from mer.training.fold_queue import FoldQueue
-from mer.training.ranks import end_with, number
 
 log = logging.getLogger(__name__)
 
 #: What a worker may take: the libraries take 0.5, a small network at 64 px 0.3 more, others more.
 GIB_PER_WORKER = 2.0
-
-
-def problems(cfg: DictConfig) -> list[str]:
-    """What is wrong with `trainer.threads` and `trainer.folds_at_once`, each with the mend."""
-    threads, wanted = cfg.trainer.get("threads"), cfg.trainer.get("folds_at_once", 1)
-    found = []
-    if threads is not None and not _is_count(threads):
-        found.append(f"trainer.threads is {threads}; set 1 or more, or null for torch's own number")
-    if wanted != "auto" and not _is_count(wanted):
-        found.append(f"trainer.folds_at_once is {wanted}; set auto, or 1 or more")
-    elif wanted not in ("auto", 1) and number(cfg) > 1:
-        found.append(
-            f"trainer.folds_at_once is {wanted}, but each fold trains on {number(cfg)} devices; "
-            "set trainer.folds_at_once=1, or trainer.devices=1"
-        )
-    return found
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def cores() -> int:
@@ -84,7 +65,13 @@ def room() -> int:
 
 
 def at_once(
-    wanted: int | str, pending: int, cores: int, threads: int, room: int, beside: bool
+    wanted: int | str,
+    pending: int,
+    cores: int,
+    threads: int,
+    room: int,
+    beside: bool,
+    devices: int = 1,
 ) -> int:
     """Folds to train at the same time.
 
@@ -95,10 +82,11 @@ def at_once(
         threads: Threads of each fold.
         room: Folds for which there is memory.
         beside: Whether the cores are this run's, and not those of a job among others.
+        devices: Shares of the CPU; each trains as many folds as are `wanted`.
     """
     if wanted == "auto":
-        wanted = min(cores // threads, room) if beside else 1
-    return max(1, min(int(wanted), pending))
+        wanted = min(cores // threads, room) // devices if beside else 1
+    return max(1, min(devices * max(1, int(wanted)), pending))
 
 
 def advice(at_once: int, cores: int, threads: int) -> str | None:
@@ -150,13 +138,11 @@ def helping(run: RunContext, queue: FoldQueue, pending: int, threads: int) -> It
 
 
 def _number(cfg: DictConfig, pending: int, threads: int) -> int:
-    from mer.training import distributed, trainer
-
-    if not trainer.on_cpu(cfg) or distributed.size() > 1:
+    if not on_cpu(cfg):
         return 1
     wanted = cfg.trainer.get("folds_at_once", 1)
     beside = multiprocessing.parent_process() is None  # else the launcher shares out the cores
-    found = at_once(wanted, pending, cores(), threads, room(), beside)
+    found = at_once(wanted, pending, cores(), threads, room(), beside, len(devices(cfg)))
     if wanted == "auto" and beside and pending and (text := advice(found, cores(), threads)):
         log.info(text)
     return found
@@ -321,6 +307,13 @@ def _portable(error: Exception, name: str | None) -> Exception:
     if isinstance(error, MerError):
         return MerError(f"{where}: {error}")
     return RuntimeError(f"{where} failed:\n{traceback.format_exc().strip()}")
+
+
+def end_with(parent: int) -> None:
+    """End this process when the one that started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def main() -> int:

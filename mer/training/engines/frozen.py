@@ -27,10 +27,10 @@ from mer.models.weights import save_network
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
-from mer.training import distributed, fold
+from mer.training import fold
+from mer.training.devices import fold_device
 from mer.training.engines.parallel import KNOWN
 from mer.training.fold import Job
-from mer.training.ranks import number
 from mer.training.trainer import fold_seed
 
 #: Folds at a time.
@@ -51,7 +51,6 @@ def applies(run: RunContext) -> bool:
         and not cfg.protocol.validation  # whose scores per epoch belong into the history
         and cfg.protocol.inner.n_splits is None
         and not cfg.reuse_networks
-        and number(cfg) == distributed.size() == 1
         and cfg.trainer.precision == "32-true"
         and not set(cfg.trainer) - set(KNOWN)
         and fold.has_heads_alone(run)
@@ -113,7 +112,7 @@ class _Network:
         self._report = (job.folder / "transfer.txt").read_text()
         self._macro = read_checkpoint(job.run.macro)["mer"]["persons"]
         self.labels = torch.tensor(data.dataset.labels)
-        self.module.to(distributed.own_device(job.run.cfg))
+        self.module.to(fold_device(job.run.cfg))
         self.plain = self._embed(data.inputs, None)
         draws = [self._embed(data.inputs, draw) for draw in range(data.inputs.count)]
         self.drawn = torch.stack(draws) if draws else self.plain[None][:0]

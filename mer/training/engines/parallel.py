@@ -15,10 +15,10 @@ from mer.models.modules import MicroFinetuneModule
 from mer.models.weights import save_network
 from mer.protocols import Fold
 from mer.runs.observers import RunContext
-from mer.training import distributed, fold
+from mer.training import fold
+from mer.training.devices import fold_device
 from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
 from mer.training.fold import Job
-from mer.training.ranks import number
 from mer.training.trainer import OWN
 
 log = logging.getLogger(__name__)
@@ -60,11 +60,6 @@ def obstacles(cfg: DictConfig) -> list[str]:
     return [name for name, holds in found.items() if holds] + [f"trainer.{n}" for n in unknown]
 
 
-def _is_single_gpu(cfg: DictConfig) -> bool:
-    single = number(cfg) == 1 and distributed.size() == 1
-    return single and distributed.own_device(cfg).type == "cuda"
-
-
 def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
     """Make the engine of parallel folds; None where folds are trained one by one.
 
@@ -72,7 +67,7 @@ def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
         run: The run.
         pending: Number of its folds that are to be trained.
     """
-    if not pending or not _is_single_gpu(run.cfg):
+    if not pending or fold_device(run.cfg).type != "cuda":
         return None
     found = obstacles(run.cfg)
     if not fold.has_heads_alone(run):
@@ -99,7 +94,7 @@ class ParallelFolds:
         self.run = run
         wanted = run.cfg.trainer.folds_at_once
         self.width = min(AUTO if wanted == "auto" else int(wanted), pending)
-        self.device = distributed.own_device(run.cfg)
+        self.device = fold_device(run.cfg)
         self._trainers: dict[int, ParallelTrainer] = {}
 
     def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:

@@ -1,0 +1,64 @@
+"""Devices of a run. Each trains one fold at a time; no fold trains on several."""
+
+import os
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator, MPSAccelerator
+
+from mer.errors import MerError
+
+
+def devices(cfg: DictConfig) -> list[torch.device]:
+    """Devices that `trainer.devices` names; on a CPU several are as many processes.
+
+    Raises:
+        MerError: If this machine does not have them.
+    """
+    node: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
+    wanted, accelerator = node["devices"], _accelerator(node["accelerator"])
+    if wanted == "auto":
+        wanted = accelerator.auto_device_count()
+    try:
+        return list(accelerator.get_parallel_devices(accelerator.parse_devices(wanted)))
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise MerError(
+            f"trainer.devices={wanted} on trainer.accelerator={node['accelerator']}: {error}"
+        ) from error
+
+
+def fold_device(cfg: DictConfig) -> torch.device:
+    """Device that trains the folds of this process: the first one."""
+    return devices(cfg)[0]
+
+
+def on_cpu(cfg: DictConfig) -> bool:
+    """Whether folds train on the CPU, given `trainer.accelerator` and this machine."""
+    return _accelerator(cfg.trainer.accelerator) is CPUAccelerator
+
+
+def refuse_torchrun() -> None:
+    """Refuse to be one of several processes of one training; `mer` starts its own.
+
+    Raises:
+        MerError: If torchrun has started this process as one of several.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+        raise MerError(
+            f"torchrun has started {count} processes of this command, and each would do the whole "
+            "run; type `mer train ... trainer.devices=2` to train folds on two devices of this "
+            "machine, or `mer train -m 'protocol.folds=split(4)' hydra/launcher=submitit_slurm` to "
+            "spread them over several machines"
+        )
+
+
+def _accelerator(kind: str) -> Any:
+    """Lightning's class for a value of `trainer.accelerator`."""
+    if kind == "auto":
+        found = (CUDAAccelerator, MPSAccelerator)
+        return next((one for one in found if one.is_available()), CPUAccelerator)
+    named = {"gpu": CUDAAccelerator, "cuda": CUDAAccelerator, "mps": MPSAccelerator}
+    return named.get(kind, CPUAccelerator)
