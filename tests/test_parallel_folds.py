@@ -68,7 +68,7 @@ def test_parallel_folds_take_the_steps_of_lightning(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run(tiny_config(*PARALLEL), tmp_path / "one", at_once=1)
-    monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
+    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
     other = run(tiny_config(*PARALLEL), tmp_path / "other", at_once=3)
     assert_equal_runs(one, other)
 
@@ -79,7 +79,7 @@ def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     words = ("model.transfer.freeze=[conv_stem,bn1]", "model.transfer.lr_scale=0.1")
     options = (*PARALLEL[1:], "model.optimizer.name=sgd", *words)
     one = run(tiny_config(*options), tmp_path / "one", at_once=1)
-    monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
+    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
     assert_equal_runs(one, other)
 
@@ -162,7 +162,7 @@ def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
 ) -> None:
     cfg = tiny_config()
     cfg.trainer.folds_at_once = "auto"
-    monkeypatch.setattr(parallel, "_is_single_gpu", lambda cfg: True)
+    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
     run = SimpleNamespace(cfg=cfg, dataset=SimpleNamespace(kind=KINDS["flow"]))
     assert parallel.engine(run, 3).width == 3
     plain = timm.create_model

@@ -60,6 +60,10 @@ def obstacles(cfg: DictConfig) -> list[str]:
     return [name for name, holds in found.items() if holds] + [f"trainer.{n}" for n in unknown]
 
 
+def _on_gpu(cfg: DictConfig) -> bool:
+    return fold_device(cfg).type == "cuda"
+
+
 def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
     """Make the engine of parallel folds; None where folds are trained one by one.
 
@@ -67,7 +71,7 @@ def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
         run: The run.
         pending: Number of its folds that are to be trained.
     """
-    if not pending or fold_device(run.cfg).type != "cuda":
+    if not pending or not _on_gpu(run.cfg):
         return None
     found = obstacles(run.cfg)
     if not fold.has_heads_alone(run):
