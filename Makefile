@@ -19,10 +19,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) is " + sys.version.split()[0] + ". Name another: make install PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
-# albumentations and mediapipe each bring an OpenCV of their own, and all of them write cv2/. Only this one has
-# TV-L1 (contrib) and runs without libGL (headless), so the others go and its files are written again.
-	$(BIN)/pip uninstall --quiet --yes opencv-python opencv-python-headless opencv-contrib-python
-	$(BIN)/pip install --quiet --no-deps --force-reinstall -c constraints.txt opencv-contrib-python-headless
+# mediapipe brings opencv-contrib-python, which needs libGL; mer and albumentations need opencv-python-headless, which
+# does not. Both write the folder cv2/, and pip installs the former last. This writes the latter's files again; removing
+# the former instead would take cv2/ with it, and pip would bring it back with the next install.
+	$(BIN)/pip install --quiet --no-deps --force-reinstall -c constraints.txt opencv-python-headless
 # Ends with an error, and its mend, when this machine lacks something that no Python package brings.
 	$(BIN)/mer doctor
 	@touch $@

@@ -115,13 +115,12 @@ def test_constraints_pin_every_dependency_within_its_bounds() -> None:
         assert need.specifier.contains(version, prereleases=True), f"{need} excludes {version}"
 
 
-def test_the_three_opencv_packages_are_pinned_and_mended_by_the_makefile() -> None:
-    clash = ("opencv-python-headless", "opencv-contrib-python")
-    assert {*clash, "opencv-contrib-python-headless"} <= set(pins())
-    recipe = (ROOT / "Makefile").read_text()
-    removal = next(line for line in recipe.splitlines() if "pip uninstall" in line)
-    assert all(name in removal.split() for name in clash)
-    assert "opencv-contrib-python-headless" not in removal.split()
+def test_makefile_and_ci_write_the_headless_opencv_last() -> None:
+    assert {"opencv-python-headless", "opencv-contrib-python"} <= set(pins())
+    for path in (ROOT / "Makefile", ROOT / ".github" / "workflows" / "ci.yaml"):
+        commands = [line.split() for line in path.read_text().splitlines() if "pip install" in line]
+        last = [words for words in commands if "build" not in words][-1]
+        assert {"--no-deps", "--force-reinstall", "opencv-python-headless"} <= set(last)
 
 
 def test_ci_runs_the_tests_of_the_readme() -> None:

@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from mer.config.installation import (
+from mer.cli.installation import (
     Check,
     check_face_model,
     check_opencv,

@@ -25,16 +25,17 @@ PACKAGES = (
     "pandas",
     "albumentations",
     "mediapipe",
-    "opencv-contrib-python-headless",
     "hydra-core",
 )
 
 
 def describe() -> dict[str, Any]:
     """Versions, git revision of a checkout and the machine, as plain values."""
+    import cv2
     import torch
 
-    versions: dict[str, str | None] = {}
+    # Several packages bring OpenCV: only cv2 knows which of them is imported.
+    versions: dict[str, str | None] = {"opencv": cv2.__version__}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

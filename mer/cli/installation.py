@@ -21,18 +21,12 @@ import mer
 from mer.assets import FACE_MODEL, FACE_MODEL_SHA256
 from mer.errors import one_line
 
-#: The one OpenCV package that has TV-L1 (contrib) and runs without libGL (headless).
-OPENCV = "opencv-contrib-python-headless"
-OTHER_OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
+#: Of the packages that write `cv2/` the one that needs no system library.
+OPENCV = "opencv-python-headless"
 
 #: Shared library -> the Debian and Ubuntu packages that hold it. MediaPipe is linked to EGL and
 #: GLES even where it runs on the CPU, so the two are always named together.
-SYSTEM_PACKAGES = {
-    "libEGL": "libegl1 libgles2",
-    "libGLESv2": "libegl1 libgles2",
-    "libGL": "libgl1",
-    "libglib-2.0": "libglib2.0-0",
-}
+SYSTEM_PACKAGES = {"libEGL": "libegl1 libgles2", "libGLESv2": "libegl1 libgles2"}
 
 State = Literal["ok", "note", "warn", "FAIL"]
 
@@ -100,28 +94,15 @@ def check_torch() -> list[Check]:
 
 
 def check_opencv() -> list[Check]:
-    """Name the OpenCV packages that share `cv2/`, import it and look for TV-L1."""
-    flavours = {name: v for name in (OPENCV, *OTHER_OPENCV) if (v := installed_version(name))}
-    found = " and ".join(f"{name} {v}" for name, v in flavours.items()) or "no OpenCV package"
-    if len(flavours) > 1:
-        found += " write the same folder cv2/"
-    pin = f"=={flavours[OPENCV]}" if OPENCV in flavours else ""
-    mend = (
-        f"pip uninstall -y {' '.join(OTHER_OPENCV)} && "
-        f"pip install --no-deps --force-reinstall {OPENCV}{pin}"
-    )
-    alone = set(flavours) == {OPENCV}
+    """Import OpenCV; mediapipe brings another one, whose files need libGL, into the same folder."""
+    headless = installed_version(OPENCV)
+    pin = f"=={headless}" if headless else ""
     try:
-        importlib.import_module("cv2").optflow.DualTVL1OpticalFlow_create()
-    except AttributeError:
-        return [Check("opencv", "FAIL", f"{found}; TV-L1 flow is missing", mend)]
-    except (ImportError, OSError) as error:
-        mend = _library_mend(error) if alone else mend
-        return [Check("opencv", "FAIL", f"{found}; {one_line(error)}", mend)]
-    if not alone:
-        luck = "TV-L1 flow is there until one of them is installed again"
-        return [Check("opencv", "warn", f"{found}; {luck}", mend)]
-    return [Check("opencv", "ok", f"{found}, TV-L1 flow is there")]
+        version = importlib.import_module("cv2").__version__
+    except (ImportError, OSError, AttributeError) as error:
+        mend = f"pip install --no-deps --force-reinstall {OPENCV}{pin}"
+        return [Check("opencv", "FAIL", one_line(error), mend)]
+    return [Check("opencv", "ok", version)]
 
 
 def check_face_model(deep: bool = False) -> list[Check]:
