@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from prepare_inputs import row
 
-from mer.bench.memory import write_store
-from mer.config.settings import Input
+from mer.config.settings import Input, Prepare
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
+from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare.store import Store
+from mer.prepare.store import Store, prepare_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,8 +33,12 @@ AUGMENT = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    write_store(tmp_path / "store", COUNT)
-    return Store.open(tmp_path / "store")
+    flow = np.random.default_rng(0).standard_normal((COUNT, 3, 64, 64)).astype(np.float16)
+    file = tmp_path / "flow.npz"
+    np.savez(file, x=flow)
+    where = {"array_path": str(file), "array_key": "x", "array_kind": "flow"}
+    rows = [row(number, array_row=number, **where) for number in range(COUNT)]
+    return prepare_store(make_table(rows), Prepare(), tmp_path / "out", 1, "made")
 
 
 def make(store: Store, cache: Path | None, rows: int = COUNT, **settings: Any) -> UnifiedDataset:

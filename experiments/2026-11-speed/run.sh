@@ -2,9 +2,9 @@
 # Measures everything of this study: about an hour of a machine of two cores with nothing else to do.
 set -euo pipefail
 cd "$(dirname "$0")"
-for part in startup prepare memory; do
-    mer bench "$part" --json "$part.json"
-done
+mer bench startup --json startup.json
+python prepare.py
+python memory.py
 for size in 64 128; do
     python loso.py input.size=$size --csv loso-rounds.csv
     mer bench throughput input.size=$size --json "throughput-$size.json"

@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import memory
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
 
-from mer.bench import memory
-from mer.bench.settings import Settings
+from mer.config.composition import typed
 from mer.data.dataset import UnifiedDataset
 from mer.data.sources import Corpus
 from mer.prepare.store import Store
@@ -40,13 +39,12 @@ def seconds(
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         memory.write_store(home / "store", samples)
-        cfg = Settings(home, words=words).compose("macro.enabled=false", f"model.epochs={epochs}")
+        cfg = memory.configuration(home, f"model.epochs={epochs}", *words)
         store = Store.open(home / "store")
         label = [memory.CLASSES[number % 3] for number in range(samples)]
         table = store.index.assign(label=label, store=0)
         corpus = Corpus(table, [store], list(memory.CLASSES), [])
-        options = OmegaConf.to_container(cfg.input, resolve=True)
-        dataset = UnifiedDataset(table, [store], corpus.classes, options)
+        dataset = UnifiedDataset(table, [store], corpus.classes, typed(cfg).input)
         chosen = make_folds(table, cfg.protocol.name, seed=cfg.seed)[:folds]
         run = RunContext(cfg, home / "run", corpus, dataset, chosen, None)
         found = []

@@ -1,24 +1,10 @@
-"""`mer bench`: measures parts of the framework on this machine, each beside its baseline."""
+"""`mer bench`: measures latency, throughput and start-up on this machine."""
 
 import argparse
-import importlib
+import logging
 from pathlib import Path
-from typing import Any
 
-from mer.errors import MerError
-
-#: Part -> what it measures; each is a module of this package.
-PARTS = {
-    "latency": "one sample from files to label, stage by stage, for each engine and precision",
-    "throughput": "training and data loading, and the share of time outside the network",
-    "loso": "wall time and overhead of folds, against a plain PyTorch loop",
-    "prepare": "faces, alignment and flow by number of workers",
-    "memory": "peak memory of training as the store grows",
-    "startup": "`mer --help` and `mer train --cfg job`",
-}
-
-#: Raise it when a key of the JSON file changes its meaning.
-FORMAT = 1
+from mer.deploy.bench import PARTS, bench, to_table
 
 
 def main(argv: list[str]) -> int:
@@ -40,56 +26,16 @@ def main(argv: list[str]) -> int:
         "--folder", type=Path, default=Path("cache/bench"), help="for corpora, stores and runs"
     )
     given = parser.parse_intermixed_args(argv)  # options may stand between the words
-    overrides = [word for word in given.words if "=" in word]
+    words = [word for word in given.words if "=" in word]
     parts = [word for word in given.words if "=" not in word] or list(PARTS)
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown:
-        raise MerError(f"mer bench has no part {', '.join(unknown)}; there is {', '.join(PARTS)}.")
-    from mer.bench.settings import Settings
-
-    given.folder.mkdir(parents=True, exist_ok=True)
-    bench(parts, Settings(given.folder, given.quick, overrides), given.json)
-    return 0
-
-
-def bench(parts: list[str], settings: Any, json_file: Path | None = None) -> dict[str, Any]:
-    """Measure some parts; what there is stays in the file when this is interrupted.
-
-    Args:
-        parts: Names in `PARTS`.
-        settings: What was asked for (`mer.bench.settings.Settings`).
-        json_file: Where the figures go, after each of them.
-
-    Returns:
-        `format`, `quick`, `words`, `machine`, `complete`, `figures` (see `mer.bench.figures`).
-    """
-    from mer.bench import machine
-    from mer.bench.table import to_table
-    from mer.runs import results, rundir
-
-    figures: list[Any] = []
-    result: dict[str, Any] = {
-        "format": FORMAT,
-        "quick": settings.quick,
-        "words": list(settings.words),
-        "machine": machine.facts(),
-        "complete": False,
-        "figures": [],
-    }
-    console = results.console()
+    logger = logging.getLogger("mer")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # what the runs of a benchmark say is not asked for
     try:
-        for part in parts:
-            module = importlib.import_module(f"mer.bench.{part}")
-            for figure in module.measure(settings):
-                figures.append(figure)
-                result["figures"].append(figure.plain())
-                if json_file is not None:
-                    rundir.write_json(result, json_file)
-        result["complete"] = True
-        if json_file is not None:
-            rundir.write_json(result, json_file)
+        result = bench(parts, words, given.folder, given.quick, given.json)
     finally:
-        if figures:
-            title = "mer bench" + (" --quick: figures are void" if settings.quick else "")
-            console.print(to_table(figures, result["machine"], title))
-    return result
+        logger.setLevel(level)
+    from mer.runs.results import console
+
+    console().print(to_table(result))
+    return 0

@@ -67,7 +67,7 @@ def export(
             files.write_onnx(model, temporary)
             _verify_onnx(model, temporary)
         else:
-            images = training_images(run_dir, name, CALIBRATION)
+            images = fold_images(run_dir, name, "train", CALIBRATION)
             plain = temporary.with_suffix(".float32")
             try:
                 files.write_onnx(model, plain)
@@ -116,8 +116,19 @@ def load(run_dir: Path, fold: str, trust: bool = False) -> "Deployed":
     return Deployed(module, head, facts)
 
 
-def training_images(run_dir: Path, fold: str, count: int) -> "NDArray[np.float32]":
-    """Inputs of up to `count` training samples of a fold, spread over all. (N, C, S, S), float32.
+def fold_images(
+    run_dir: Path, fold: str, side: str, count: int | None = None
+) -> "NDArray[np.float32]":
+    """Build inputs of the samples on one side of a fold, not normalised.
+
+    Args:
+        run_dir: Run directory.
+        fold: Name of the fold.
+        side: train, validation or test.
+        count: Number of samples, spread over all; None for all.
+
+    Returns:
+        Shape: (N, C, S, S), float32.
 
     Raises:
         MerError: If the data cannot be read.
@@ -134,8 +145,9 @@ def training_images(run_dir: Path, fold: str, count: int) -> "NDArray[np.float32
     corpus = sources.load(settings, "micro")
     dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
     splits = pd.read_parquet(run_dir / "splits.parquet")
-    mine = splits[(splits["fold"] == fold) & (splits["side"] == "train")]
-    positions = dataset.positions(sorted(mine["sample_id"]))
+    samples = splits["sample_id"][(splits["fold"] == fold) & (splits["side"] == side)]
+    positions = dataset.positions(sorted(samples))
+    count = len(positions) if count is None else count
     chosen = np.unique(np.linspace(0, len(positions) - 1, count).round().astype(int))
     images = [dataset.image(int(position)) for position in positions[chosen]]
     return np.stack(images).transpose(0, 3, 1, 2).copy()

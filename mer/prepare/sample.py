@@ -76,43 +76,67 @@ def prepare_sample(
         return Drop("apex outside the clip", f"apex {apex}, clip {onset} to {offset}")
     if row["array_path"] is not None:
         return _from_array(row, settings)
-    has_onset = row["onset_path"] is not None
-    paths = [Path(row["apex_path"])]
-    if has_onset and row["onset_path"] != row["apex_path"]:
-        paths.insert(0, Path(row["onset_path"]))
-    pictures: list[np.ndarray] = []
-    for path in paths:
-        picture = read_picture(path)
-        if isinstance(picture, Drop):
-            return picture
-        pictures.append(picture)
-    if pictures[0].shape != pictures[-1].shape:
-        sizes = " and ".join(
-            f"{path} is {picture.shape[1]} x {picture.shape[0]}"
-            for path, picture in zip(paths, pictures, strict=True)
-        )
-        return Drop("onset and apex differ in size", sizes)
-    return _from_pictures(row, settings, finder, paths, pictures, has_onset, (onset, apex))
+    pictures: dict[str | None, np.ndarray] = {}  # one picture where both paths are the same
+    for path in (row["onset_path"], row["apex_path"]):
+        if path is not None and path not in pictures:
+            picture = read_picture(Path(path))
+            if isinstance(picture, Drop):
+                return picture
+            pictures[path] = picture
+    return prepare_pictures(
+        pictures.get(row["onset_path"]),
+        pictures[row["apex_path"]],
+        settings,
+        finder,
+        sample=str(row["sample_id"]),
+        names=(str(row["onset_path"]), str(row["apex_path"])),
+        frames=(onset, apex),
+    )
 
 
-def _from_pictures(
-    row: Mapping[str, Any],
+def prepare_pictures(
+    onset: np.ndarray | None,
+    apex: np.ndarray,
     settings: Prepare,
-    finder: faces.FaceFinder | None,
-    paths: list[Path],
-    pictures: list[np.ndarray],
-    has_onset: bool,
-    numbers: tuple[int | None, int | None],
+    finder: faces.FaceFinder | None = None,
+    *,
+    sample: str = "this pair",
+    names: tuple[str, str] = ("the onset", "the apex"),
+    frames: tuple[int | None, int | None] = (None, None),
 ) -> Sample | Drop:
+    """Align two pictures with the onset's transform and compute the flow between them.
+
+    With `faces: landmarks` both pictures must show a face.
+
+    Args:
+        onset: uint8 (H, W, 3) RGB; None where there is none; the apex itself where both are one.
+        apex: uint8 (H, W, 3) RGB.
+        settings: Settings of the preparation.
+        finder: Needed with `faces: landmarks`.
+        sample: Name of the sample in messages.
+        names: Names of onset and apex in messages.
+        frames: Frame numbers of onset and apex.
+
+    Raises:
+        MerError: For wrong settings.
+    """
     import cv2
 
-    size = settings.size
+    has_onset, size = onset is not None, settings.size
+    pictures = [apex] if onset is None or onset is apex else [onset, apex]
+    shown = names[-len(pictures) :]
+    if pictures[0].shape != pictures[-1].shape:
+        sizes = " and ".join(
+            f"{name} is {picture.shape[1]} x {picture.shape[0]}"
+            for name, picture in zip(shown, pictures, strict=True)
+        )
+        return Drop("onset and apex differ in size", sizes)
     landmarks = None
     if settings.faces == "landmarks":
         if finder is None:
             raise MerError("faces: landmarks needs a FaceFinder; got none")
         found = [finder.find(picture) for picture in pictures]
-        missed = [str(path) for path, face in zip(paths, found, strict=True) if face is None]
+        missed = [name for name, face in zip(shown, found, strict=True) if face is None]
         points = [face for face in found if face is not None]
         if missed:
             return Drop("no face", " and ".join(missed))
@@ -130,8 +154,8 @@ def _from_pictures(
             cv2.cvtColor(onset, cv2.COLOR_RGB2GRAY),
             cv2.cvtColor(apex, cv2.COLOR_RGB2GRAY),
             settings.flow,
-            sample=str(row["sample_id"]),
-            frames=numbers,
+            sample=sample,
+            frames=frames,
             face=None if landmarks is None else faces.oval(landmarks[0], size),
         )
     return Sample(

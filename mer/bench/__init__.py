@@ -1,1 +1,0 @@
-"""`mer bench`: what this machine makes of the framework, beside a baseline of the same run."""

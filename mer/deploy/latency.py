@@ -1,0 +1,161 @@
+"""Part `latency` of `mer bench`: one sample from its files to its label, by each engine.
+
+The baseline is the network in eager PyTorch, float32. Every engine should give its labels on all
+test samples; how many differ is measured too.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from mer.config.composition import typed
+from mer.config.settings import Input, Prepare, Settings
+from mer.data import sources
+from mer.deploy import export, files
+from mer.deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
+from mer.deploy.graph import Deployed
+from mer.deploy.measurement import Measurement, milliseconds, summarise
+from mer.deploy.sample_input import Picture, align, load, sample_input, to_input
+from mer.errors import MerError
+from mer.prepare.faces import FaceFinder
+from mer.prepare.sample import Sample
+from mer.training import runner
+
+BASELINE = "eager float32"
+
+Pair = tuple[Path, Path]
+Image = NDArray[np.float32]
+
+
+def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]:
+    """Train a network shortly, then time stages and engines on samples that it was not trained on.
+
+    Args:
+        cfg: Configuration of the training.
+        samples: Number of test samples that are timed.
+        rounds: How often each engine takes its turn.
+
+    Raises:
+        MerError: If the configuration prepares pictures without finding faces.
+    """
+    settings = typed(cfg)
+    prepare, options = settings.prepare, settings.input
+    if prepare.faces != "landmarks":
+        raise MerError("mer bench latency times the face, too: set prepare.faces=landmarks")
+    with tempfile.TemporaryDirectory() as name, FaceFinder(prepare.confidence) as finder:
+        run_dir = Path(name, "run")
+        runner.run(cfg, run_dir)
+        fold = next(run_dir.glob("folds/*/predictions.parquet")).parent.name
+        pairs = _pairs(settings, run_dir, fold, samples)
+        make = partial(sample_input, prepare=prepare, options=options, finder=finder)
+        make(*pairs[0])  # loads the face model
+        yield from _stages(pairs, prepare, options, finder)
+        engines: dict[str, Engine] = {}
+        for variant, engine in _open(run_dir, fold):
+            if isinstance(engine, MerError):
+                yield Measurement(
+                    "latency", "input to label", variant, "ms", None, repeats=0,
+                    note=" ".join(str(engine).split()),
+                )  # fmt: skip
+            else:
+                engines[variant] = engine
+        test = export.fold_images(run_dir, fold, "test")
+        note = f"{cfg.backbone.name} at {cfg.input.size} px, input {cfg.input.name}"
+        yield from _engines(engines, pairs, make, test, rounds, note)
+
+
+def _pairs(settings: Settings, run_dir: Path, fold: str, count: int) -> list[Pair]:
+    """Files of onset and apex of some test samples, spread over all of the fold."""
+    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    tested = manifest["sample_id"][manifest["fold"] == fold]
+    table = sources.load(settings, "micro").table
+    rows = table[table["sample_id"].isin(tested) & table["onset_path"].notna()]
+    if rows.empty:
+        raise MerError("mer bench latency needs samples with pictures of onset and apex")
+    rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    return [(Path(row.onset_path), Path(row.apex_path)) for row in rows.itertuples()]
+
+
+def _stages(
+    pairs: list[Pair], prepare: Prepare, options: Input, finder: FaceFinder
+) -> Iterator[Measurement]:
+    """Time the stages from files to input one by one."""
+
+    def aligned(onset: Picture, apex: Picture) -> Sample:
+        return align(onset, apex, prepare, options, finder)
+
+    pictures = [(load(onset), load(apex)) for onset, apex in pairs]
+    samples = [(aligned(*both), options) for both in pictures]
+    faces = milliseconds(lambda *both: [finder.find(picture) for picture in both], pictures)
+    whole = milliseconds(aligned, pictures)
+    stages = {
+        "decode": milliseconds(lambda *pair: [load(path) for path in pair], pairs),
+        "faces in both pictures": faces,
+        "align and flow": [one - other for one, other in zip(whole, faces, strict=True)],
+        "input": milliseconds(to_input, samples),
+    }
+    for name, values in stages.items():
+        yield summarise("latency", name, "", "ms", values)
+
+
+def _open(run_dir: Path, fold: str) -> Iterator[tuple[str, Engine | MerError]]:
+    """Open each engine in each precision, or give the reason why it cannot run here."""
+    model = export.load(run_dir, fold)
+
+    def source(engine: str, precision: str) -> Deployed | Path:
+        plain, small = run_dir / "model.onnx", run_dir / "int8.onnx"
+        if engine in ("eager", "compile"):
+            return model
+        if not plain.exists():
+            files.write_onnx(model, plain)
+        if precision == "int8" and not small.exists():
+            images = export.fold_images(run_dir, fold, "train", export.CALIBRATION)
+            files.write_int8(plain, images, small)
+        return small if precision == "int8" else plain
+
+    for name in ENGINES:
+        for precision in PRECISIONS:
+            try:
+                yield f"{name} {precision}", open_engine(name, source(name, precision), precision)
+            except MerError as reason:
+                yield f"{name} {precision}", reason
+
+
+def _engines(
+    engines: dict[str, Engine],
+    pairs: list[Pair],
+    make: Callable[[Path, Path], Image],
+    test: Image,
+    rounds: int,
+    note: str,
+) -> Iterator[Measurement]:
+    """Time the engines in turns, and compare their labels on all test samples."""
+    images = [(make(*pair),) for pair in pairs]
+    inner: dict[str, list[float]] = {name: [] for name in engines}
+    whole: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            engine(*images[0])  # threads of the engine before may still be awake
+            inner[name] += milliseconds(engine, images)
+            whole[name] += milliseconds(lambda *pair, run=engine: run(make(*pair)), pairs)
+    labels = {
+        name: np.concatenate([engine(test[i : i + 1]).labels for i in range(len(test))])
+        for name, engine in engines.items()
+    }
+    classes = len(set(labels[BASELINE].tolist()))
+    for name in engines:
+        more = {"note": note, "baseline": name == BASELINE}
+        yield summarise("latency", "input to label", name, "ms", inner[name], **more)
+        yield summarise("latency", "files to label", name, "ms", whole[name], **more)
+        if name != BASELINE:
+            times = [one / other for one, other in zip(inner[BASELINE], inner[name], strict=True)]
+            differ = int((labels[name] != labels[BASELINE]).sum())
+            of = f"of {len(test)} test samples; {classes} classes occur"
+            yield summarise("latency", "input to label: faster than eager", name, "times", times)
+            yield Measurement("latency", "labels unlike eager's", name, "labels", differ, note=of)
