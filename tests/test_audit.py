@@ -17,7 +17,7 @@ from mer.audit import Artefacts, Audit, audit
 from mer.audit.check_persons import check_persons
 from mer.audit.check_samples import check_duplicates, check_samples, count, scores
 from mer.cli import main
-from mer.runs import rundir
+from mer.files import fingerprint
 from mer.training import runner
 
 Config = Callable[..., DictConfig]
@@ -325,7 +325,7 @@ def test_a_fold_that_tests_other_samples_than_planned_is_seen(run_dir: Path) -> 
 
 
 def test_a_scaler_fitted_on_all_samples_is_seen_in_network_and_head(run_dir: Path) -> None:
-    everyone = rundir.fingerprint(manifest(run_dir)["sample_id"])
+    everyone = fingerprint(manifest(run_dir)["sample_id"])
     say(in_fold(run_dir, "model.ckpt"), lambda made: made.update(fitted_on=everyone))
     path = in_fold(run_dir, "heads.pt")
     heads = torch.load(path, weights_only=True)

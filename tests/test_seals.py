@@ -10,7 +10,8 @@ import torch
 from omegaconf import DictConfig
 
 from mer.cli import main
-from mer.runs import label_access, rundir
+from mer.files import fingerprint
+from mer.runs import label_access
 from mer.training import runner
 from mer.training.evaluate import evaluate
 
@@ -52,7 +53,7 @@ def test_a_run_freezes_its_splits_and_says_whom_it_was_fitted_on(
         assert sorted(part["sample_id"]) == sorted(manifest["sample_id"])
         side = {key: set(rows["sample_id"]) for key, rows in part.groupby("side")}
         assert side["test"] == set(manifest[manifest["fold"] == name]["sample_id"])
-        expected = rundir.fingerprint(side["train"])
+        expected = fingerprint(side["train"])
         model = torch.load(folder / "folds" / str(name) / "model.ckpt", weights_only=True)
         heads = torch.load(folder / "folds" / str(name) / "heads.pt", weights_only=True)
         assert model["mer"]["fitted_on"] == heads["SVMHead"]["fitted_on"] == expected

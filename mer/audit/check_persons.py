@@ -6,8 +6,8 @@ import pandas as pd
 
 from mer.audit.artefacts import Artefacts
 from mer.audit.findings import Findings, check, some
+from mer.files import fingerprint
 from mer.protocols import LEAKY
-from mer.runs.rundir import fingerprint
 
 
 @check(

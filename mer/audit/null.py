@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mer.audit.null_meter import GUESSERS, Check, Null, as_json, measure
 from mer.audit.null_stages import STAGES
-from mer.runs.rundir import write_json
+from mer.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from mer.audit.findings import Check
 from mer.audit.verdict import STATUS, Audit, audit, comparable, worst
 from mer.errors import MerError
+from mer.files import write_json
 from mer.runs import results
-from mer.runs.rundir import write_json
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mer.runs.rundir import write_json
+from mer.files import write_json
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:

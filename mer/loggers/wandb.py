@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from mer.errors import MerError, raise_all
+from mer.files import write_json
 from mer.loggers import identity
 from mer.runs import curves, log_values
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.runs.pictures import examples
-from mer.runs.rundir import fold_folder, mark, write_json
+from mer.runs.rundir import fold_folder, mark
 
 if TYPE_CHECKING:
     import wandb

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mer.audit.verdict import Audit, audit
 from mer.errors import MerError
+from mer.files import write_text
 from mer.report import background, drawing, html, inside, latex, looks, scores
 from mer.report.drawing import Drawing
 from mer.report.inside import Inside
@@ -68,12 +69,12 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     figures = run_dir / path.stem.replace("report", "figures")
     written = [path]
     try:
-        _replace(path, page)
+        write_text(page, path)
         if choices.figures:
             drawing.save(drawings, figures)
             written.append(figures)
             if material.complete:
-                _replace(table, latex.table(material))
+                write_text(latex.table(material), table)
                 written.append(table)
     except OSError as error:
         raise MerError(f"The report cannot be written: {error}") from error
@@ -160,10 +161,3 @@ def _open(material: Material, choices: Choices) -> tuple[Networks | None, Inside
     except Absent as absent:
         log.warning("Some sections stay empty: %s", absent)
         return networks, None, f"Not here: {absent}"
-
-
-def _replace(path: Path, content: str) -> None:
-    """Write text so that a reader sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)

@@ -13,7 +13,7 @@ from filelock import FileLock
 from omegaconf import DictConfig
 
 from mer import __version__
-from mer.runs.rundir import write_json
+from mer.files import write_json
 
 PACKAGES = (
     "torch",

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from mer.files import write_json
 from mer.protocols import LEAKY
-from mer.runs.rundir import write_json
 
 FILE = "openings.json"
 

@@ -20,16 +20,9 @@ from rich.table import Table
 
 from mer import metrics
 from mer.errors import raise_all
+from mer.files import write_csv, write_json, write_parquet
 from mer.runs import label_access
-from mer.runs.rundir import (
-    find,
-    fold_folder,
-    is_done,
-    marked,
-    write_csv,
-    write_json,
-    write_parquet,
-)
+from mer.runs.rundir import find, fold_folder, is_done, marked
 
 #: What a network costs, as a sweep may weigh it against a score.
 COSTS = ("parameters", "latency_ms")

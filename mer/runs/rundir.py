@@ -19,10 +19,7 @@ With `selection=oracle` the files with predictions and scores have -ORACLE in th
 `protocol=random_samples` -LEAKY.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
+from mer.files import write_csv, write_parquet, write_whole
 from mer.protocols import LEAKY, Fold, describe
 
 #: Keys of `trainer` that say where and how fast, not what; the others (precision, limits) decide.
@@ -90,7 +88,7 @@ def claim(run_dir: Path, cfg: DictConfig) -> None:
                 f"{run_dir} is not empty and holds no run (found "
                 f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
             )
-        _write(path, lambda temporary: OmegaConf.save(resolved, temporary))
+        write_whole(path, lambda temporary: OmegaConf.save(resolved, temporary))
 
 
 def _differences(old: Any, new: Any) -> list[str]:
@@ -156,14 +154,6 @@ def _splits(folds: Sequence[Fold]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fold", "sample_id", "side"])
 
 
-def fingerprint(samples: Iterable[str]) -> str:
-    """SHA-256 of a set of sample ids, in whatever order they come. 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for number, sample in enumerate(sorted(samples)):
-        digest.update(f"\n{sample}".encode() if number else sample.encode())
-    return digest.hexdigest()
-
-
 def fold_folder(run_dir: Path, name: str) -> Path:
     """Folder of one fold; no two folds share one, so no fold can pick up another's weights."""
     return run_dir / "folds" / name
@@ -197,24 +187,3 @@ def find(folder: Path, name: str) -> Path | None:
         if (candidate := folder / f"{stem}{shown}.{ending}").exists():
             return candidate
     return None
-
-
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table so that a reader sees all of it or nothing."""
-    _write(path, lambda temporary: frame.to_parquet(temporary, index=False))
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table so that a reader sees all of it or nothing."""
-    _write(path, lambda temporary: frame.to_csv(temporary, index=False))
-
-
-def write_json(values: Any, path: Path) -> None:
-    """Write plain values so that a reader sees all of them or nothing."""
-    _write(path, lambda temporary: temporary.write_text(json.dumps(values, indent=2)))
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write(temporary)
-    temporary.replace(path)

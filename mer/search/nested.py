@@ -28,6 +28,7 @@ from mer.config.composition import typed
 from mer.data import sources
 from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
+from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
 from mer.runs import environment, results, rundir
 from mer.search import summary, trials
@@ -196,9 +197,9 @@ def _assemble(
         costs.append(json.loads(cost.read_text()) if cost.exists() else {})
     direction = trials.directions(next(iter(studies.values())))[0]
     content = {"objective": cfg.objective, "direction": direction, "folds": entries}
-    rundir.write_json(content, run_dir / FILE)
+    write_json(content, run_dir / FILE)
     if len({cost.get("parameters") for cost in costs}) == 1:  # else it is no single network's
-        rundir.write_json(costs[0], run_dir / "cost.json")
+        write_json(costs[0], run_dir / "cost.json")
     result = results.pool(run_dir, cfg)
     _show(entries, cfg.objective)
     train.show(cfg, run_dir, result)
@@ -210,17 +211,9 @@ def _copy(trial: Path, fold: str, run_dir: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     new = target.with_name(f".{target.name}")
     shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(source, new, ignore=shutil.ignore_patterns(".*"), copy_function=_link)
+    shutil.copytree(source, new, ignore=shutil.ignore_patterns(".*"), copy_function=link_or_copy)
     shutil.copy2(trial / "config.yaml", new / "config.yaml")
     new.rename(target)
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it where links are not possible; neither is written again."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _show(entries: Sequence[Mapping[str, Any]], objective: str) -> None:

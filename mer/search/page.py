@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 
 from mer.errors import MerError
+from mer.files import write_text
 from mer.search import figures, summary, trials
 
 STYLE = """
@@ -108,7 +109,7 @@ def write(
         + "\n</body>\n</html>\n"
     )
     path = sweep_dir / "search.html"
-    summary.write_text(text, path)
+    write_text(text, path)
     return path
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import optuna
 import yaml
@@ -17,6 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mer.files import write_text
 from mer.runs import results
 from mer.search import trials
 from mer.search.space import Space, words
@@ -95,13 +95,6 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
         }
         table.append(row)
     return table
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write text so that a reader sees all of it or nothing, whoever else writes it too."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def command(fixed: Sequence[str], params: Mapping[str, Any], settings: Sequence[str] = ()) -> str:

@@ -19,6 +19,7 @@ from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
+from mer.files import write_json
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, results, rundir
@@ -139,7 +140,7 @@ def evaluate(
     if overrides:
         name = "-".join(override.replace("callbacks.", "") for override in overrides)
         path = run_dir / f"evaluation-{name.replace('/', '_')}.json"
-        rundir.write_json({"overrides": overrides, **result}, path)
+        write_json({"overrides": overrides, **result}, path)
         result["written"] = str(path)
     return result
 
@@ -150,7 +151,7 @@ def _mark(run_dir: Path, stains: list[str]) -> None:
     if path is not None:
         metrics = json.loads(path.read_text())
         openings = len(label_access.openings(run_dir))
-        rundir.write_json({**metrics, "openings": openings, "stains": stains}, path)
+        write_json({**metrics, "openings": openings, "stains": stains}, path)
 
 
 def _predict(

@@ -22,6 +22,7 @@ from mer.config import settings
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
+from mer.files import fingerprint, write_json, write_parquet
 from mer.models import frozen_blocks
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
@@ -129,7 +130,7 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
         started: When the fold began, in seconds since the epoch.
     """
     run, fold, folder = job.run, job.fold, job.folder
-    fitted_on = {"fitted_on": rundir.fingerprint(fold.train)}
+    fitted_on = {"fitted_on": fingerprint(fold.train)}
     states = {type(head).__name__: {**head.state_dict(), **fitted_on} for head in job.heads}
     torch.save(states, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
@@ -143,12 +144,12 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
         for side, frame in frames.items()
     }
     if "validation" in frames:
-        rundir.write_parquet(frames["validation"], folder / "validation.parquet")
+        write_parquet(frames["validation"], folder / "validation.parquet")
     seconds = round(time.time() - started, 3)
-    rundir.write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
+    write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
     name = rundir.marked("predictions.parquet", run.cfg)
-    rundir.write_parquet(frames["test"], folder / name)
+    write_parquet(frames["test"], folder / name)
 
 
 def _choose(job: Job) -> Job:
@@ -291,7 +292,7 @@ def arguments(job: Job) -> dict[str, Any]:
 def provenance(job: Job) -> dict[str, Any]:
     """What the network of a fold says of its making, before there is one."""
     run = job.run
-    fitted_on = rundir.fingerprint(run.corpus.table["sample_id"].iloc[job.sides.train])
+    fitted_on = fingerprint(run.corpus.table["sample_id"].iloc[job.sides.train])
     return {
         "stage": "micro",
         "version": __version__,

@@ -10,7 +10,6 @@ folds/<fold>/inner.json           every choice: candidates, their scores, what w
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -25,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mer import metrics
 from mer.errors import raise_all
+from mer.files import write_json, write_whole
 from mer.protocols import Fold, inner_folds
-from mer.runs import rundir
 from mer.training.trainer import RecordEpochs
 
 log = logging.getLogger(__name__)
@@ -142,7 +141,7 @@ def choose(
             ],
             "choices": decide(cfg, node, parts, len(classes)),
         }
-        rundir.write_json(content, path)
+        write_json(content, path)
     for file in folder.glob("inner-*.npz"):
         file.unlink()
     chosen = made(json.loads(path.read_text())["choices"])
@@ -278,9 +277,7 @@ def _train(split: Fold, file: Path, table: pd.DataFrame, train: Train, every: bo
         for side in sides
         for which, key in enumerate(("logits", "embeddings"))
     }
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
-    np.savez(temporary, **arrays)
-    temporary.replace(file)
+    write_whole(file, lambda temporary: np.savez(temporary, **arrays))
 
 
 def _read(file: Path, split: Fold, labels: pd.Series) -> Part:

@@ -6,8 +6,6 @@ fitted on kept embeddings is the head that would be fitted after training, to th
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,9 @@ import torch
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
-from mer.runs.rundir import MACHINE, write_json
+from mer.runs.rundir import MACHINE
 
 #: Raise it when a change of the code changes the networks that the same settings give.
 FORMAT = 4
@@ -79,7 +78,7 @@ class KeptNetwork:
         """
         for name in FILES:
             if (fold_folder / name).exists():
-                _copy(fold_folder / name, self.folder / name)
+                link_or_copy(fold_folder / name, self.folder / name)
         arrays = {
             f"{side}_{key}": np.concatenate([batch[key].cpu().numpy() for batch in batches])
             for side, batches in outputs.items()
@@ -92,7 +91,7 @@ class KeptNetwork:
         """Put the files into a fold's folder; return what `keep` was given, one batch a side."""
         for name in FILES:
             if (self.folder / name).exists():
-                _copy(self.folder / name, fold_folder / name)
+                link_or_copy(self.folder / name, fold_folder / name)
         outputs: Outputs = {}
         with np.load(self.folder / "outputs.npz") as arrays:
             for name in arrays.files:
@@ -118,12 +117,3 @@ def fit_heads(heads: Sequence[Any], outputs: Outputs, labels: np.ndarray, n_clas
         for batches in outputs.values():
             for batch in batches:
                 head.score_batch(batch)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Link a file, or copy it where links are not possible; it is never written again."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -23,6 +23,7 @@ from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.sources import Corpus
 from mer.errors import MerError
+from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
 from mer.runs.rundir import MACHINE
 from mer.training.trainer import fold_seed, make_trainer, module_arguments
@@ -171,7 +172,5 @@ def _train(
         "parameters": sum(p.numel() for p in best.parameters()),
         "settings": settings,
     }
-    temporary = report.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=2))
-    temporary.rename(report)
+    write_json(result, report)
     last.unlink(missing_ok=True)

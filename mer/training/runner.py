@@ -22,6 +22,7 @@ from mer import protocols
 from mer.config.composition import typed
 from mer.data import sources
 from mer.data.sources import Corpus
+from mer.files import write_json
 from mer.models import cost
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
@@ -154,7 +155,7 @@ def _write_cost(run: RunContext) -> None:
     checkpoint = rundir.fold_folder(run.run_dir, done[0]) / "model.ckpt"
     module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
     image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
-    rundir.write_json(cost.measure(module, image, fold_device(run.cfg)), path)
+    write_json(cost.measure(module, image, fold_device(run.cfg)), path)
 
 
 class _Announcer:

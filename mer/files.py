@@ -1,0 +1,69 @@
+"""Files that are there whole or not at all, links in place of copies, and fingerprints."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: First part of the names of unfinished files.
+UNFINISHED = ".unfinished-"
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file so that a reader sees all of it or nothing, whoever else writes it too.
+
+    Args:
+        path: The file.
+        write: Writes to the path that it is given: another name in the same folder, with the same
+            ending.
+    """
+    temporary = path.with_name(f"{UNFINISHED}{uuid4().hex}-{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write text; see `write_whole`."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(values: Any, path: Path) -> None:
+    """Write plain values as JSON; see `write_whole`."""
+    write_text(json.dumps(values, indent=2), path)
+
+
+def write_csv(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a table as CSV; see `write_whole`."""
+    write_whole(path, lambda temporary: frame.to_csv(temporary, index=False))
+
+
+def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a table as Parquet; see `write_whole`."""
+    write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def link_or_copy(source: Path | str, target: Path | str) -> None:
+    """Link a file, or copy it where links are not possible; neither may be written again."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def fingerprint(names: Iterable[str]) -> str:
+    """SHA-256 of a set of names, in whatever order they come. 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for number, name in enumerate(sorted(names)):
+        digest.update(f"\n{name}".encode() if number else name.encode())
+    return digest.hexdigest()
