@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mer.config.composition import compose
 from mer.deploy.measurement import Measurement, milliseconds, summarise
 from mer.errors import MerError
+from mer.files import write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -70,8 +71,6 @@ def bench(
     Raises:
         MerError: If there is no such part, or a part cannot be measured.
     """
-    from mer.runs.rundir import write_json
-
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise MerError(f"mer bench has no part {', '.join(unknown)}; there is {', '.join(PARTS)}.")
