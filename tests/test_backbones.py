@@ -125,9 +125,9 @@ def test_own_class() -> None:
         ({"pretrained": True, "weights": "x.pth"}, "exclude each other"),
         ({"weights": "nowhere.pth"}, "no such file"),
         ({"_target_": f"{__name__}.HalfNet"}, "lacks forward_head, reset_classifier"),
-        ({"_target_": "os.system"}, "cannot be imported"),
+        ({"_target_": "os.system"}, "is not a torch.nn.Module"),
         ({"_target_": "collections.OrderedDict"}, "is not a torch.nn.Module"),
-        ({"_target_": "nowhere.Net"}, "cannot be imported"),
+        ({"_target_": "nowhere.Net"}, "there is no package nowhere"),
     ],
 )
 def test_wrong_nodes(changes: dict[str, object], message: str) -> None:

@@ -438,15 +438,6 @@ def test_weights_of_a_run_tell_whom_they_know_and_its_heads_their_width(
     assert not any("no weights" in remark for remark in read.remarks)
 
 
-def test_a_foreign_head_is_not_called(composite: pd.DataFrame, tmp_path: Path) -> None:
-    folds = clean().split(composite)
-    target = {"svm_head": {"_target_": "os.system", "command": f"touch {tmp_path / 'called'}"}}
-    read = null_run.read(a_run(tmp_path / "run", composite, folds, callbacks=target))
-    predict(read.pipeline, feed(read.samples, "random", 0), CLASSES)
-    assert not (tmp_path / "called").exists()
-    assert any("no SVM head" in remark for remark in read.remarks)
-
-
 @pytest.mark.slow
 def test_the_whole_training_is_measured_on_the_runs_own_inputs(
     tiny_config: Callable[..., DictConfig], tmp_path: Path, capsys: pytest.CaptureFixture

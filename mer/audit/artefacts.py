@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
+from mer.config import trust
 from mer.errors import one_line
 from mer.runs import rundir
 
@@ -58,7 +59,7 @@ class Artefacts:
         """The configuration, as plain values."""
         return self._read(
             self.run_dir / "config.yaml",
-            lambda path: OmegaConf.to_container(OmegaConf.load(path), resolve=True),
+            lambda path: OmegaConf.to_container(trust.read(path)),
             dict,
         )
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from mer.audit.artefacts import Artefacts, Unavailable
 from mer.audit.check_samples import HEADS, count, scores
 from mer.audit.findings import Findings
+from mer.config import trust
 from mer.runs import rundir
 from mer.runs.results import COSTS
 from mer.training import inner
@@ -118,7 +118,7 @@ def _followed(run: Artefacts, fold: str, overrides: Mapping[str, Any], found: Fi
     path = rundir.fold_folder(run.run_dir, fold) / "config.yaml"
     if not path.is_file():
         raise Unavailable(str(path.relative_to(run.run_dir)), "is missing", False)
-    own = rundir.flatten(OmegaConf.load(path))
+    own = rundir.flatten(trust.read(path))
     for key, value in overrides.items():
         if key in own and str(own[key]).lower() != str(value).strip("'\"").lower():
             found.problems.append(f"fold {fold}: {key} is {own[key]}, nested.json says {value}")

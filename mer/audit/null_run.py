@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from mer import protocols
 from mer.audit.null_meter import Samples
 from mer.audit.null_stages import Feed, Floats, Pipeline, Pooled, Predicted, Side, unchanged
+from mer.config import trust
 from mer.errors import MerError
 from mer.protocols import Fold
 from mer.runs import results, rundir
@@ -55,7 +56,7 @@ def read(run_dir: Path) -> Run:
             f"{run_dir} has no {' and no '.join(absent)}; the leak meter needs a run directory "
             "whose training has begun, e.g. runs/demo."
         )
-    cfg = OmegaConf.load(run_dir / "config.yaml")
+    cfg = trust.load(run_dir / "config.yaml")
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     remarks: list[str] = []
     if not _head_node(cfg):
@@ -142,11 +143,10 @@ def _head(cfg: DictConfig) -> Callable[..., Callable[[Floats], Floats]]:
 
     def fit(x: Floats, y: NDArray[np.int64], n_classes: int) -> Callable[[Floats], Floats]:
         import torch
-        from hydra.utils import instantiate
 
         from mer.callbacks.svm_head import SVMHead
 
-        head = instantiate(node) if node else SVMHead()
+        head = trust.build(node, "callbacks.svm_head") if node else SVMHead()
         head.fit_embeddings(x, y, n_classes)
         return lambda new: head.scores(torch.from_numpy(new)).numpy()
 
@@ -154,9 +154,7 @@ def _head(cfg: DictConfig) -> Callable[..., Callable[[Floats], Floats]]:
 
 
 def _head_node(cfg: DictConfig) -> Any:
-    node = (cfg.get("callbacks") or {}).get("svm_head")
-    # A run directory may be somebody else's, and a `_target_` is code that gets called.
-    return node if node and str(node.get("_target_")).startswith("mer.") else None
+    return (cfg.get("callbacks") or {}).get("svm_head")
 
 
 def _best(side: Side) -> int:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from mer.cli.options import add_trust
 from mer.runs import results
 from mer.training.evaluate import evaluate
 
@@ -15,9 +16,7 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="mer evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument(
-        "--trust", action="store_true", help="allow the run to name code outside of mer"
-    )
+    add_trust(parser)
     parser.add_argument(
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )

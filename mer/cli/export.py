@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from mer.cli.options import add_trust
 from mer.deploy.export import FORMATS, export
 
 
@@ -18,9 +19,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
     parser.add_argument("--int8", action="store_true", help="quantise; needs the run's data")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: beside the checkpoint")
-    parser.add_argument(
-        "--trust", action="store_true", help="allow the run to name code outside of mer"
-    )
+    add_trust(parser)
     given = parser.parse_args(argv)
     path = export(given.run, given.fold, given.format, given.int8, given.out, given.trust)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +32,13 @@ class Summary(Callback):
 
     def _spread(self, config: DictConfig) -> None:
         from mer.cli import train
+        from mer.config import trust
         from mer.runs import results
 
         run_dir = Path(config.run.dir)
         if not (run_dir / "manifest.parquet").exists():
             return  # the jobs' own errors say why
-        cfg = DictConfig(OmegaConf.load(run_dir / "config.yaml"))
+        cfg = trust.read(run_dir / "config.yaml")
         result = results.pool(run_dir, cfg)
         train.show(cfg, run_dir, result)
         if result["status"] == "incomplete":

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mer.cli.options import add_trust
+
 
 def main(argv: list[str]) -> int:
     """Write `report.html` into a run directory, with `--figures` also figures and a LaTeX table.
@@ -23,13 +25,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="leave out what needs the data and the networks"
     )
-    parser.add_argument(
-        "--trust", action="store_true", help="allow the run to name code outside of mer"
-    )
+    add_trust(parser)
     arguments = parser.parse_args(argv)
     from mer.report.page import Choices, write
 
-    choices = Choices(arguments.figures, arguments.pictures, arguments.quick, arguments.trust)
+    choices = Choices(
+        arguments.figures, arguments.pictures, arguments.quick, tuple(arguments.trust)
+    )
     for path in write(arguments.run, choices):
         print(path)
     return 0

@@ -113,12 +113,15 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     """
     typed(cfg)
 
-    from hydra.utils import instantiate
-
+    from mer.config import trust
     from mer.runs import results
     from mer.training import runner
 
-    observers = [instantiate(node) for node in (cfg.logger or {}).values() if node is not None]
+    observers = [
+        trust.build(node, f"logger.{name}")
+        for name, node in (cfg.logger or {}).items()
+        if node is not None
+    ]
     if cfg.trial.number is not None:
         from mer.search.reporting import TrialReporter
 

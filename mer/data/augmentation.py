@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from mer.config import trust
 from mer.data.inputs import InputKind
 from mer.randomness import generator
 
@@ -171,7 +171,8 @@ def _compose(nodes: Sequence[Mapping[str, Any]]) -> Any:
         return None
     import albumentations
 
-    return albumentations.Compose([instantiate(node) for node in nodes])
+    key = "augment.transforms"
+    return albumentations.Compose([trust.build(node, key, nested=True) for node in nodes])
 
 
 def augmentation(settings: Mapping[str, Any] | None, kind: InputKind) -> Augmentation | None:

@@ -1,6 +1,7 @@
 """`mer export RUN`: one self-contained file of a fold's model, from input crop to both heads."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def export(
     form: str = "onnx",
     int8: bool = False,
     out: Path | None = None,
-    trust: bool = False,
+    trust: Iterable[str] = (),
 ) -> Path:
     """Write the model of a fold into one file, and prove that the file gives the same scores.
 
@@ -41,7 +42,7 @@ def export(
         int8: Whether to quantise, with training samples of the fold; ONNX only.
         out: The file; None puts `model.onnx` (or `model-int8.onnx`, `model.pt2`) beside the
             checkpoint.
-        trust: Whether the run may name code outside of this package.
+        trust: Packages that the run may name beside the listed objects of mer.
 
     Returns:
         The file.
@@ -54,7 +55,7 @@ def export(
 
     if int8 and form != "onnx":
         raise MerError(f"--int8 is for --format onnx, found {form}")
-    name = _fold_name(run_dir, fold)
+    name, trust = _fold_name(run_dir, fold), tuple(trust)
     model = load(run_dir, name, trust)
     ending = f"{'-int8' if int8 else ''}{FORMATS[form]}"
     path = out or rundir.fold_folder(run_dir, name) / f"model{ending}"
@@ -67,7 +68,7 @@ def export(
             files.write_onnx(model, temporary)
             _verify_onnx(model, temporary)
         else:
-            images = fold_images(run_dir, name, "train", CALIBRATION)
+            images = fold_images(run_dir, name, "train", CALIBRATION, trust)
             plain = temporary.with_suffix(".float32")
             try:
                 files.write_onnx(model, plain)
@@ -81,27 +82,26 @@ def export(
     return path
 
 
-def load(run_dir: Path, fold: str, trust: bool = False) -> "Deployed":
+def load(run_dir: Path, fold: str, trust: Iterable[str] = ()) -> "Deployed":
     """Load the model of a finished fold with its SVM head, if it has one.
 
     Raises:
-        MerError: If the checkpoint names foreign code and `trust` is False.
+        MerError: If the run names code that is neither listed nor trusted.
     """
     import torch
     from omegaconf import OmegaConf
 
     from mer.callbacks.svm_scores import SupportVectorScores
     from mer.deploy.graph import Deployed
+    from mer.models.checkpoints import load_module
     from mer.models.modules import MicroFinetuneModule
     from mer.runs import rundir
     from mer.training.evaluate import load_config
 
-    cfg = load_config(run_dir)
+    trust = tuple(trust)
+    cfg = load_config(run_dir, trust=trust)
     folder = rundir.fold_folder(run_dir, fold)
-    checkpoint = folder / "model.ckpt"
-    if not trust:
-        _refuse_foreign(checkpoint)
-    module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    module = load_module(MicroFinetuneModule, folder / "model.ckpt", trust)
     heads = torch.load(folder / "heads.pt", map_location="cpu", weights_only=True)
     state = heads.get("SVMHead") or {}
     head = SupportVectorScores(state["settings"], state["tensors"]) if "tensors" in state else None
@@ -117,7 +117,7 @@ def load(run_dir: Path, fold: str, trust: bool = False) -> "Deployed":
 
 
 def fold_images(
-    run_dir: Path, fold: str, side: str, count: int | None = None
+    run_dir: Path, fold: str, side: str, count: int | None = None, trust: Iterable[str] = ()
 ) -> "NDArray[np.float32]":
     """Build inputs of the samples on one side of a fold, not normalised.
 
@@ -126,6 +126,7 @@ def fold_images(
         fold: Name of the fold.
         side: train, validation or test.
         count: Number of samples, spread over all; None for all.
+        trust: Packages that the run may name beside the listed objects of mer.
 
     Returns:
         Shape: (N, C, S, S), float32.
@@ -141,7 +142,7 @@ def fold_images(
     from mer.data.dataset import UnifiedDataset
     from mer.training.evaluate import load_config
 
-    settings = typed(load_config(run_dir))
+    settings = typed(load_config(run_dir, trust=trust))
     corpus = sources.load(settings, "micro")
     dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
     splits = pd.read_parquet(run_dir / "splits.parquet")
@@ -180,20 +181,6 @@ def _fold_name(run_dir: Path, fold: str | None) -> str:
     if fold not in done:
         raise MerError(f"{run_dir} has no finished fold `{fold}`; there are: {', '.join(done)}.")
     return fold
-
-
-def _refuse_foreign(checkpoint: Path) -> None:
-    import torch
-
-    from mer.training.evaluate import foreign_targets
-
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    found = sorted(set(foreign_targets(content["hyper_parameters"])))
-    if found:
-        raise MerError(
-            f"{checkpoint} names code outside of mer ({', '.join(found)}). If you trust whoever "
-            "made this run: mer export --trust RUN."
-        )
 
 
 def _verify_onnx(model: "Deployed", path: Path) -> None:

@@ -15,6 +15,7 @@ import timm
 import torch
 from torch import nn
 
+from mer.config import trust
 from mer.errors import MerError, raise_all
 from mer.models import weights
 
@@ -51,7 +52,7 @@ def build(cfg: Mapping[str, Any], in_chans: int, num_classes: int = 0) -> nn.Mod
     cfg = _settings(cfg)
     options = {**cfg["kwargs"], "in_chans": in_chans, "num_classes": num_classes}
     if "_target_" in cfg:
-        backbone = _own_class(cfg)(**options)
+        backbone: nn.Module = trust.call(_own_class(cfg), "backbone", cfg["_target_"], options)
         missing = [member for member in CONTRACT if not hasattr(backbone, member)]
         if missing:
             raise MerError(
@@ -220,18 +221,10 @@ def _settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_class(cfg: Mapping[str, Any]) -> type[nn.Module]:
     """Import the class of `_target_`; anything but a network class is refused, never called."""
-    from hydra.utils import get_class
-
-    try:
-        found: Any = get_class(cfg["_target_"])
-    except Exception as error:
-        raise MerError(
-            f"backbone._target_={cfg['_target_']} cannot be imported: {error}. Give the dotted "
-            "path of a class in an installed package."
-        ) from error
-    if not issubclass(found, nn.Module):
+    made = trust.resolve(cfg["_target_"], "backbone")
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
         raise MerError(f"backbone._target_={cfg['_target_']} is not a torch.nn.Module class.")
-    return found
+    return made
 
 
 def _check_name(name: str) -> None:

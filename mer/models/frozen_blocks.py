@@ -19,8 +19,8 @@ from torch import nn
 
 from mer.errors import MerError
 from mer.models.backbones import PROBE_SIZE
+from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MERModule
-from mer.models.transfer import read_checkpoint
 
 #: What `forward_features` of a network calls, in this order and nothing else.
 ORDER: dict[type[nn.Module], tuple[str, ...]] = {

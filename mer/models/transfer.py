@@ -4,7 +4,6 @@ A transfer that matches nothing, or only a part, trains a model nobody asked for
 tensor must be in the checkpoint with its shape, and the report says what was and was not loaded.
 """
 
-import functools
 import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ import torch
 
 from mer.errors import MerError, raise_all
 from mer.models.blocks import mismatches, outline, select
+from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MERModule
 
 log = logging.getLogger(__name__)
@@ -132,40 +132,6 @@ def load_blocks(
     }
     log.log(logging.INFO if announce else logging.DEBUG, "%s", report)
     return report
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project, without running any code that it may hold.
-
-    Returns:
-        At least `state_dict`, `hyper_parameters` and `mer` (what it says of its making). It is
-        shared by all who ask: not to be changed.
-
-    Raises:
-        MerError: If it isn't there or isn't one.
-    """
-    if not path.is_file():
-        raise MerError(f"There is no checkpoint {path}.")
-    return _read(path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=2)
-def _read(path: Path, written: int) -> dict[str, Any]:
-    """Read a file once, though every fold asks for it; another time of writing is another file."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MerError(f"{path} is not a checkpoint that mer can read: {reason}") from error
-    needed = ("state_dict", "hyper_parameters", "mer")
-    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
-    if missing or "persons" not in content["mer"]:
-        lacks = ", ".join(missing) or "the list of the persons that trained it"
-        raise MerError(
-            f"{path} was not written by mer: it lacks {lacks}. Weights from elsewhere go in as "
-            f"backbone.weights={path}."
-        )
-    return content
 
 
 def refuse_known_persons(provenance: Mapping[str, Any], persons: Collection[str]) -> None:

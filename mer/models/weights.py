@@ -6,13 +6,10 @@ a file that fits nothing without a word when the number of classes differs.
 
 import os
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import timm
-import torch
 from torch import nn
 
 from mer.errors import MerError, raise_all
@@ -91,40 +88,3 @@ def load_file(backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int) -> Non
         state[first] = timm.models.adapt_input_conv(in_chans, state[first])
     raise_all(f"{where} does not fit {cfg['name']}:", mismatches(wanted, state))
     backbone.load_state_dict({name: state[name] for name in wanted}, strict=False)
-
-
-def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int) -> None:
-    """Write a trained module as `trainer.save_checkpoint(weights_only=True)` does, with none.
-
-    Args:
-        module: The module.
-        path: The new file.
-        epochs: Epochs that it was trained.
-        steps: Steps that it was trained.
-    """
-    checkpoint: dict[str, Any] = {
-        "epoch": epochs,
-        "global_step": steps,
-        "pytorch-lightning_version": version("pytorch-lightning"),
-        "state_dict": _packed(module.state_dict()),
-        "hparams_name": module._hparams_name,
-        "hyper_parameters": dict(module.hparams),
-    }
-    module.on_save_checkpoint(checkpoint)
-    torch.save(checkpoint, path)
-
-
-def _packed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors as parts of one, which is written in half the time of hundreds of parts.
-
-    Those that are not float32 stay by themselves.
-    """
-    found = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    floats = {name: tensor for name, tensor in found.items() if tensor.dtype == torch.float32}
-    together = torch.cat([tensor.ravel() for tensor in floats.values()])
-    parts = torch.split(together, [tensor.numel() for tensor in floats.values()])
-    packed = {
-        name: part.view(tensor.shape)
-        for (name, tensor), part in zip(floats.items(), parts, strict=True)
-    }
-    return {name: packed.get(name, tensor) for name, tensor in found.items()}

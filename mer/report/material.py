@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from mer.config import trust
 from mer.errors import MerError, one_line
 from mer.runs import label_access, log_values
 from mer.runs.rundir import find, fold_folder, is_done
@@ -45,7 +46,7 @@ class Material:
                 f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
             )
         path = find(run_dir, "metrics.json")
-        cfg = _read(config, OmegaConf.load, DictConfig)
+        cfg = _read(config, trust.read, DictConfig)
         return cls(run_dir, cfg, _read(path, _json, dict) if path else {})
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -157,6 +158,8 @@ def _read(path: Path, read: Callable[[Path], Any], kind: type[Content]) -> Conte
     """
     try:
         content = read(path)
+    except MerError:
+        raise
     except Exception as error:  # every format raises errors of its own
         raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
     if not isinstance(content, kind):

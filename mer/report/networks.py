@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
+from mer.config import trust as trusted
 from mer.config.composition import typed
 from mer.config.settings import Settings
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
+from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.prepare.layout import settings_hash
 from mer.report.material import Material
 from mer.runs import rundir
-from mer.training.evaluate import foreign_targets
 
 
 class Absent(Exception):
@@ -32,16 +32,19 @@ class Networks:
 
     Args:
         material: A complete run.
-        trust: Whether the run may name code outside of this package.
+        trust: Packages that the run may name beside the listed objects of mer.
 
     Raises:
-        Absent: If the data are elsewhere, were not prepared here, or are others.
+        Absent: If the run names other code, or the data are elsewhere, were not prepared here, or
+            are others.
     """
 
-    def __init__(self, material: Material, trust: bool = False) -> None:
-        cfg, self.run_dir, self.trust = material.cfg, material.run_dir, trust
-        if not trust:
-            _refuse(OmegaConf.to_container(cfg), "The configuration")
+    def __init__(self, material: Material, trust: tuple[str, ...] = ()) -> None:
+        self.run_dir, self.trust = material.run_dir, trust
+        try:
+            cfg = trusted.load(material.run_dir / "config.yaml", trust)
+        except MerError as error:
+            raise Absent(str(error)) from error
         for name, node in (material.get("data.micro") or {}).items():
             root = Path(cfg.data.root, node.root).expanduser()
             if not root.exists():
@@ -79,12 +82,7 @@ class Networks:
             if not path.exists():
                 raise Absent(f"Fold {fold} has no model.ckpt.")
             try:
-                if not self.trust:
-                    content = torch.load(path, map_location="cpu", weights_only=True)
-                    _refuse(content["hyper_parameters"], f"The checkpoint of {fold}")
-                module = MicroFinetuneModule.load_from_checkpoint(path, map_location="cpu")
-            except Absent:
-                raise
+                module = load_module(MicroFinetuneModule, path, self.trust)
             except Exception as error:
                 raise Absent(f"The checkpoint of {fold} cannot be loaded: {error}") from error
             yield positions, module.eval()
@@ -93,15 +91,6 @@ class Networks:
         """Inputs of some samples as the network takes them. Shape: (B, C, S, S), float32."""
         images = np.stack([self.dataset.image(int(position)) for position in positions])
         return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-
-
-def _refuse(node: object, what: str) -> None:
-    targets = sorted(set(foreign_targets(node)))
-    if targets:
-        raise Absent(
-            f"{what} names code outside of mer ({', '.join(targets)}). If you trust whoever made "
-            "this run: mer report --trust RUN."
-        )
 
 
 def _require_store(settings: Settings, source: sources.Source) -> None:

@@ -27,7 +27,7 @@ class Choices(NamedTuple):
     figures: bool = False
     pictures: bool = False
     quick: bool = False
-    trust: bool = False
+    trust: tuple[str, ...] = ()
 
 
 def write(run_dir: Path, choices: Choices) -> list[Path]:

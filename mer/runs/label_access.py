@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from mer.config import trust
 from mer.files import write_json
 from mer.protocols import LEAKY
 
@@ -59,7 +60,7 @@ def stains(run_dir: Path) -> list[str]:
     """Why a score of this run is none to report, in sentences; empty for a clean run."""
     found = []
     path = run_dir / "config.yaml"
-    config = OmegaConf.load(path) if path.exists() else OmegaConf.create()
+    config = trust.read(path) if path.exists() else OmegaConf.create()
     if OmegaConf.select(config, "selection") == "oracle":
         found.append("selection=oracle: the epoch of each fold was chosen on its test persons")
     if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:

@@ -27,6 +27,7 @@ import pandas as pd
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from mer.config import trust
 from mer.data.sources import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import write_csv, write_parquet, write_whole
@@ -75,7 +76,7 @@ def claim(run_dir: Path, cfg: DictConfig) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(run_dir / ".lock"):
         if path.exists():
-            differences = _differences(OmegaConf.load(path), resolved)
+            differences = _differences(trust.read(path), resolved)
             raise_all(
                 f"{run_dir} holds a run with another configuration. Set another run.dir, or the "
                 "old values:",

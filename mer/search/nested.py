@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
 from mer import protocols
+from mer.config import trust
 from mer.config.composition import typed
 from mer.data import sources
 from mer.data.sources import Corpus
@@ -133,7 +134,7 @@ def value(run_dir: Path, fold: str, objective: str) -> float | None:
     if not rundir.is_done(run_dir, fold):
         return None
     manifest = pd.read_parquet(run_dir / "manifest.parquet", columns=["sample_id", "label"])
-    classes = OmegaConf.load(run_dir / "config.yaml").labels.classes
+    classes = trust.read(run_dir / "config.yaml").labels.classes
     scores = results.RunningScore(run_dir, manifest, list(classes))([fold])
     cost = run_dir / "cost.json"
     known = json.loads(cost.read_text()) if cost.exists() else {}

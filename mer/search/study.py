@@ -1,7 +1,6 @@
 """The Optuna study of a search: where it is kept, what it searches, how it samples and prunes."""
 
 import contextlib
-import importlib
 import inspect
 import json
 import logging
@@ -15,6 +14,7 @@ from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from mer.config import trust
 from mer.errors import MerError, raise_all
 from mer.search.space import Space, option
 
@@ -145,8 +145,7 @@ def build(node: Mapping[str, Any] | str | None, what: str, default: str, **offer
     options = {"_target_": node} if isinstance(node, str) else dict(node or {})
     target = str(options.pop("_target_", default))
     try:
-        module, _, name = target.rpartition(".")
-        made = getattr(importlib.import_module(module), name)
+        made = trust.resolve(target, f"hydra.sweeper.{what}")
         taken = inspect.signature(made).parameters
         options = {**{k: v for k, v in offered.items() if k in taken}, **options}
         with contextlib.suppress(KeyError):  # pruners and samplers that wrap another

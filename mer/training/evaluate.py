@@ -6,20 +6,22 @@ changed.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mer import protocols
+from mer.config import trust as trusted
 from mer.config.composition import typed
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.files import write_json
+from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, results, rundir
@@ -29,23 +31,26 @@ from mer.training.predictions import predict, to_frame
 from mer.training.trainer import fold_threads, make_trainer
 
 
-def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig:
+def load_config(
+    run_dir: Path, overrides: list[str] | None = None, trust: Iterable[str] = ()
+) -> DictConfig:
     """Read the configuration of a run.
 
     Args:
         run_dir: Run directory.
         overrides: `key=value`; only settings below `callbacks`, `trainer` and `paths` may change,
             because the weights were made with the others.
+        trust: Packages that the run may name beside the listed objects of mer.
 
     Raises:
-        MerError: If this is no run directory or an override is not allowed.
+        MerError: If this is no run directory, names other code, or an override is not allowed.
     """
     path = run_dir / "config.yaml"
     if not path.exists():
         raise MerError(
             f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
         )
-    cfg = OmegaConf.load(path)
+    cfg = trusted.load(path, trust)
     for override in overrides or []:
         key, _, value = override.partition("=")
         if key.split(".")[0] not in ("callbacks", "trainer", "paths") or not value:
@@ -60,55 +65,33 @@ def load_config(run_dir: Path, overrides: list[str] | None = None) -> DictConfig
     return cfg
 
 
-def _own_config(run_dir: Path, cfg: DictConfig, fold: str, overrides: list[str]) -> DictConfig:
+def _own_config(
+    run_dir: Path, cfg: DictConfig, fold: str, overrides: list[str], trust: Iterable[str]
+) -> DictConfig:
     """The configuration of a fold, which a nested search has chosen; else the run's."""
     folder = rundir.fold_folder(run_dir, fold)
-    return load_config(folder, overrides) if (folder / "config.yaml").exists() else cfg
-
-
-def foreign_targets(node: Any) -> list[str]:
-    """Every `_target_` of a configuration or checkpoint that is not of this package.
-
-    A run directory may come from somebody else, and a `_target_` is code that gets called.
-    """
-    if isinstance(node, dict):
-        here = str(node["_target_"]) if "_target_" in node else "mer."
-        inner = [target for value in node.values() for target in foreign_targets(value)]
-        return inner if here.startswith("mer.") else [here, *inner]
-    if isinstance(node, list):
-        return [target for value in node for target in foreign_targets(value)]
-    return []
-
-
-def _refuse_foreign(node: Any, path: Path) -> None:
-    targets = sorted(set(foreign_targets(node)))
-    if targets:
-        raise MerError(
-            f"{path} names code outside of mer: {', '.join(targets)}. If you trust whoever made "
-            "this run, say so: mer evaluate --trust RUN"
-        )
+    return load_config(folder, overrides, trust) if (folder / "config.yaml").exists() else cfg
 
 
 def evaluate(
-    run_dir: Path, overrides: list[str] | None = None, trust: bool = False
+    run_dir: Path, overrides: list[str] | None = None, trust: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Predict the test samples of every fold again and score them.
 
     Args:
         run_dir: Run directory of a finished run.
         overrides: Changed settings, see `load_config`.
-        trust: Whether the run may name code outside of this package (an own backbone, say).
+        trust: Packages that the run may name beside the listed objects of mer.
 
     Returns:
         `heads` as in `metrics.json`, `different_labels` (head -> number of samples whose label
         differs from the stored one) and, with overrides, `written`: the file that keeps the scores.
 
     Raises:
-        MerError: If the run is incomplete, names foreign code, or its data cannot be read.
+        MerError: If the run is incomplete, names other code, or its data cannot be read.
     """
-    cfg = load_config(run_dir, overrides)
-    if not trust:
-        _refuse_foreign(OmegaConf.to_container(cfg), run_dir / "config.yaml")
+    trust = tuple(trust)
+    cfg = load_config(run_dir, overrides, trust)
     stored_path = rundir.find(run_dir, "predictions.parquet")
     if stored_path is None:
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
@@ -118,7 +101,7 @@ def evaluate(
     kept: dict[str, UnifiedDataset] = {}
     frames = []
     for fold in folds:
-        own = _own_config(run_dir, cfg, fold.name, overrides or [])
+        own = _own_config(run_dir, cfg, fold.name, overrides or [], trust)
         key = json.dumps(OmegaConf.to_container(own.input, resolve=True))
         if key not in kept:
             kept[key] = sources.dataset(typed(own), corpus)
@@ -159,16 +142,12 @@ def _predict(
     run_dir: Path,
     fold: protocols.Fold,
     dataset: UnifiedDataset,
-    trust: bool,
+    trust: Iterable[str],
     overrides: list[str],
 ) -> pd.DataFrame:
     folder = rundir.fold_folder(run_dir, fold.name)
     checkpoint = folder / "model.ckpt"
-    if not trust:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        _refuse_foreign(content["hyper_parameters"], checkpoint)
-        _refuse_foreign(OmegaConf.to_container(cfg), folder / "config.yaml")
-    module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    module = load_module(MicroFinetuneModule, checkpoint, trust)
     test = dataset.positions(fold.test)
     if cfg.protocol.name not in protocols.LEAKY:
         refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))

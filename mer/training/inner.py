@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from mer import metrics
+from mer.config import trust
 from mer.errors import raise_all
 from mer.files import write_json, write_whole
 from mer.protocols import Fold, inner_folds
@@ -222,8 +222,9 @@ def made(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 def heads(cfg: DictConfig, chosen: Mapping[str, Any]) -> list[Any]:
     """The heads of a fold, with the settings that were chosen for it."""
+    svm = chosen.get("svm", {})
     return [
-        instantiate(node, **(chosen.get("svm", {}) if name == "svm_head" else {}))
+        trust.build(node, f"callbacks.{name}", **(svm if name == "svm_head" else {}))
         for name, node in cfg.callbacks.items()
         if node is not None
     ]
@@ -260,7 +261,7 @@ def _svm_scores(
     """Scores (N, K) of the pooled validation persons by SVMs of the inner training persons."""
     scores = []
     for part in parts:
-        head = instantiate(cfg.callbacks.svm_head, **settings)
+        head = trust.build(cfg.callbacks.svm_head, "callbacks.svm_head", **settings)
         head.fit_embeddings(part.train_embeddings[at], part.train_labels, n_classes)
         scores.append(head.scores(torch.from_numpy(part.embeddings[at])).numpy())
     return np.concatenate(scores)

@@ -157,7 +157,6 @@ def _train(
         ", continued" if continued else "",
     )
     trainer.fit(module, data, ckpt_path=last if continued else None)
-    best = MacroPretrainModule.load_from_checkpoint(folder / "best.ckpt", map_location="cpu")
     scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],
@@ -169,7 +168,7 @@ def _train(
         "validation_samples": len(validation),
         "train_persons": persons["train"],
         "validation_persons": persons["validation"],
-        "parameters": sum(p.numel() for p in best.parameters()),
+        "parameters": sum(p.numel() for p in module.parameters()),
         "settings": settings,
     }
     write_json(result, report)

@@ -19,11 +19,13 @@ from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mer import protocols
+from mer.config import trust
 from mer.config.composition import typed
 from mer.data import sources
 from mer.data.sources import Corpus
 from mer.files import write_json
 from mer.models import cost
+from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs import environment, results, rundir
@@ -153,7 +155,7 @@ def _write_cost(run: RunContext) -> None:
     if path.exists() or not done:
         return
     checkpoint = rundir.fold_folder(run.run_dir, done[0]) / "model.ckpt"
-    module = MicroFinetuneModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    module = load_module(MicroFinetuneModule, checkpoint, trust.names(run.cfg).values())
     image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
     write_json(cost.measure(module, image, fold_device(run.cfg)), path)
 

@@ -20,10 +20,9 @@ from mer.data.fixed_augmentations import FixedInputs, chosen_numbers
 from mer.metrics import scores_from_confusion
 from mer.models import optim
 from mer.models.backbones import evaluation_mode
+from mer.models.checkpoints import read_checkpoint, save_network
 from mer.models.dropout import DropoutDraws
 from mer.models.modules import first_classifier
-from mer.models.transfer import read_checkpoint
-from mer.models.weights import save_network
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext

@@ -11,8 +11,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mer.models import backbones, frozen_blocks
+from mer.models.checkpoints import save_network
 from mer.models.modules import MicroFinetuneModule
-from mer.models.weights import save_network
 from mer.protocols import Fold
 from mer.runs.observers import RunContext
 from mer.training import fold

@@ -1,0 +1,266 @@
+"""Trust in files: every `_target_` is imported here, and what a file may name is decided here.
+
+What a user types or composes (`conf/`, `--config-dir`, Python) is the user's own and may name any
+class or function. A configuration or checkpoint that is read from a file may come from somebody
+else. It may name the objects of mer that `LISTED` holds, and those of packages that the user
+trusts by name (`--trust mypackage`, or the variable `MER_TRUST=mypackage,another`).
+"""
+
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mer.errors import MerError, one_line, raise_all
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+#: Objects of mer that a file may name: exact names, never a beginning of one.
+LISTED = frozenset({"mer.callbacks.svm_head.SVMHead"})
+
+#: Sections of a run's configuration that no command reads from a file.
+UNREAD = ("logger",)
+
+
+def resolve(target: Any, key: str) -> Any:
+    """Import the object that a `_target_` names, without calling it.
+
+    Args:
+        target: Dotted name, `package.module.Name`.
+        key: Dotted key of the node, for messages.
+
+    Raises:
+        MerError: If there is no such object.
+    """
+    where = f"{key}._target_={target}"
+    if not isinstance(target, str) or not all(map(str.isidentifier, target.split("."))):
+        raise MerError(f"{where}: set the dotted name of a class or function: package.module.Name")
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:length])
+        try:
+            made: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and f"{name}.".startswith(f"{error.name}."):
+                continue  # the rest may be attributes
+            raise MerError(f"{where}: {name} cannot be imported: {error}") from error
+        except Exception as error:
+            raise MerError(f"{where}: {name} cannot be imported: {error}") from error
+        return _attribute(made, parts[length:], where)
+    raise MerError(
+        f"{where}: there is no package {parts[0]}. Install it, or name the folder that holds it: "
+        "export PYTHONPATH=FOLDER"
+    )
+
+
+def build(node: Any, key: str, nested: bool = False, **arguments: Any) -> Any:
+    """Call what a node's `_target_` names with the node's other keys.
+
+    Args:
+        node: A mapping with `_target_`.
+        key: Dotted key of the node, for messages.
+        nested: Whether nodes inside the arguments are built too; otherwise they are passed on as
+            plain mappings.
+        **arguments: Further arguments; they win over keys of the node.
+
+    Raises:
+        MerError: If there is no such object, or it does not take these arguments.
+    """
+    options = {**_plain(node), **arguments}
+    target = options.pop("_target_", None)
+    if nested:
+        options = {name: _built(value, f"{key}.{name}") for name, value in options.items()}
+    return call(resolve(target, key), key, target, options)
+
+
+def call(function: Any, key: str, target: str, options: Mapping[str, Any]) -> Any:
+    """Call a class or function with keywords that it has been checked to take.
+
+    Raises:
+        MerError: If it cannot be called, or not with these keywords.
+    """
+    where = f"{key}._target_={target}"
+    if not callable(function) or isinstance(function, ModuleType):
+        raise MerError(f"{where} is no class or function")
+    special = [f"{key}.{name}: remove it" for name in options if name.startswith("_")]
+    raise_all("Of the keys with an underscore only `_target_` has a meaning:", special)
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        given = ", ".join(options) or "none"
+        raise MerError(f"{where} does not take these arguments ({given}): {error}") from error
+    except ValueError:  # a builtin that does not tell its arguments
+        pass
+    return function(**options)
+
+
+def names(node: Any, key: str = "") -> dict[str, Any]:
+    """Every `_target_` of a configuration: dotted key of its node -> what it names."""
+    plain = _plain(node)
+    found: dict[str, Any] = {}
+    if isinstance(plain, dict):
+        if plain.get("_target_") is not None:
+            found[key] = plain["_target_"]
+        children: Iterable[tuple[Any, Any]] = plain.items()
+    elif isinstance(plain, list | tuple):
+        children = enumerate(plain)
+    else:
+        return {}
+    for name, value in children:
+        found |= names(value, f"{key}.{name}" if key else str(name))
+    return found
+
+
+def read(path: Path) -> "DictConfig":
+    """Read a configuration file of a run as it stands; nothing in it is carried out.
+
+    Raises:
+        MerError: If it is damaged, or holds an interpolation, which could read this machine's
+            environment; `mer train` writes values.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    try:
+        config = OmegaConf.load(path)
+    except Exception as error:  # of OmegaConf, the YAML library, or the file system
+        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+    if not isinstance(config, DictConfig):
+        raise MerError(f"{path} is damaged (no mapping in it); copy the run again")
+    for key, text in _interpolations(OmegaConf.to_container(config)):
+        raise MerError(f"{path}: `mer train` writes no interpolation, and {key} is {text}")
+    return config
+
+
+def load(path: Path, trust: Iterable[str] = ()) -> "DictConfig":
+    """Read a configuration file of a run whose objects will be built.
+
+    Args:
+        path: The file.
+        trust: Packages that it may name beside the listed objects of mer.
+
+    Raises:
+        MerError: See `read` and `check`.
+    """
+    config = read(path)
+    check({key: node for key, node in _plain(config).items() if key not in UNREAD}, path, trust)
+    for key in UNREAD:
+        if key in config:
+            config[key] = None
+    return config
+
+
+def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
+    """Refuse what a file must not name; only modules of trusted packages are imported.
+
+    Args:
+        node: Content of the file.
+        path: The file, for messages.
+        trust: Packages, or exact names.
+
+    Raises:
+        MerError: With every such `_target_`.
+    """
+    trusted = {*trust, *os.environ.get("MER_TRUST", "").replace(",", " ").split()}
+    _check_packages(trusted)
+    problems, packages = [], set()
+    for key, target in names(node).items():
+        if target in LISTED or target in trusted:
+            continue
+        package = str(target).partition(".")[0]
+        if package in trusted:
+            made = resolve(target, key)
+            package = str(getattr(made, "__module__", "")).partition(".")[0]
+            if package in trusted or not package:
+                continue
+            problems.append(f"{key}._target_={target}, which is of the package {package}")
+        else:
+            problems.append(f"{key}._target_={target}")
+        packages.add(package)
+    packages.discard("mer")
+    mend = f", add --trust {','.join(sorted(packages))} or set MER_TRUST" if packages else ""
+    raise_all(
+        f"{path} names code that is not among the listed objects of mer. If you trust whoever made "
+        f"it{mend or ', run it again from your own configuration'}:",
+        problems,
+    )
+
+
+def with_sources(node: Any) -> Any:
+    """Copy a configuration with a digest of the source beside each `_target_` from elsewhere.
+
+    Caches use it as part of their key, so that a changed class is computed anew.
+    """
+    plain = _plain(node)
+    if isinstance(plain, list | tuple):
+        return [with_sources(value) for value in plain]
+    if not isinstance(plain, dict):
+        return plain
+    copy = {key: with_sources(value) for key, value in plain.items()}
+    target = plain.get("_target_")
+    return copy if target is None or target in LISTED else {**copy, "_source_": _source(target)}
+
+
+def _source(target: str) -> str:
+    """Digest of the file that defines an object, and the version of its package."""
+    made = resolve(target, "cache key")
+    module = sys.modules.get(getattr(made, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    text = Path(file).read_bytes() if file and Path(file).is_file() else b""
+    package = sys.modules.get(target.partition(".")[0])
+    version = str(getattr(package, "__version__", ""))
+    return hashlib.sha256(text + version.encode()).hexdigest()[:16]
+
+
+def _attribute(made: Any, path: list[str], where: str) -> Any:
+    """Follow attributes; never through a module that was imported for other reasons."""
+    for name in path:
+        if not hasattr(made, name):
+            owner = getattr(made, "__name__", type(made).__name__)
+            raise MerError(f"{where}: {owner} has no {name}")
+        made = getattr(made, name)
+        if isinstance(made, ModuleType):
+            raise MerError(f"{where}: {name} is a module; name it by its own path, {made.__name__}")
+    return made
+
+
+def _built(value: Any, key: str) -> Any:
+    if isinstance(value, dict) and "_target_" in value:
+        return build(value, key, nested=True)
+    if isinstance(value, dict):
+        return {name: _built(one, f"{key}.{name}") for name, one in value.items()}
+    if isinstance(value, list):
+        return [_built(one, f"{key}.{place}") for place, one in enumerate(value)]
+    return value
+
+
+def _check_packages(trusted: Iterable[str]) -> None:
+    problems = [
+        f"{name}: its objects are trusted one by one" if name == "mer" else f"{name}: no package"
+        for name in sorted(trusted)
+        if name == "mer" or not all(map(str.isidentifier, name.split(".")))
+    ]
+    raise_all("--trust and MER_TRUST take names of packages, such as mypackage:", problems)
+
+
+def _interpolations(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _interpolations(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for place, value in enumerate(node):
+            yield from _interpolations(value, f"{key}.{place}")
+    elif isinstance(node, str) and "${" in node:
+        yield key, node
+
+
+def _plain(node: Any) -> Any:
+    """A configuration as plain values; interpolations of one's own are resolved."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

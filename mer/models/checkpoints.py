@@ -1,0 +1,118 @@
+"""Checkpoints of this project: written, read and turned back into networks without running code.
+
+A checkpoint may come from somebody else. It holds tensors and plain values, and is loaded with
+`weights_only=True`; the classes that its settings name are those that `mer.config.trust` allows.
+"""
+
+import functools
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+
+from mer.config import trust as trusted
+from mer.errors import MerError, raise_all
+
+M = TypeVar("M", bound=pl.LightningModule)
+
+
+def load_module(kind: type[M], path: Path, trust: Iterable[str] = ()) -> M:
+    """Make the network of a checkpoint, on the CPU.
+
+    Args:
+        kind: `MicroFinetuneModule` or `MacroPretrainModule`.
+        path: The file.
+        trust: Packages, or exact names, that it may name beside the listed objects of mer.
+
+    Raises:
+        MerError: If the file is no such checkpoint, names other code, or is of another version.
+    """
+    content = read_checkpoint(path)
+    settings = content["hyper_parameters"]
+    trusted.check(settings, path, trust)
+    unknown = sorted(set(settings) - set(inspect.signature(kind).parameters))
+    maker = content["mer"].get("version", "of unknown version")
+    headline = f"{path} was written by mer {maker}, and this version has no such settings:"
+    raise_all(headline, unknown)
+    module = kind(**settings)
+    module.on_load_checkpoint(content)
+    module.load_state_dict(content["state_dict"])
+    return module
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this project, without running any code that it may hold.
+
+    Args:
+        path: The file.
+
+    Returns:
+        At least `state_dict`, `hyper_parameters` and `mer` (what it says of its making). It is
+        shared by all who ask: not to be changed.
+
+    Raises:
+        MerError: If it isn't there or isn't one.
+    """
+    if not path.is_file():
+        raise MerError(f"There is no checkpoint {path}.")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2)
+def _read(path: Path, written: int) -> dict[str, Any]:
+    """Read a file once, though every fold asks for it; another time of writing is another file."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MerError(f"{path} is not a checkpoint that mer can read: {reason}") from error
+    needed = ("state_dict", "hyper_parameters", "mer")
+    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
+    if missing or "persons" not in content["mer"]:
+        lacks = ", ".join(missing) or "the list of the persons that trained it"
+        raise MerError(
+            f"{path} was not written by mer: it lacks {lacks}. Weights from elsewhere go in as "
+            f"backbone.weights={path}."
+        )
+    return content
+
+
+def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int) -> None:
+    """Write a trained module as `trainer.save_checkpoint(weights_only=True)` does, with none.
+
+    Args:
+        module: The module.
+        path: The new file.
+        epochs: Epochs that it was trained.
+        steps: Steps that it was trained.
+    """
+    checkpoint: dict[str, Any] = {
+        "epoch": epochs,
+        "global_step": steps,
+        "pytorch-lightning_version": version("pytorch-lightning"),
+        "state_dict": _packed(module.state_dict()),
+        "hparams_name": module._hparams_name,
+        "hyper_parameters": dict(module.hparams),
+    }
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)
+
+
+def _packed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors as parts of one, which is written in half the time of hundreds of parts.
+
+    Those that are not float32 stay by themselves.
+    """
+    found = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    floats = {name: tensor for name, tensor in found.items() if tensor.dtype == torch.float32}
+    joined = torch.cat([tensor.ravel() for tensor in floats.values()])
+    parts = torch.split(joined, [tensor.numel() for tensor in floats.values()])
+    packed = {
+        name: part.view(tensor.shape)
+        for (name, tensor), part in zip(floats.items(), parts, strict=True)
+    }
+    return {name: packed.get(name, tensor) for name, tensor in found.items()}
