@@ -5,7 +5,7 @@ test samples; how many differ is measured too.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from mer.config import trust
 from mer.config.composition import typed
 from mer.config.settings import Input, Prepare, Settings
 from mer.data import sources
@@ -57,7 +58,8 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
         make(*pairs[0])  # loads the face model
         yield from _stages(pairs, prepare, options, finder)
         engines: dict[str, Engine] = {}
-        for variant, engine in _open(run_dir, fold):
+        own = list(trust.names(cfg).values())
+        for variant, engine in _open(run_dir, fold, own):
             if isinstance(engine, MerError):
                 yield Measurement(
                     "latency", "input to label", variant, "ms", None, repeats=0,
@@ -65,7 +67,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
                 )  # fmt: skip
             else:
                 engines[variant] = engine
-        test = export.fold_images(run_dir, fold, "test")
+        test = export.fold_images(run_dir, fold, "test", trust=own)
         note = f"{cfg.backbone.name} at {cfg.input.size} px, input {cfg.input.name}"
         yield from _engines(engines, pairs, make, test, rounds, note)
 
@@ -104,9 +106,9 @@ def _stages(
         yield summarise("latency", name, "", "ms", values)
 
 
-def _open(run_dir: Path, fold: str) -> Iterator[tuple[str, Engine | MerError]]:
+def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, Engine | MerError]]:
     """Open each engine in each precision, or give the reason why it cannot run here."""
-    model = export.load(run_dir, fold)
+    model = export.load(run_dir, fold, own)
 
     def source(engine: str, precision: str) -> Deployed | Path:
         plain, small = run_dir / "model.onnx", run_dir / "int8.onnx"
@@ -115,7 +117,7 @@ def _open(run_dir: Path, fold: str) -> Iterator[tuple[str, Engine | MerError]]:
         if not plain.exists():
             files.write_onnx(model, plain)
         if precision == "int8" and not small.exists():
-            images = export.fold_images(run_dir, fold, "train", export.CALIBRATION)
+            images = export.fold_images(run_dir, fold, "train", export.CALIBRATION, own)
             files.write_int8(plain, images, small)
         return small if precision == "int8" else plain
 
