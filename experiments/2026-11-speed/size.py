@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 
 from mer.config.composition import typed
+from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
-from mer.data.sources import Corpus
 from mer.prepare.store import Store
 from mer.protocols import make_folds
 from mer.runs.observers import RunContext

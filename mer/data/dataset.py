@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.augmentation import Augmentation
+from mer.data.corpus import combine
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store
 
@@ -74,6 +75,28 @@ class UnifiedDataset:
         else:
             self._file = self._keep(cache, shape)
             self._open()
+
+    @classmethod
+    def from_stores(
+        cls,
+        stores: Sequence[Store],
+        labels: str | Mapping[str, Any],
+        input: Input | None = None,
+        cache: Path | None = None,
+    ) -> "UnifiedDataset":
+        """Label the samples of prepared stores and build their inputs.
+
+        Args:
+            stores: Prepared stores (`mer.prepare_samples`).
+            labels: Name of a label scheme, or the scheme itself.
+            input: Kind and size of the input; by default optical flow of 64 pixels.
+            cache: Folder for built inputs; None keeps them in memory.
+
+        Raises:
+            MerError: If two stores hold the same sample, or the input needs what a store lacks.
+        """
+        corpus = combine(stores, labels)
+        return cls(corpus.table, corpus.stores, corpus.classes, input or Input(), cache)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy in another process needs: of built inputs the file alone."""

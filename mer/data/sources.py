@@ -1,6 +1,5 @@
 """From the `data` node of a configuration to one table of samples and its prepared stores."""
 
-import hashlib
 import logging
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ import pandas as pd
 
 from mer import datasets
 from mer.config.settings import Prepare, Settings, updated
-from mer.datasets import labels
+from mer.data.corpus import Corpus, combine
 from mer.datasets.index import Reading, Remark
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store, prepare_store
@@ -20,29 +19,6 @@ if TYPE_CHECKING:
     from mer.data.dataset import UnifiedDataset
 
 log = logging.getLogger(__name__)
-
-
-class Corpus(NamedTuple):
-    """Samples of one role, ready for a `UnifiedDataset`.
-
-    `table` is the index table with `label`, `store` (position in `stores`) and `row`; `classes` are
-    the label scheme's; `remarks` say what was dropped or mended, by readers, labels and
-    preparation.
-    """
-
-    table: pd.DataFrame
-    stores: list[Store]
-    classes: list[str]
-    remarks: list[Remark]
-
-    @property
-    def hash(self) -> str:
-        """Twelve hex digits that change with any sample, label or prepared array."""
-        columns = (self.table[name] for name in ("sample_id", "person", "label"))
-        digest = hashlib.sha256("\n".join(store.hash for store in self.stores).encode())
-        for sample, person, label in zip(*columns, strict=True):
-            digest.update(f"\n{sample} {person} {label}".encode())
-        return digest.hexdigest()[:12]
 
 
 def ensure_synthetic(settings: Settings) -> None:
@@ -130,31 +106,14 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
         MerError: If datasets are missing, or label counts differ from the scheme's expected ones
             while `data.check_counts` is true.
     """
-    scheme = labels.load_scheme(settings.labels if role == "micro" else settings.macro.labels)
-    tables: list[pd.DataFrame] = []
-    stores: list[Store] = []
-    remarks: list[Remark] = []
-    for source in read(settings, role)[role] if read_before is None else read_before:
-        store = prepare(settings, source)
-        labelled = labels.apply(store.index, scheme)
-        remarks += [*source.reading.remarks, *labelled.remarks]
-        remarks += [Remark(d.sample_id, "dropped", d.reason) for d in store.drops.itertuples()]
-        tables.append(labelled.table.assign(store=len(stores)))
-        stores.append(store)
-    classes = list(scheme["classes"])
-    if not tables:
-        return Corpus(pd.DataFrame(), [], classes, [])
-    table = pd.concat(tables, ignore_index=True).sort_values("sample_id", ignore_index=True)
-    twice = table["sample_id"][table["sample_id"].duplicated()].tolist()
-    raise_all("Two datasets hold the same sample:", twice)
-    if role == "micro" and settings.data.check_counts:
-        raise_all(
-            f"Sample counts differ from label scheme `{scheme['name']}`. If your copy of the data "
-            "is known to differ, set data.check_counts=false; the numbers are then not comparable:",
-            labels.check_counts(table, scheme, sorted(table["dataset"].unique())),
-        )
-    _log_counts(table, role, remarks)
-    return Corpus(table, stores, classes, remarks)
+    found = read(settings, role)[role] if read_before is None else read_before
+    scheme = settings.labels if role == "micro" else settings.macro.labels
+    stores = [prepare(settings, source) for source in found]
+    corpus = combine(stores, scheme, role == "micro" and settings.data.check_counts)
+    remarks = [remark for source in found for remark in source.reading.remarks]
+    if stores:
+        _log_counts(corpus.table, role, remarks + corpus.remarks)
+    return corpus._replace(remarks=remarks + corpus.remarks)
 
 
 def folds(settings: Settings, table: pd.DataFrame) -> list[Fold]:

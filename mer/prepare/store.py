@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mer.config.settings import Prepare
-from mer.datasets.index import validate
+from mer.datasets.index import Reading, validate
 from mer.errors import MerError, raise_all
 from mer.prepare.build import Partial, build
 from mer.prepare.layout import FORMAT, layout, relevant, settings_hash, source_kind
@@ -114,6 +114,24 @@ class Store:
     def __reduce__(self) -> tuple[Callable[[Path], "Store"], tuple[Path]]:
         """Pickle the path alone: a worker process maps the files instead of receiving copies."""
         return type(self).open, (self.path,)
+
+
+def prepare_samples(
+    samples: Reading, settings: Prepare | None = None, cache: str | Path = "cache"
+) -> Store:
+    """Prepare the samples that a reader found, or open the store that the same call gave before.
+
+    Args:
+        samples: What `mer.datasets.read` returned.
+        settings: Face crop, size and flow; the defaults of `conf/prepare/default.yaml`.
+        cache: Folder that runs share; the store lies in `prepared` below it.
+
+    Raises:
+        MerError: For a wrong table, an unwritable or full disk, or when no sample is left.
+    """
+    chosen = settings or Prepare()
+    name = str(samples.table["dataset"].iloc[0])
+    return prepare_store(samples.table, chosen, Path(cache, "prepared"), chosen.workers, name)
 
 
 def prepare_store(

@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
-from mer.data.sources import Corpus
 from mer.protocols import Fold
 
 log = logging.getLogger(__name__)

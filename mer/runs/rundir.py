@@ -28,7 +28,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from mer.config import trust
-from mer.data.sources import Corpus
+from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import write_csv, write_parquet, write_whole
 from mer.protocols import LEAKY, Fold, describe

@@ -27,7 +27,7 @@ from mer import protocols
 from mer.config import trust
 from mer.config.composition import typed
 from mer.data import sources
-from mer.data.sources import Corpus
+from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold

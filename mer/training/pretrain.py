@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from mer import __version__
 from mer.config.composition import typed
 from mer.data import sources
+from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
-from mer.data.sources import Corpus
 from mer.errors import MerError
 from mer.files import write_json
 from mer.models.modules import MacroPretrainModule

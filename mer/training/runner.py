@@ -22,7 +22,7 @@ from mer import protocols
 from mer.config import trust
 from mer.config.composition import typed
 from mer.data import sources
-from mer.data.sources import Corpus
+from mer.data.corpus import Corpus
 from mer.files import write_json
 from mer.models import cost
 from mer.models.checkpoints import load_module
