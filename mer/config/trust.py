@@ -33,12 +33,12 @@ def resolve(target: Any, key: str) -> Any:
 
     Args:
         target: Dotted name, `package.module.Name`.
-        key: Dotted key of the node, for messages.
+        key: Dotted key of the node, for messages; may be empty.
 
     Raises:
         MerError: If there is no such object.
     """
-    where = f"{key}._target_={target}"
+    where = f"{key}._target_={target}".lstrip(".")
     if not isinstance(target, str) or not all(map(str.isidentifier, target.split("."))):
         raise MerError(f"{where}: set the dotted name of a class or function: package.module.Name")
     parts = target.split(".")

@@ -2,12 +2,14 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from mer import datasets
+from mer.config import trust
 from mer.config.settings import Prepare, Settings, updated
 from mer.data.corpus import Corpus, combine
 from mer.datasets.index import Reading, Remark
@@ -43,7 +45,8 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
 
     Args:
         settings: Settings of the run; `data.<role>` maps a name to `root` (below `data.root`),
-            optionally `reader`, `prepare` (settings that differ for it) and the reader's options.
+            optionally `reader` (a name) or `_target_` (a function of one's own), `prepare`
+            (settings that differ for it) and the reader's options.
         roles: micro, macro or both.
 
     Returns:
@@ -59,15 +62,8 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
         for name, node in (getattr(settings.data, role) or {}).items():
             if node is None:  # a dataset that was switched off
                 continue
-            options = dict(node)
-            root = Path(settings.data.root, options.pop("root")).expanduser()
-            prepare = options.pop("prepare", None) or {}
-            reader = options.pop("reader", name)
-            if reader == "table":
-                options = {"role": role, **options}
             try:
-                reading = datasets.read(reader, root, **options)
-                found[role].append(Source(name, prepare, reading))
+                found[role].append(_read(settings.data.root, role, name, node))
             except MerError as error:
                 problems.append(f"data.{role}.{name}: {error}")
     headline = (
@@ -77,6 +73,24 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
         headline += " MER_DATA is not set: export MER_DATA=FOLDER_OF_YOUR_DATASETS."
     raise_all(headline, problems)
     return found
+
+
+def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
+    """Read one dataset by the reader that its node names."""
+    options = dict(node)
+    if "root" not in options:
+        raise MerError(f"set root, the dataset's folder below {folder}")
+    root = Path(folder, options.pop("root")).expanduser()
+    prepare = options.pop("prepare", None) or {}
+    reader, target = options.pop("reader", None), options.pop("_target_", None)
+    if reader and target:
+        raise MerError(f"reader={reader} and _target_={target} both name a reader; remove one")
+    if reader == "table":
+        options = {"role": role, **options}
+    own = trust.resolve(target, "") if target else None
+    if own is not None and not callable(own):
+        raise MerError(f"_target_={target} is no function")
+    return Source(name, prepare, datasets.read(own or reader or name, root, **options))
 
 
 def prepare(settings: Settings, source: Source) -> Store:

@@ -1,17 +1,18 @@
 """Readers of the datasets: each turns a folder on disk into the same index table.
 
-`READERS` names them; `read` calls one by its name, checks the options and joins subjects that are
-known to be the same person.
+`READERS` names them; `read` calls one by its name, or a function of one's own, checks the options
+and joins subjects that are known to be the same person.
 """
 
 import importlib
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mer.datasets.index import Reading, Remark
+from mer.datasets.index import Reading, Remark, validate
 from mer.errors import MerError, raise_all
 
 #: Name in the configuration -> module with `index(root, **options) -> Reading`.
@@ -27,11 +28,12 @@ READERS: dict[str, str] = {
 }
 
 
-def read(reader: str, root: str | Path, /, **options: Any) -> Reading:
+def read(reader: str | Callable[..., Reading], root: str | Path, /, **options: Any) -> Reading:
     """Read a dataset into the index table.
 
     Args:
-        reader: A key of `READERS`.
+        reader: A key of `READERS`, or a function `index(root, **options)` that returns a
+            `mer.datasets.index.Reading`; its table is checked.
         root: The dataset's folder (a file for `table`); `~` is expanded.
         **options: The reader's own, see its `index`; those that are `None` take their default. For
             every reader `persons`: a CSV file with the columns `subject,person`, for people who
@@ -41,22 +43,56 @@ def read(reader: str, root: str | Path, /, **options: Any) -> Reading:
     Raises:
         MerError: If the reader or an option is not known, or the dataset cannot be read.
     """
-    if reader not in READERS:
-        raise MerError(f"there is no dataset reader `{reader}`; known are: {', '.join(READERS)}")
     given = {name: value for name, value in options.items() if value is not None}
     persons = given.pop("persons", None)
-    index = importlib.import_module(READERS[reader]).index
-    known = [name for name in inspect.signature(index).parameters if name != "root"]
+    index = _index_of(reader)
+    called = reader if isinstance(reader, str) else f"{index.__module__}.{index.__qualname__}"
+    parameters = inspect.signature(index).parameters
+    known = [name for name in parameters if name != "root"]
     unknown = sorted(set(given) - set(known))
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        unknown = []
     raise_all(
-        f"Reader {reader}:",
+        f"Reader {called}:",
         [
             f"option `{name}` is not known; known are: {', '.join([*known, 'persons'])}"
             for name in unknown
         ],
     )
     reading = index(Path(root).expanduser().absolute(), **given)
+    if callable(reader):
+        reading = _checked(reading, called)
     return reading if persons is None else _join_persons(reading, Path(persons).expanduser())
+
+
+def _index_of(reader: str | Callable[..., Reading]) -> Callable[..., Reading]:
+    if callable(reader):
+        return reader
+    if reader not in READERS:
+        known = ", ".join(READERS)
+        raise MerError(
+            f"there is no dataset reader `{reader}`; known are: {known}. Set `reader` to one of "
+            "them, or `_target_` to a function of your own, package.module.function"
+        )
+    index: Callable[..., Reading] = importlib.import_module(READERS[reader]).index
+    return index
+
+
+def _checked(reading: Any, called: str) -> Reading:
+    """Check what a reader from elsewhere returned."""
+    if not isinstance(reading, tuple) or len(reading) != 2:
+        raise MerError(
+            f"reader {called} returned {type(reading).__name__}, expected a Reading(table, remarks)"
+        )
+    table, remarks = reading
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        found = "no row" if isinstance(table, pd.DataFrame) else type(table).__name__
+        raise MerError(f"reader {called} gave a table of {found}, expected one row per sample")
+    try:
+        validate(table)
+    except MerError as error:
+        raise MerError(f"reader {called}: {error}") from error
+    return Reading(table, [Remark(*remark) for remark in remarks])
 
 
 def _join_persons(reading: Reading, path: Path) -> Reading:

@@ -95,13 +95,18 @@ def validate(table: pd.DataFrame) -> None:
     """Check the contract of an index table.
 
     Raises:
-        MerError: With every broken rule: missing columns or values, repeated `sample_id`, unknown
-            role or apex source, order other than onset <= apex <= offset, neither picture nor
-            array.
+        MerError: With every broken rule: missing columns or values, other types, ids without the
+            dataset's name, repeated `sample_id`, unknown role or apex source, order other than
+            onset <= apex <= offset, neither picture nor array.
     """
-    missing = [name for name in COLUMNS if name not in table.columns]
-    raise_all("This is no index table:", [f"column `{name}` is missing" for name in missing])
-    problems = []
+    shapes = [f"column `{name}` is missing" for name in COLUMNS if name not in table.columns]
+    shapes += [
+        f"column `{name}` is {table[name].dtype}, expected {dtype}"
+        for name, (dtype, _) in COLUMNS.items()
+        if name in table.columns and str(table[name].dtype) != dtype
+    ]
+    raise_all("This is no index table; `mer.datasets.index.make_table` makes one of rows:", shapes)
+    problems: list[str] = []
 
     def report(bad: pd.Series, text: str) -> None:
         if bad.any():
@@ -113,6 +118,12 @@ def validate(table: pd.DataFrame) -> None:
         if not optional:
             report(table[name].isna(), f"`{name}` has no value")
     report(table["sample_id"].duplicated(keep=False), "`sample_id` stands more than once")
+    for name in ("sample_id", "subject"):
+        pairs = zip(table[name].fillna(""), table["dataset"].fillna(""), strict=True)
+        apart = pd.Series([not text.startswith(f"{dataset}/") for text, dataset in pairs])
+        report(
+            apart.set_axis(table.index), f"`{name}` does not begin with the dataset's name and /"
+        )
     report(~table["role"].isin(ROLES), f"`role` is not one of {ROLES}")
     source = table["apex_source"]
     unknown = source.notna() & ~source.isin(APEX_SOURCES)
