@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from mer.config import trust
 from mer.errors import one_line
 from mer.runs import rundir
+from mer.runs.head_columns import read_states
 
 #: Normalisation constants: they differ between folds even where the trained tensors are copies.
 CONSTANTS = ("input_mean", "input_std")
@@ -145,9 +146,7 @@ class Artefacts:
 
     def heads(self, fold: str) -> dict[str, Any]:
         """State of the heads that were fitted on a fold's embeddings."""
-        return self._read(
-            rundir.fold_folder(self.run_dir, fold) / "heads.pt", _load_without_code, dict
-        )
+        return self._read(rundir.fold_folder(self.run_dir, fold) / "heads.pt", read_states, dict)
 
     def _found(self, folder: Path, name: str) -> Path:
         return rundir.find(folder, name) or folder / name
@@ -179,17 +178,11 @@ class Artefacts:
         return str(path.relative_to(self.run_dir))
 
 
-def _load_without_code(path: Path) -> Any:
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def _weights(path: Path) -> Weights:
     """Read a checkpoint without running code that it may hold; its tensors are not kept."""
     import torch
 
-    content = _load_without_code(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
     digest = hashlib.sha256()
     for name, tensor in sorted(content["state_dict"].items()):
         if name not in CONSTANTS:

@@ -15,9 +15,10 @@ from mer.audit.check_nested import (
     read_study,
     validation_scores,
 )
-from mer.audit.check_samples import HEADS, count, scores
+from mer.audit.check_samples import count, scores
 from mer.audit.findings import Findings, check, some
 from mer.runs import label_access
+from mer.runs.head_columns import main_head
 from mer.runs.results import COSTS
 from mer.runs.rundir import mark
 
@@ -176,7 +177,7 @@ def check_search(run: Artefacts, found: Findings) -> str:
         return ""
     validation, cost = run.metrics.get("validation") or {}, run.metrics.get("cost") or {}
     if nested:  # a run of one fold is not pooled
-        validation = {"svm": {"pooled": validation_scores(run, run.done)}}
+        validation = {"main": {"pooled": validation_scores(run, run.done)}}
         cost = load(run.run_dir / "cost.json", run.run_dir)
     reported = _values(validation, cost, names)
     if not np.allclose(stored, reported, rtol=0, atol=1e-9, equal_nan=True):
@@ -199,8 +200,8 @@ def check_search(run: Artefacts, found: Findings) -> str:
 
 
 def _values(validation: dict[str, Any], cost: dict[str, Any], names: list[str]) -> list[float]:
-    head = next((head for head in HEADS if head in validation), None)
-    values = {**(validation[head]["pooled"] if head else {}), **cost}
+    scores_of = validation.get(main_head(validation), {}).get("pooled", {})
+    values = {**scores_of, **cost}
     return [float(values.get(name, "nan")) for name in names]
 
 

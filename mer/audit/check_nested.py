@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mer.audit.artefacts import Artefacts, Unavailable
-from mer.audit.check_samples import HEADS, count, scores
+from mer.audit.check_samples import count, scores
 from mer.audit.findings import Findings
 from mer.config import trust
 from mer.runs import rundir
+from mer.runs.head_columns import heads, main_head
 from mer.runs.results import COSTS
 from mer.training import inner
 
@@ -51,7 +52,7 @@ def check_inner(run: Artefacts, fold: str, found: Findings) -> bool:
     epochs = int(run.record(fold)["epochs"])
     if chosen.get("epochs", epochs) != epochs:
         found.problems.append(f"fold {fold} trained {epochs} epochs, not {chosen['epochs']}")
-    head = run.heads(fold).get("SVMHead", {}).get("settings")
+    head = run.heads(fold).get("svm", {}).get("settings")
     if head and "svm" in chosen and head["kernel"] != chosen["svm"]["kernel"]:
         found.problems.append(f"fold {fold}: the SVM's kernel is not the chosen one")
     return True
@@ -137,7 +138,7 @@ def _followed(run: Artefacts, fold: str, overrides: Mapping[str, Any], found: Fi
 
 
 def validation_scores(run: Artefacts, folds: list[str]) -> dict[str, float]:
-    """UF1, UAR and accuracy of the validation persons, pooled over some folds; of the SVM if any.
+    """UF1, UAR and accuracy of the validation persons, of the main head, pooled over some folds.
 
     Raises:
         Unavailable: If nobody validated.
@@ -150,7 +151,7 @@ def validation_scores(run: Artefacts, folds: list[str]) -> dict[str, float]:
     table = pd.concat(frames)
     label_of = dict(zip(run.manifest["sample_id"], run.manifest["label"], strict=True))
     classes = [str(name) for name in run.config["labels"]["classes"]]
-    head = next(head for head in HEADS if head in table)
+    head = main_head(heads(table))
     return scores(count(table["sample_id"].map(label_of), table[head], classes))
 
 

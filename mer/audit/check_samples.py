@@ -11,11 +11,10 @@ from mer.audit.artefacts import Artefacts
 from mer.audit.findings import Findings, check, some
 from mer.datasets import labels
 from mer.errors import MerError
+from mer.runs.head_columns import MAJORITY, heads, score_columns
 
 #: Subjects of the MEGC 2019 composite, 68 in all.
 SUBJECTS = {"casme2": 24, "samm": 28, "smic": 16}
-
-HEADS = ("svm", "softmax")
 
 
 @check(
@@ -96,8 +95,8 @@ def check_predictions(run: Artefacts, found: Findings) -> str:
         _differences(folds, manifest, ["dataset", "subject", "person"], "the manifest", found)
     _differences(pooled, manifest, list(manifest.columns), "the manifest", found)
     classes = [str(name) for name in run.config["labels"]["classes"]]
-    heads = [head for head in HEADS if head in pooled]
-    for head in heads:
+    names = heads(pooled)
+    for head in names:
         shown = pooled[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
         place = pooled[head].map({name: number for number, name in enumerate(classes)})
         offsets = _offsets(run, pooled, head, len(classes), found)
@@ -108,10 +107,10 @@ def check_predictions(run: Artefacts, found: Findings) -> str:
         wrong = place.isna() | ~(own == shown.max(axis=1))  # also a score that is no number
         text = f"{{}} samples have a {head} class without the highest score"
         found.add(text, pooled.index[wrong])
-    _recompute(run, pooled.assign(label=manifest["label"]), classes, heads, found)
+    _recompute(run, pooled.assign(label=manifest["label"]), classes, names, found)
     return (
         f"the pooled rows equal the folds', the labels the manifest's, the classes the highest "
-        f"scores ({' and '.join(heads)}), and the scores follow from the rows."
+        f"scores ({' and '.join(names)}), and the scores follow from the rows."
     )
 
 
@@ -149,13 +148,14 @@ def _differences(
 
 
 def _recompute(
-    run: Artefacts, rows: pd.DataFrame, classes: list[str], heads: list[str], found: Findings
+    run: Artefacts, rows: pd.DataFrame, classes: list[str], names: list[str], found: Findings
 ) -> None:
     """Compute the stored scores again, by other code than that which wrote them."""
     stored = run.metrics["heads"]
-    found.add("{} heads with predictions have no score", set(heads) - set(stored))
+    found.add("{} heads with predictions have no score", set(names) - set(stored))
+    found.add("{} heads with a score have no predictions", set(stored) - {MAJORITY, *names})
     parts = {"pooled": rows, **dict(list(rows.groupby("dataset")))}
-    for head in heads:
+    for head in names:
         for part, values in stored.get(head, {}).items():
             _same(f"{head} {part}", values, rows_of(parts, part), head, classes, found)
     frames = [run.fold_validation(name) for name in run.done]
@@ -163,8 +163,10 @@ def _recompute(
         labels_of = run.manifest.drop_duplicates("sample_id").set_index("sample_id")["label"]
         table = pd.concat(frames)
         table["label"] = table["sample_id"].map(labels_of)
-        for head in (head for head in HEADS if head in run.metrics["validation"]):
-            values = run.metrics["validation"][head]["pooled"]
+        for head, parts_of in run.metrics["validation"].items():
+            if head == MAJORITY:
+                continue
+            values = parts_of["pooled"]
             _same(f"{head} validation", values, table, head, classes, found)
 
 
@@ -253,7 +255,7 @@ def _identical(table: pd.DataFrame) -> list[set[str]]:
 
     A network that has collapsed says the same of most samples, which proves nothing.
     """
-    columns = [name for name in table if str(name).startswith(("svm_", "softmax_"))]
+    columns = score_columns(table)
     same: dict[bytes, set[str]] = defaultdict(set)
     for sample, row in zip(table["sample_id"], table[columns].to_numpy(np.float64), strict=True):
         same[row.tobytes()].add(sample)

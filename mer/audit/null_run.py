@@ -147,7 +147,7 @@ def _head(cfg: DictConfig) -> Callable[..., Callable[[Floats], Floats]]:
         from mer.callbacks.svm_head import SVMHead
 
         head = trust.build(node, "callbacks.svm_head") if node else SVMHead()
-        head.fit_embeddings(x, y, n_classes)
+        head.fit(x, y, n_classes)
         return lambda new: head.scores(torch.from_numpy(new)).numpy()
 
     return fit
@@ -222,7 +222,7 @@ def _width(folders: Sequence[Path]) -> int:
     for folder in folders:
         if (folder / "heads.pt").exists():
             content = torch.load(folder / "heads.pt", map_location="cpu", weights_only=True)
-            tensors = content.get("SVMHead", {}).get("tensors")
+            tensors = content.get("svm", {}).get("tensors")
             if tensors:
                 return len(tensors["mean"])
     return WIDTH

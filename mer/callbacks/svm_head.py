@@ -1,30 +1,23 @@
 """An SVM on the embeddings of a fold's training samples, beside the softmax classifier.
 
-It looks at a finished network and leaves no trace on it: weights, batch-norm statistics, training
-mode and random state stay as they were. Its state is tensors and plain values, so it travels in
-checkpoints that load with `weights_only=True`.
+Its state is tensors and plain values, so it travels in checkpoints that load with
+`weights_only=True`.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.utilities.seed import isolate_rng
+from torch import nn
 
+from mer.callbacks.head import Head
 from mer.callbacks.svm_scores import KERNELS, SupportVectorScores
 from mer.errors import MerError, raise_all
-from mer.models.backbones import evaluation_mode
 
 
-class SVMHead(pl.Callback):
-    """Fits the SVM when training ends; `score_batch` adds its scores to a predicted batch.
-
-    It is fitted after training, on what `trainer.datamodule.embedding_dataloader()` gives: training
-    samples with labels, not augmented. On several devices that loader is not split, so each fits
-    the same head and nothing is exchanged. `fit_head` does the same without a trainer.
+class SVMHead(Head):
+    """A support vector machine with z-scored inputs.
 
     A class without a training sample gets the score minus infinity, so it is never predicted. With
     one class only, there is nothing to separate and every sample gets that class.
@@ -32,13 +25,14 @@ class SVMHead(pl.Callback):
     Args:
         kernel: rbf | linear | poly.
         C: Penalty of training errors, positive; larger fits closer.
-        gamma: Of rbf and poly: scale (1 over width and variance of the embeddings, after scaling),
-            auto (1 over their width), or a positive number.
+        gamma: Width of the rbf and poly kernels: scale (1 over width and variance of the
+            embeddings, after scaling), auto (1 over their width), or a positive number.
         class_weight: balanced (errors count by inverse class frequency) or None.
         standardise: Whether to z-score each dimension with constants of the training samples.
         normalise: Whether to scale each embedding to length 1, after standardising.
         degree: Degree of the poly kernel.
         coef0: Constant of the poly kernel.
+        name: Name of its columns and scores.
 
     Raises:
         MerError: If an argument cannot be used; all are listed.
@@ -54,6 +48,7 @@ class SVMHead(pl.Callback):
         normalise: bool = False,
         degree: int = 3,
         coef0: float = 0.0,
+        name: str = "svm",
     ) -> None:
         problems = []
         if kernel not in KERNELS:
@@ -64,86 +59,40 @@ class SVMHead(pl.Callback):
             problems.append(f"gamma={gamma}; set scale, auto or a positive number")
         if class_weight not in ("balanced", None):
             problems.append(f"class_weight={class_weight}; set balanced or null")
-        raise_all("callbacks.svm_head cannot be used:", problems)
+        raise_all(f"The SVM head {name} cannot be used:", problems)
+        self.name = name
         self.kernel, self.C, self.gamma = kernel, C, gamma
         self.class_weight, self.standardise, self.normalise = class_weight, standardise, normalise
         self.degree, self.coef0 = degree, coef0
         self.fitted: SupportVectorScores | None = None
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Fit on the training samples of the fold."""
-        # The trainer has put the module back on the CPU by now, unless it never left it.
-        home = pl_module.device
-        pl_module.to(trainer.strategy.root_device)
-        try:
-            with trainer.precision_plugin.forward_context():
-                self.fit_head(pl_module, trainer.datamodule.embedding_dataloader())
-        finally:
-            pl_module.to(home)
-
-    def score_batch(self, outputs: dict[str, torch.Tensor]) -> None:
-        """Add `svm_scores` (B, K) float64 to a batch with `embedding` (B, E)."""
-        outputs["svm_scores"] = self.scores(outputs["embedding"])
-
-    def fit_head(
-        self, module: pl.LightningModule, loader: Iterable[Mapping[str, torch.Tensor]]
-    ) -> None:
-        """Fit scaler and SVM on the embeddings of some samples, all of the training side.
-
-        Args:
-            module: Has `embed(image) -> (B, E)` and `classes`; nothing about it changes.
-            loader: Batches with `image` (B, C, S, S) and `label` (B,), not augmented.
-
-        Raises:
-            MerError: If a sample has no label, there is no sample, or an embedding isn't finite.
-        """
-        self.fit_embeddings(*_embed(module, loader), len(module.classes))
-
-    def fit_embeddings(
+    def fit(
         self, embeddings: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
     ) -> None:
-        """Fit scaler and SVM on embeddings of the training side.
-
-        Args:
-            embeddings: Shape: (N, E).
-            labels: Class numbers. Shape: (N,).
-            n_classes: K.
-
-        Raises:
-            MerError: As `fit_head`.
-        """
-        problems = []
-        if not len(labels):
-            problems.append("there is no training sample")
-        if (labels < 0).any():
-            problems.append(
-                f"{(labels < 0).sum()} samples have no label (-1): they are not of the training"
-            )
-        if not np.isfinite(embeddings).all():
-            problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")
-        raise_all("The SVM head cannot be fitted:", problems)
+        """Fit scaler and SVM; see `Head.fit`."""
         self.fitted = self._fit(embeddings, labels, n_classes)
 
-    def scores(self, embedding: torch.Tensor) -> torch.Tensor:
+    def scores(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score embeddings.
 
-        Args:
-            embedding: Shape: (B, E), any float type, any device.
-
         Returns:
-            One score per class; the label is the arg-max. Equal to scikit-learn's
-            `decision_function` (one-vs-rest shape); for two classes (-d, d). Shape: (B, K),
-            float64, same device.
+            Scores equal to scikit-learn's `decision_function` (one-vs-rest shape); for two classes
+            (-d, d). Shape: (B, K).
 
         Raises:
-            MerError: If the head isn't fitted, or was on embeddings of another width.
+            MerError: If the head is not fitted, or was fitted on embeddings of another width.
         """
         if self.fitted is None:
             raise MerError(
-                "The SVM head is not fitted. Train first, load its state, or set "
-                "callbacks.svm_head=null."
+                f"The SVM head {self.name} is not fitted. Train first, load its state, or leave it "
+                "out of `callbacks`."
             )
-        return self.fitted(embedding.detach().to("cpu", torch.float64)).to(embedding.device)
+        scores: NDArray[np.float64] = self.fitted(torch.from_numpy(embeddings)).numpy()
+        return scores
+
+    def export(self) -> nn.Module | None:
+        """Give the fitted SVM as a module from embeddings to scores; None if it is not fitted."""
+        return self.fitted
 
     def state_dict(self) -> dict[str, Any]:
         """Give the fitted head as tensors and plain values; empty when it isn't fitted."""
@@ -198,18 +147,3 @@ class SVMHead(pl.Callback):
             break_ties=True,
         ).fit(x, labels)
         return SupportVectorScores.from_sklearn(svc, settings, mean, scale)
-
-
-def _embed(
-    module: pl.LightningModule, loader: Iterable[Mapping[str, torch.Tensor]]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Embeddings (N, E) and labels (N,) of a loader; module and random state stay as they were."""
-    embeddings, labels = [], []
-    with isolate_rng(), evaluation_mode(module):
-        for batch in loader:
-            embedding = module.embed(batch["image"].to(module.device))
-            embeddings.append(embedding.to("cpu", torch.float64).numpy())
-            labels.append(batch["label"].cpu().numpy())
-    if not labels:
-        return np.empty((0, 0)), np.empty(0, np.int64)
-    return np.concatenate(embeddings), np.concatenate(labels)

@@ -8,7 +8,6 @@ from mer.compare.candidates import read
 from mer.compare.comparison import SORTS, side_by_side
 from mer.compare.pairs import against_first
 from mer.compare.tables import to_markdown, to_terminal
-from mer.runs.results import HEADS
 
 
 def main(argv: list[str]) -> int:
@@ -24,7 +23,7 @@ def main(argv: list[str]) -> int:
         "be absent: mer/compare/files.py); the others are tested against the first",
     )
     parser.add_argument(
-        "--head", choices=list(HEADS), help="default: svm where there is one, else softmax"
+        "--head", metavar="NAME", help="a head, softmax or majority; default: each run's first head"
     )
     parser.add_argument(
         "--part", default="pooled", help="pooled (default), or a dataset, e.g. casme2"

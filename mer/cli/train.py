@@ -137,7 +137,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         show(cfg, run_dir, result)
     else:  # test scores beside each other are an invitation to choose by them
         said = [
-            f"{head} {scores[head]['uf1']:.3f}" for head in ("svm", "softmax") if head in scores
+            f"{head} {values['uf1']:.3f}" for head, values in scores.items() if head != "majority"
         ]
         log.info("trial %d: validation UF1 of %s", cfg.trial.number, ", ".join(said) or "nobody")
     if result["status"] == "incomplete":

@@ -16,6 +16,7 @@ from mer.config import trust
 from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
 from mer.runs import label_access
+from mer.runs.head_columns import main_head
 from mer.runs.rundir import find, flatten, is_done, is_volatile
 
 Parts = tuple[str, ...]
@@ -71,13 +72,13 @@ class Run:
         """Name the head that is meant and its scores on a part; `{}` where there are none.
 
         Args:
-            head: By default the SVM where there is one, else the softmax. A file has but one.
+            head: By default the first one of the run. A file has but one.
             part: `pooled` or a dataset.
         """
         heads = self.metrics.get("heads", {})
         if self.is_file and head != "majority":
             head = "file"
-        chosen = head or ("svm" if "svm" in heads else "softmax")
+        chosen = head or main_head(heads)
         return chosen, heads.get(chosen, {}).get(part, {})
 
 

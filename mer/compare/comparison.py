@@ -53,9 +53,9 @@ def side_by_side(
 
     Args:
         runs: What `read` returns.
-        head: `svm`, `softmax` or `majority`; by default the SVM where there is one, else the
-            softmax, and of a file what it predicts. There is no choice of the better one, since the
-            test persons would make it.
+        head: Name of a head, or `majority`; by default the first head of each run, and of a file
+            what it predicts. There is no choice of the better one, since the test persons would
+            make it.
         part: `pooled` or the name of a dataset.
         sort: One of `SORTS`; scores fall, costs rise, and runs without a value come last.
 
@@ -67,7 +67,7 @@ def side_by_side(
     if complete and len(without) == len(complete):
         heads = {name: parts for run in complete for name, parts in run.metrics["heads"].items()}
         raise MerError(
-            f"No run has scores of head {head or 'svm or softmax'}, part {part}. There are the "
+            f"No run has scores of the head {head or 'of each run'}, part {part}. There are the "
             f"heads {', '.join(heads)} and the parts "
             f"{', '.join(dict.fromkeys(part for parts in heads.values() for part in parts))}."
         )

@@ -154,12 +154,11 @@ def complete(
         classes = _in_order({*table["label"], *table["prediction"]})
     for key in ("label", "prediction"):
         table[key] = _named(path, table[key], classes)
-    frame = table.rename(columns={"prediction": "softmax"})
+    frame = table.rename(columns={"prediction": "file"})
     try:
-        scores = results.score(frame, classes, seed=0, per_dataset=per_dataset)
+        heads = results.score(frame, classes, 0, per_dataset, names=["file"])
     except MerError as error:
         raise MerError(f"{path}: {error}") from error
-    heads = {"file": scores["softmax"], "majority": scores["majority"]}
     columns = ["sample_id", "dataset", "person", "label", "prediction"]
     return Scored(table[columns], list(classes), heads)
 

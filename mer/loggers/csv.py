@@ -2,7 +2,9 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
+from mer.metrics import SCORES
 from mer.runs.observers import Observer, Progress, RunContext
 
 
@@ -15,24 +17,25 @@ class CsvLogger(Observer):
     """
 
     def start(self, run: RunContext) -> None:
-        """Remember where to write."""
+        """Remember where to write, and which columns."""
         self._path: Path = run.run_dir / "history.csv"
+        self._columns = ["fold", "done", "seconds"]
+        self._columns += [f"{head}_{score}" for head in run.heads for score in SCORES]
+        if self._path.exists():
+            self._columns = self._path.read_text().splitlines()[0].split(",")
 
     def fold(self, progress: Progress) -> None:
         """Write a line."""
-        row = {
+        row: dict[str, Any] = {
             "fold": progress.fold,
             "done": progress.done,
             "seconds": progress.record["seconds"],
-            **{
-                f"{head}_{score}": progress.validation.get(head, {}).get(score)
-                for head in ("svm", "softmax")
-                for score in ("uf1", "uar", "accuracy")
-            },
         }
+        for head, scores in progress.validation.items():
+            row |= {f"{head}_{score}": scores.get(score) for score in SCORES}
         new = not self._path.exists()
         with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
             if new:
                 writer.writeheader()
             writer.writerow(row)

@@ -19,6 +19,7 @@ from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.loggers import identity
 from mer.runs import curves, log_values
+from mer.runs.head_columns import heads
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.runs.pictures import examples
 from mer.runs.rundir import fold_folder, mark
@@ -218,7 +219,7 @@ class WandbLogger(Observer):
             "tables/folds": _table(pd.read_csv(run_dir / "folds.csv")),
             "tables/predictions": _table(predictions),
         }
-        for head in log_values.heads(predictions):
+        for head in heads(predictions):
             values[f"confusion/{head}"] = wandb.plot.confusion_matrix(
                 y_true=predictions["label"].map(number).tolist(),
                 preds=predictions[head].map(number).tolist(),

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from mer.config import trust
 from mer.files import write_json
 from mer.protocols import LEAKY
+from mer.runs.head_columns import heads
 
 FILE = "openings.json"
 
@@ -45,8 +46,8 @@ def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
 
 def digest_of(predictions: pd.DataFrame) -> str:
     """SHA-256 of the predicted classes of all heads, in whatever order the rows come."""
-    heads = [name for name in ("svm", "softmax") if name in predictions]
-    text = predictions.sort_values("sample_id")[["sample_id", *heads]].to_csv(index=False)
+    columns = ["sample_id", *heads(predictions)]
+    text = predictions.sort_values("sample_id")[columns].to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

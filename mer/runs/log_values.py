@@ -11,6 +11,7 @@ import pandas as pd
 
 from mer.metrics import SCORES
 from mer.runs.curves import last_train_loss
+from mer.runs.head_columns import heads
 from mer.runs.observers import Progress
 from mer.runs.results import COSTS
 from mer.runs.rundir import find, fold_folder
@@ -49,8 +50,8 @@ def final(result: dict[str, Any]) -> dict[str, float]:
         `seconds`, `parameters` and `latency_ms`.
     """
     values: dict[str, float] = {}
-    for side, heads in (("test", result.get("heads", {})), ("val", result.get("validation", {}))):
-        for head, parts in heads.items():
+    for side, key in (("test", "heads"), ("val", "validation")):
+        for head, parts in result.get(key, {}).items():
             for part, scores in parts.items():
                 prefix = f"{side}/{head}/" + ("" if part == "pooled" else f"{part}/")
                 for name in SCORES:
@@ -72,11 +73,6 @@ def predictions(run_dir: Path) -> pd.DataFrame:
     for head in heads(frame):
         frame[f"{head}_correct"] = frame[head] == frame["label"]
     return frame
-
-
-def heads(frame: pd.DataFrame) -> list[str]:
-    """Heads of a table of predictions, the one that counts first."""
-    return [head for head in ("svm", "softmax") if head in frame]
 
 
 def origin(run_dir: Path, macro: Path | None) -> dict[str, Any]:

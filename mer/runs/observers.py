@@ -31,6 +31,7 @@ class RunContext:
         dataset: The same samples as inputs of the network.
         folds: All folds of the protocol in running order, also those that are done already.
         macro: Checkpoint of macro-pretraining, or None.
+        heads: Names of the heads, the main one first, the softmax last.
     """
 
     cfg: DictConfig
@@ -39,6 +40,7 @@ class RunContext:
     dataset: UnifiedDataset
     folds: Sequence[Fold]
     macro: Path | None
+    heads: Sequence[str] = ("softmax",)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mer.data.dataset import UnifiedDataset
 from mer.prepare.sheet import wheel
-from mer.runs.log_values import heads
+from mer.runs.head_columns import heads
 
 SIDE = 112  # px of one picture
 
@@ -49,7 +49,7 @@ def examples(dataset: UnifiedDataset, predictions: pd.DataFrame, count: int) -> 
 def choose(predictions: pd.DataFrame, classes: list[str], count: int) -> pd.DataFrame:
     """The rows whose best class leads the second best by most: wrong ones first, then right ones.
 
-    Scores of an SVM are no probabilities; the lead is what both heads have.
+    Scores of a head need not be probabilities; a lead is what all heads have.
     """
     head = heads(predictions)[0]
     scores = np.sort(predictions[[f"{head}_{name}" for name in classes]].to_numpy(), axis=1)

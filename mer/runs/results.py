@@ -22,16 +22,12 @@ from mer import metrics
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.runs import label_access
+from mer.runs.head_columns import HEADS as HEADS
+from mer.runs.head_columns import MAJORITY, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
 #: What a network costs, as a sweep may weigh it against a score.
 COSTS = ("parameters", "latency_ms")
-
-HEADS = {
-    "svm": "SVM on embeddings",
-    "softmax": "softmax",
-    "majority": "majority class",
-}
 
 
 def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
@@ -105,11 +101,15 @@ class RunningScore:
         self._counts: dict[str, dict[str, NDArray[np.int64]]] = {}
 
     def __call__(self, done: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Score some finished folds: head -> `uf1`, `uar`, `accuracy`; empty without persons."""
+        """Score some finished folds.
+
+        Returns:
+            Head -> `uf1`, `uar`, `accuracy`, the main head first; empty without validation persons.
+        """
         for name in done:
             if name not in self._counts:
                 self._counts[name] = self._count(name)
-        heads = {head for name in done for head in self._counts[name]}
+        names = dict.fromkeys(head for name in done for head in self._counts[name])
         return {
             head: {
                 name: float(value)
@@ -117,7 +117,7 @@ class RunningScore:
                     np.sum([self._counts[n][head] for n in done if head in self._counts[n]], axis=0)
                 ).items()
             }
-            for head in sorted(heads)
+            for head in names
         }
 
     def _count(self, name: str) -> dict[str, NDArray[np.int64]]:
@@ -128,8 +128,7 @@ class RunningScore:
         true = frame["sample_id"].map(self._labels)
         return {
             head: metrics.confusion(true, frame[head].map(self.number), len(self.number))
-            for head in ("svm", "softmax")
-            if head in frame
+            for head in heads(frame)
         }
 
 
@@ -139,11 +138,11 @@ def objective(
     """What a sweep optimises: scores of the validation persons, or the cost of the network.
 
     Args:
-        validation: Head -> score -> value; the SVM's are taken where there is an SVM.
+        validation: Head -> score -> value; the first head's are taken.
         cost: Content of `cost.json`.
         names: Out of `uf1`, `uar`, `accuracy`, `parameters`, `latency_ms`.
     """
-    scores = validation.get("svm") or validation.get("softmax") or {}
+    scores = validation.get(main_head(validation), {})
     return [float({**scores, **cost}[name]) for name in names]
 
 
@@ -172,16 +171,20 @@ def join(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def score(
-    predictions: pd.DataFrame, classes: Sequence[str], seed: int, per_dataset: bool = True
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    seed: int,
+    per_dataset: bool = True,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Score every head of a table of predictions, pooled and per dataset.
 
     Args:
-        predictions: `label`, `dataset`, `person`, and a column per head (`softmax`, `svm`) with the
-            predicted class name.
+        predictions: `label`, `dataset`, `person`, and the columns of the heads.
         classes: Class names in order.
         seed: Seed of the bootstrap.
         per_dataset: Whether to add the scores of each dataset.
+        names: Columns with predicted classes; by default those of all heads.
 
     Returns:
         Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts, confusion matrix and
@@ -195,12 +198,12 @@ def score(
     absent = [name for name in classes if name not in counts.index]
     raise_all("Classes without a single labelled sample cannot be scored:", absent)
     number = {name: place for place, name in enumerate(classes)}
-    columns = {head: predictions[head] for head in ("svm", "softmax") if head in predictions}
-    columns["majority"] = pd.Series(counts.index[0], index=predictions.index)
+    columns = {head: predictions[head] for head in names or heads(predictions)}
+    columns[MAJORITY] = pd.Series(counts.index[0], index=predictions.index)
     parts = {"pooled": predictions.index}
     if per_dataset:
         parts |= {name: part.index for name, part in predictions.groupby("dataset")}
-    heads: dict[str, Any] = {}
+    scored: dict[str, Any] = {}
     for head, column in columns.items():
         for part, rows in parts.items():
             true = predictions.loc[rows, "label"].map(number).to_numpy()
@@ -208,7 +211,7 @@ def score(
             intervals = metrics.bootstrap_intervals(
                 true, pred, predictions.loc[rows, "person"].tolist(), len(classes), seed=seed
             )
-            heads.setdefault(head, {})[part] = {
+            scored.setdefault(head, {})[part] = {
                 **metrics.scores(true, pred, len(classes)),
                 **metrics.more_scores(true, pred, len(classes)),
                 "intervals": {name: list(bounds) for name, bounds in intervals.items()},
@@ -217,10 +220,10 @@ def score(
                 "confusion": metrics.confusion(true, pred, len(classes)).tolist(),
                 "classes": metrics.per_class(true, pred, classes),
             }
-            if head == "majority":
+            if head == MAJORITY:
                 counts_here = np.bincount(true, minlength=len(classes)).tolist()
-                heads[head][part]["chance"] = metrics.chance(counts_here, len(classes))
-    return heads
+                scored[head][part]["chance"] = metrics.chance(counts_here, len(classes))
+    return scored
 
 
 def fold_diagnostics(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
@@ -229,8 +232,7 @@ def fold_diagnostics(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[
     true, folds = predictions["label"].map(number), predictions["fold"].tolist()
     return {
         head: metrics.fold_diagnostics(true, predictions[head].map(number), folds, len(classes))
-        for head in ("svm", "softmax")
-        if head in predictions
+        for head in heads(predictions)
     }
 
 
@@ -256,17 +258,17 @@ def to_table(result: dict[str, Any], title: str) -> Table:
                 for low, high in [values["intervals"][name]]
             ]
             counts = [str(values["samples"]), str(values["persons"])]
-            table.add_row(HEADS[head] if place == 0 else "", part, *counts, *cells)
+            table.add_row(heading(head) if place == 0 else "", part, *counts, *cells)
         table.add_section()
     pooled = {head: parts["pooled"] for head, parts in result["heads"].items()}
-    chance = pooled["majority"].get("chance", {}).get("prior")
+    chance = pooled[MAJORITY].get("chance", {}).get("prior")
     if chance:  # a run of an earlier version has none
         cells = [f"{chance[name]:.3f}" for name in metrics.SCORES]
         table.add_row("guessing", "pooled", "", "", *cells)
         table.caption = "\n".join(
-            f"{HEADS[head]}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
+            f"{heading(head)}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
             for head, values in pooled.items()
-            if head != "majority"
+            if head != MAJORITY
         )
     return table
 

@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from mer.config.composition import typed
 from mer.data.inputs import kind_of
 from mer.errors import raise_all
-from mer.training import inner
+from mer.training import heads, inner
 
 
 def check(cfg: DictConfig) -> None:
@@ -43,5 +43,5 @@ def check(cfg: DictConfig) -> None:
             "macro.enabled is true, but model.transfer.blocks is null; set mobilenetv2, all or "
             "patterns, or macro.enabled=false"
         )
-    problems += inner.problems(cfg)
+    problems += heads.problems(cfg.callbacks, cfg.labels.classes) or inner.problems(cfg)
     raise_all("The configuration contradicts itself:", problems)

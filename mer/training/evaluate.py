@@ -1,8 +1,7 @@
 """Evaluation: score a finished run again from its weights, without training.
 
-Every fold's model is loaded, the SVM head is fitted anew on that fold's training samples and the
-test samples are predicted. The scores must equal the stored ones, unless settings of the head are
-changed.
+Every fold's model is loaded, the heads are fitted anew on that fold's training samples and the test
+samples are predicted. The scores must equal the stored ones, unless settings of a head are changed.
 """
 
 import json
@@ -14,6 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mer import protocols
+from mer.callbacks.head import fit_on_samples
 from mer.config import trust as trusted
 from mer.config.composition import typed
 from mer.data import sources
@@ -25,8 +25,9 @@ from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, results, rundir
+from mer.runs.head_columns import heads
 from mer.training import inner
-from mer.training.fold import is_head
+from mer.training.heads import heads_of, make_callbacks, svm_heads
 from mer.training.predictions import predict, to_frame
 from mer.training.trainer import fold_threads, make_trainer
 
@@ -110,11 +111,11 @@ def evaluate(
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
-    both = stored.merge(predictions, on="sample_id", suffixes=("_stored", ""))
+    before, now = (table.set_index("sample_id") for table in (stored, predictions))
     result["different_labels"] = {
-        head: int((both[f"{head}_stored"] != both[head]).sum())
-        for head in ("svm", "softmax")
-        if head in both and f"{head}_stored" in both
+        head: int((before[head].reindex(now.index) != now[head]).sum())
+        for head in heads(predictions)
+        if head in before
     }
     label_access.record(run_dir, stored, "run")
     label_access.record(run_dir, predictions, " ".join(["evaluate", *(overrides or [])]))
@@ -160,15 +161,19 @@ def _predict(
         num_workers=cfg.trainer.num_workers,
     )
     chosen = dict(module.provenance.get("inner") or {})
-    if any(word.startswith("callbacks.") for word in overrides):  # another head than the chosen one
-        thresholds = chosen.get("thresholds", {})
-        chosen = {"thresholds": {k: v for k, v in thresholds.items() if k == "softmax"}}
-    heads = list(filter(is_head, inner.heads(cfg, chosen)))
+    typed_keys = [word.partition("=")[0].split(".") for word in overrides]
+    changed = {key[1] for key in typed_keys if key[0] == "callbacks"}
+    if changed & set(svm_heads(make_callbacks(cfg.callbacks))):
+        chosen.pop("svm", None)  # what was typed counts
+    callbacks = make_callbacks(cfg.callbacks, chosen.get("svm"))
+    for head in heads_of({key: one for key, one in callbacks.items() if key in changed}):
+        thresholds = chosen.get("thresholds", {})  # are those of the head as it was
+        chosen["thresholds"] = {name: one for name, one in thresholds.items() if name != head.name}
+    fitted = heads_of(callbacks)
     trainer = make_trainer(cfg, cfg.model, folder, [])  # names the device and the precision
     module.to(trainer.strategy.root_device)
     with trainer.precision_plugin.forward_context():
-        for head in heads:
-            head.fit_head(module, data.embedding_dataloader())
-        outputs = predict(module, data.predict_dataloader(), heads)
+        fit_on_samples(fitted, module, data.embedding_dataloader())
+        outputs = predict(module, data.predict_dataloader(), fitted)
     frame = to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)
     return inner.apply_thresholds(frame, chosen, dataset.classes)

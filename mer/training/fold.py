@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mer import __version__
+from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
+from mer.callbacks.head import Head
 from mer.config import settings
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
@@ -32,16 +33,10 @@ from mer.runs.observers import RunContext
 from mer.training import inner
 from mer.training.devices import fold_device
 from mer.training.fold_queue import Outcome
-from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_heads
+from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
+from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
 from mer.training.predictions import predict, to_frame
-from mer.training.trainer import (
-    KeepBest,
-    RecordEpochs,
-    StopAfter,
-    fold_seed,
-    make_trainer,
-    module_arguments,
-)
+from mer.training.trainer import fold_seed, make_trainer, module_arguments
 
 #: Sides whose predictions are written.
 SCORED = ("validation", "test")
@@ -58,15 +53,16 @@ class Sides(NamedTuple):
 class Job(NamedTuple):
     """One fold of one run, and what becomes of it.
 
-    `announce` says whether to log what is transferred, which is the same for every fold; `chosen`
-    is what `protocol.inner` has chosen.
+    `callbacks` are those of Lightning that are no heads; `announce` says whether to log what is
+    transferred, which is the same for every fold; `chosen` is what `protocol.inner` has chosen.
     """
 
     run: RunContext
     fold: Fold
     sides: Sides
     folder: Path
-    heads: list[Any]
+    heads: list[Head]
+    callbacks: list[pl.Callback]
     announce: bool
     chosen: dict[str, Any]
 
@@ -117,7 +113,7 @@ def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
     for name in FILES:  # of an interrupted training, or links to a kept network
         (folder / name).unlink(missing_ok=True)
-    return _choose(Job(run, fold, sides, folder, [], announce, {}))
+    return _choose(Job(run, fold, sides, folder, [], [], announce, {}))
 
 
 def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float) -> None:
@@ -130,9 +126,7 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
         started: When the fold began, in seconds since the epoch.
     """
     run, fold, folder = job.run, job.fold, job.folder
-    fitted_on = {"fitted_on": fingerprint(fold.train)}
-    states = {type(head).__name__: {**head.state_dict(), **fitted_on} for head in job.heads}
-    torch.save(states, folder / "heads.pt")
+    write_states(job.heads, {"fitted_on": fingerprint(fold.train)}, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
     frames = {
         side: to_frame(outputs[side], table, classes, getattr(job.sides, side))
@@ -153,7 +147,7 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
 
 
 def _choose(job: Job) -> Job:
-    """Make the choices of `protocol.inner`, if there are any; make the heads."""
+    """Make the choices of `protocol.inner`, if there are any; make the callbacks."""
     run = job.run
 
     def train(split: Fold, recorder: RecordEpochs) -> None:
@@ -167,7 +161,9 @@ def _choose(job: Job) -> Job:
     chosen = inner.choose(
         run.cfg, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
     )
-    return job._replace(heads=inner.heads(run.cfg, chosen), chosen=chosen)
+    callbacks = make_callbacks(run.cfg.callbacks, chosen.get("svm"))
+    plain = list(plain_of(callbacks).values())
+    return job._replace(heads=heads_of(callbacks), callbacks=plain, chosen=chosen)
 
 
 def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
@@ -177,7 +173,7 @@ def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
     with kept.lock():
         if kept.exists:
             outputs, record = kept.restore(job.folder)
-            fit_heads(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
+            fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
             return outputs, record
         trained = _train(job)
         kept.keep(job.folder, *trained)
@@ -197,7 +193,8 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
         callbacks.append(KeepBest(module.monitor, module.mode))
     if "epochs" in job.chosen:
         callbacks.append(StopAfter(job.chosen["epochs"]))
-    trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.heads])
+    # Heads come last: they are fitted on the weights that the others leave.
+    trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.callbacks, *job.heads])
     trainer.fit(module, data)
     check_persons(job, module)
     trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
@@ -244,22 +241,16 @@ def check_persons(job: Job, module: MicroFinetuneModule) -> None:
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
     """Predict the sides that are needed later, with the scores of the fitted heads."""
     wanted = ("train", "validation", "test") if job.run.cfg.reuse_networks else SCORED
-    heads = list(filter(is_head, job.heads))
     return {
-        side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)), heads)
+        side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)), job.heads)
         for side in wanted
         if len(getattr(job.sides, side))
     }
 
 
-def is_head(callback: Any) -> bool:
-    """Whether a callback of `conf/callbacks` is a head, as `SVMHead`, and no other one."""
-    return all(hasattr(callback, name) for name in ("fit_head", "fit_embeddings", "score_batch"))
-
-
 def has_heads_alone(run: RunContext) -> bool:
     """Whether all callbacks are heads, which need no trainer; others see every step of one."""
-    return all(map(is_head, inner.heads(run.cfg, {})))
+    return not plain_of(make_callbacks(run.cfg.callbacks))
 
 
 def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:

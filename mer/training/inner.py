@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from mer import metrics
-from mer.config import trust
+from mer.callbacks.epochs import RecordEpochs
+from mer.callbacks.head import Head, fit_heads
 from mer.errors import raise_all
 from mer.files import write_json, write_whole
 from mer.protocols import Fold, inner_folds
-from mer.training.trainer import RecordEpochs
+from mer.training.heads import heads_of, make_callbacks, svm_heads
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,10 @@ def problems(cfg: DictConfig) -> list[str]:
             f"selection={cfg.selection} and protocol.inner both choose the epoch; set "
             "selection=last, or leave epochs out of protocol.inner.choose"
         )
-    if "svm" in choose and not cfg.callbacks.get("svm_head"):
+    if "svm" in choose and not svm_heads(make_callbacks(cfg.callbacks)):
         found.append(
-            "protocol.inner.choose names svm, and there is none; set callbacks=svm_head, or leave "
-            "svm out"
+            "protocol.inner.choose names svm, and no SVM head is named svm; set "
+            "callbacks=svm_head, or leave svm out"
         )
     empty = [f"svm.{name}" for name in ("C", "gamma", "kernel") if not node["svm"][name]]
     empty += [] if node["offsets"] else ["offsets"]
@@ -176,21 +177,26 @@ def decide(
     softmax = np.concatenate([part.logits for part in parts], axis=1)  # epochs, samples, classes
     found: dict[str, Any] = {}
     at, svm = len(softmax) - 1, {}
+
+    def head_scores(head: Head) -> Scores:
+        return _head_scores(head, parts, at, n_classes)
+
     if "epochs" in node["choose"]:
         found["epochs"] = best(list(range(1, len(softmax) + 1)), list(softmax))
         at = found["epochs"]["chosen"] - 1
     if "svm" in node["choose"]:
         grid = svm_grid(node["svm"])
-        found["svm"] = best(grid, [_svm_scores(cfg, one, parts, at, n_classes) for one in grid])
+        heads = [svm_heads(make_callbacks(cfg.callbacks, one)) for one in grid]
+        found["svm"] = best(grid, [head_scores(*one.values()) for one in heads])
         svm = found["svm"]["chosen"]
     if "thresholds" in node["choose"]:
         offsets = offset_grid(node["offsets"], n_classes)
-        heads = {"softmax": _log_softmax(softmax[at])}
-        if cfg.callbacks.get("svm_head"):
-            heads["svm"] = _svm_scores(cfg, svm, parts, at, n_classes)
+        scores = {"softmax": _log_softmax(softmax[at])}
+        for head in heads_of(make_callbacks(cfg.callbacks, svm)):
+            scores[head.name] = head_scores(head)
         found["thresholds"] = {
-            head: best(offsets, [scores + np.array(one) for one in offsets])
-            for head, scores in heads.items()
+            name: best(offsets, [values + np.array(one) for one in offsets])
+            for name, values in scores.items()
         }
     return found
 
@@ -220,16 +226,6 @@ def made(choices: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def heads(cfg: DictConfig, chosen: Mapping[str, Any]) -> list[Any]:
-    """The heads of a fold, with the settings that were chosen for it."""
-    svm = chosen.get("svm", {})
-    return [
-        trust.build(node, f"callbacks.{name}", **(svm if name == "svm_head" else {}))
-        for name, node in cfg.callbacks.items()
-        if node is not None
-    ]
-
-
 def apply_thresholds(
     frame: pd.DataFrame, chosen: Mapping[str, Any], classes: Sequence[str]
 ) -> pd.DataFrame:
@@ -255,15 +251,12 @@ def _log_softmax(logits: Scores) -> Scores:
     return torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
 
 
-def _svm_scores(
-    cfg: DictConfig, settings: Mapping[str, Any], parts: Sequence[Part], at: int, n_classes: int
-) -> Scores:
-    """Scores (N, K) of the pooled validation persons by SVMs of the inner training persons."""
+def _head_scores(head: Head, parts: Sequence[Part], at: int, n_classes: int) -> Scores:
+    """Scores (N, K) of the pooled validation persons, by the head of the inner training persons."""
     scores = []
     for part in parts:
-        head = trust.build(cfg.callbacks.svm_head, "callbacks.svm_head", **settings)
-        head.fit_embeddings(part.train_embeddings[at], part.train_labels, n_classes)
-        scores.append(head.scores(torch.from_numpy(part.embeddings[at])).numpy())
+        fit_heads([head], part.train_embeddings[at], part.train_labels, n_classes)
+        scores.append(head.scores(part.embeddings[at]))
     return np.concatenate(scores)
 
 

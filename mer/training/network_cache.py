@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from mer.callbacks.head import Head, add_scores, fit_heads
+from mer.config import trust
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
 from mer.runs.rundir import MACHINE
+from mer.training.heads import make_callbacks, plain_of
 
 #: Raise it when a change of the code changes the networks that the same settings give.
 FORMAT = 4
@@ -32,7 +36,7 @@ class KeptNetwork:
     """The network of one fold under `<cache>/networks`.
 
     Args:
-        cfg: Composed configuration; all but `callbacks` and what says where and how fast decides.
+        cfg: Composed configuration; all but heads and what says where and how fast decides.
         data_hash: Hash of the samples.
         fold: Which samples train, validate and are tested.
     """
@@ -53,6 +57,8 @@ class KeptNetwork:
             "fold": {"name": fold.name, **sides},
             **plain,
         }
+        if keys := plain_of(make_callbacks(cfg.callbacks)):
+            settings["callbacks"] = trust.with_sources({key: cfg.callbacks[key] for key in keys})
         text = json.dumps(settings, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = Path(cfg.paths.cache, "networks", digest)
@@ -100,20 +106,19 @@ class KeptNetwork:
         return outputs, json.loads((self.folder / "record.json").read_text())
 
 
-def fit_heads(heads: Sequence[Any], outputs: Outputs, labels: np.ndarray, n_classes: int) -> None:
+def fit_on_outputs(
+    heads: Sequence[Head], outputs: Outputs, labels: NDArray[np.int64], n_classes: int
+) -> None:
     """Fit heads on kept embeddings, and add their scores to the batches of every side.
 
     Args:
-        heads: Callbacks such as `mer.callbacks.svm_head.SVMHead`, not fitted.
+        heads: Fitted in place.
         outputs: See `KeptNetwork.keep`.
         labels: Class number of every sample of the data set. Shape: (N,).
         n_classes: K.
     """
     (train,) = outputs["train"]
-    for head in heads:
-        head.fit_embeddings(
-            train["embedding"].double().numpy(), labels[train["index"].numpy()], n_classes
-        )
-        for batches in outputs.values():
-            for batch in batches:
-                head.score_batch(batch)
+    fit_heads(heads, train["embedding"].double().numpy(), labels[train["index"].numpy()], n_classes)
+    for batches in outputs.values():
+        for batch in batches:
+            add_scores(heads, batch)

@@ -5,16 +5,15 @@ predictor as .379.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.utilities.seed import isolate_rng
 
+from mer.callbacks.head import SCORES, Head, add_scores
 from mer.errors import raise_all
-from mer.models.backbones import evaluation_mode
+from mer.models.inference import predict_batches
 from mer.models.modules import MERModule
 
 #: Columns taken over from the sample table.
@@ -22,26 +21,22 @@ WHO = ("sample_id", "dataset", "subject", "person")
 
 
 def predict(
-    module: MERModule, loader: Iterable[Mapping[str, torch.Tensor]], heads: Sequence[Any] = ()
+    module: MERModule, loader: Iterable[Mapping[str, torch.Tensor]], heads: Sequence[Head] = ()
 ) -> list[dict[str, torch.Tensor]]:
     """Predict batches on the module's device; its mode and the random state stay as they were.
 
     Args:
         module: A network.
         loader: Batches with `image` and `index`.
-        heads: Fitted heads (see `mer.callbacks.svm_head.SVMHead`), which add their scores.
+        heads: Fitted heads, which add their scores.
 
     Returns:
-        One mapping per batch, as of `MERModule.predict_step`, on the device.
+        One mapping per batch, as of `MERModule.predict_step`, on the device, and `<name>_scores`
+        (B, K) of each head, on the CPU.
     """
-    with isolate_rng(), evaluation_mode(module):
-        outputs = [
-            module.predict_step({name: tensor.to(module.device) for name, tensor in batch.items()})
-            for batch in loader
-        ]
-    for head in heads:
-        for batch in outputs:
-            head.score_batch(batch)
+    outputs = predict_batches(module, loader)
+    for batch in outputs:
+        add_scores(heads, batch)
     return outputs
 
 
@@ -55,16 +50,16 @@ def to_frame(
 
     Args:
         outputs: One mapping per batch: `index` (B,) positions in `table`, `logits` (B, K), and
-            `svm_scores` (B, K) if there is an SVM head.
+            `<name>_scores` (B, K) of each head.
         table: The sample table, all datasets and persons.
         classes: Names of the K classes.
         expected: Positions that must have been predicted, each once; None takes them as they come.
 
     Returns:
         `sample_id`, `dataset`, `subject`, `person`; `softmax_<class>` (probabilities, float64) and
-        `softmax` (predicted class name); with an SVM head `svm_<class>` (scores, float64) and
-        `svm`. Rows are in the order of `table`. True labels are not in it: they join by `sample_id`
-        once the model is fixed.
+        `softmax` (predicted class name); for each head `<name>_<class>` (scores, float64) and
+        `<name>`. Rows are in the order of `table`. True labels are not in it: they join by
+        `sample_id` once the model is fixed.
 
     Raises:
         MerError: If a position is missing, repeated, outside the table or not expected, or a score
@@ -72,13 +67,13 @@ def to_frame(
     """
     index = _stack(outputs, "index").astype(np.int64)
     logits = _stack(outputs, "logits")
-    svm = _stack(outputs, "svm_scores") if outputs and "svm_scores" in outputs[0] else None
-    _check(index, logits, svm, table, expected)
+    keys = [key for key in outputs[0] if key.endswith(SCORES)]
+    heads = {key.removesuffix(SCORES): _stack(outputs, key) for key in keys}
+    _check(index, {"softmax": logits, **heads}, table, expected)
     order = np.argsort(index)
     frame = table.iloc[index[order]][list(WHO)].reset_index(drop=True)
     probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-    heads = {"softmax": probabilities} | ({} if svm is None else {"svm": svm})
-    for head, values in heads.items():
+    for head, values in {"softmax": probabilities, **heads}.items():
         values = values[order]
         for number, name in enumerate(classes):
             frame[f"{head}_{name}"] = values[:, number]
@@ -92,8 +87,7 @@ def _stack(outputs: Sequence[Mapping[str, torch.Tensor]], key: str) -> NDArray[n
 
 def _check(
     index: NDArray[np.int64],
-    logits: NDArray[np.float64],
-    svm: NDArray[np.float64] | None,
+    scores: Mapping[str, NDArray[np.float64]],
     table: pd.DataFrame,
     expected: Sequence[int] | NDArray[np.int64] | None,
 ) -> None:
@@ -108,9 +102,8 @@ def _check(
         for what, positions in groups.items()
         if len(positions)
     ]
-    for head, values in (("softmax", logits), ("SVM", svm)):
-        bad = 0 if values is None else int(np.isnan(values).any(axis=1).sum())
-        if bad:
+    for head, values in scores.items():
+        if bad := int(np.isnan(values).any(axis=1).sum()):
             problems.append(
                 f"{bad} samples have a {head} score that is not a number: the training diverged; "
                 "lower optimizer.lr"

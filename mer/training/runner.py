@@ -37,6 +37,7 @@ from mer.training.engines.frozen import Frozen
 from mer.training.engines.parallel import ParallelFolds
 from mer.training.fold import claim_fold, train_fold
 from mer.training.fold_queue import FoldQueue, Outcome
+from mer.training.heads import heads_of, make_callbacks
 from mer.training.pretrain import macro_weights
 from mer.training.trainer import fold_threads
 
@@ -93,7 +94,8 @@ def _context(
         macro = macro_weights(cfg, pool, tested=set(corpus.table["person"]))
     dataset = sources.dataset(typed(cfg), corpus)
     order = protocols.running_order(folds, corpus.table)
-    return RunContext(cfg, run_dir, corpus, dataset, order, macro)
+    heads = [*(head.name for head in heads_of(make_callbacks(cfg.callbacks))), "softmax"]
+    return RunContext(cfg, run_dir, corpus, dataset, order, macro, heads)
 
 
 def _train_together(

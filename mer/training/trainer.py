@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from pytorch_lightning.utilities import rank_zero_only
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
 from mer.training.devices import fold_device, on_cpu
-from mer.training.predictions import predict
 
 #: Keys of the `trainer` node that are not Lightning's.
 OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
@@ -143,84 +142,3 @@ def quiet() -> None:
         ".*callbacks used to create the checkpoint need.*",  # to go on, not to read its weights
     ):
         warnings.filterwarnings("ignore", message=text)
-
-
-class KeepBest(pl.Callback):
-    """Keep the weights of the best validation epoch in memory and put them back when training ends.
-
-    Args:
-        monitor: A validation metric, `val/...`; metrics of test persons do not exist during
-            training.
-        mode: max or min.
-    """
-
-    def __init__(self, monitor: str, mode: str) -> None:
-        self.monitor, self.mode = monitor, mode
-        self.best: float | None = None
-        self.epoch: int | None = None
-        self._weights: dict[str, torch.Tensor] = {}
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Copy the weights when the metric has improved."""
-        if trainer.sanity_checking:
-            return
-        value = float(trainer.callback_metrics[self.monitor])
-        sign = 1 if self.mode == "max" else -1
-        if self.best is None or sign * value > sign * self.best:
-            self.best, self.epoch = value, trainer.current_epoch
-            self._weights = {
-                name: tensor.detach().cpu().clone()
-                for name, tensor in pl_module.state_dict().items()
-            }
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the best weights back."""
-        pl_module.load_state_dict(self._weights)
-        self._weights = {}
-
-
-class StopAfter(pl.Callback):
-    """End the training after some epochs, on the learning-rate schedule of all of them.
-
-    Args:
-        epochs: Epochs to train.
-    """
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop when they are done."""
-        if trainer.current_epoch + 1 >= self.epochs:
-            trainer.should_stop = True
-
-
-class RecordEpochs(pl.Callback):
-    """Keep what the network says of some samples after an epoch; the training does not notice.
-
-    Args:
-        positions: Side -> positions of its samples in the dataset.
-        every: Whether after each epoch, or after the last alone.
-
-    Attributes:
-        epochs: Per epoch, side -> (logits (M, K), embeddings (M, E)), float32, in the order of the
-            positions.
-    """
-
-    def __init__(self, positions: Mapping[str, NDArray[np.int64]], every: bool) -> None:
-        self.positions, self.every = positions, every
-        self.epochs: list[dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Predict the samples, plain, in evaluation mode."""
-        if not self.every and trainer.current_epoch + 1 < trainer.max_epochs:
-            return
-        said = {}
-        with trainer.precision_plugin.forward_context():
-            for side, positions in self.positions.items():
-                batches = predict(pl_module, trainer.datamodule.unlabelled_dataloader(positions))
-                said[side] = tuple(
-                    torch.cat([batch[key] for batch in batches]).cpu().numpy()
-                    for key in ("logits", "embedding")
-                )
-        self.epochs.append(said)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from omegaconf import ListConfig
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
+from mer.callbacks.head import add_scores, fit_heads
 from mer.data.datamodule import EpochOrder
 from mer.data.fixed_augmentations import FixedInputs, chosen_numbers
 from mer.metrics import scores_from_confusion
@@ -142,9 +143,8 @@ class _Network:
         (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", cfg.model.epochs, cfg.model.epochs * steps)
         train = job.sides.train
-        for head in job.heads:
-            embeddings = self.plain[train].double().numpy()
-            head.fit_embeddings(embeddings, self.labels[train].numpy(), len(module.classes))
+        embeddings, labels = self.plain[train].double().numpy(), self.labels[train].numpy()
+        fit_heads(job.heads, embeddings, labels, len(module.classes))
         outputs = {}
         for side in fold.SCORED:
             positions = torch.from_numpy(getattr(job.sides, side))
@@ -152,8 +152,7 @@ class _Network:
                 embedding = self.plain[positions]
                 logits = nn.functional.linear(embedding, weight, bias)
                 batch = {"index": positions, "logits": logits, "embedding": embedding}
-                for head in job.heads:
-                    head.score_batch(batch)
+                add_scores(job.heads, batch)
                 outputs[side] = [batch]
         fold.conclude(job, outputs, {"epochs": cfg.model.epochs, "best_epoch": None}, started)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from mer.callbacks.head import fit_on_samples
 from mer.models import backbones, frozen_blocks
 from mer.models.checkpoints import save_network
 from mer.models.modules import MicroFinetuneModule
@@ -141,8 +142,7 @@ class ParallelFolds:
         module.to(self.device)
         half = self.run.cfg.trainer.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            for head in job.heads:
-                head.fit_head(module, training.data.embedding_dataloader())
+            fit_on_samples(job.heads, module, training.data.embedding_dataloader())
             outputs = fold.outputs_of(job, module, training.data)
         fold.conclude(job, outputs, {"epochs": epochs, "best_epoch": None}, started)
         module.cpu()

@@ -1,0 +1,221 @@
+"""Heads: classifiers on the embeddings of a fold's training samples, beside the softmax.
+
+A head looks at a finished network and leaves no trace on it: weights, batch-norm statistics,
+training mode and random state stay as they were. Several heads share one pass over the samples.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import nn
+
+from mer.datasets.index import COLUMNS
+from mer.errors import MerError, raise_all
+from mer.models.backbones import evaluation_mode
+
+#: Ending of the key under which a predicted batch holds the scores of a head.
+SCORES = "_scores"
+
+
+class Head(pl.Callback):
+    """A classifier that is fitted on embeddings when a training ends.
+
+    A subclass has a `name`, `fit` and `scores`. Predictions then hold a column `<name>_<class>`
+    with the scores of each class and a column `<name>` with the predicted class, and metrics,
+    reports, comparisons and loggers show the head under its name.
+
+    With `state_dict` and `load_state_dict` (tensors and plain values) its state is written to
+    checkpoints and to a fold's `heads.pt`; with these and `export` it is part of exported models.
+
+    Attributes:
+        name: Name of its columns and scores; an identifier, unlike that of any other head.
+    """
+
+    name: str = ""
+
+    def fit(
+        self, embeddings: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
+    ) -> None:
+        """Fit on embeddings of the training side.
+
+        Args:
+            embeddings: Finite numbers. Shape: (N, E), N at least 1.
+            labels: Class numbers; a class may be absent. Shape: (N,).
+            n_classes: K.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fit")
+
+    def scores(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Score embeddings.
+
+        Args:
+            embeddings: Shape: (B, E).
+
+        Returns:
+            One score per class; the highest one is the predicted class. Shape: (B, K).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no scores")
+
+    def export(self) -> nn.Module | None:
+        """Give the fitted head as a module from embeddings (B, E) to scores (B, K), float64.
+
+        Returns:
+            None if it cannot be part of an exported model.
+        """
+        return None
+
+    @property
+    def state_key(self) -> str:
+        """Key of its state in a checkpoint; heads of one class differ by their names."""
+        return self._generate_state_key(name=self.name)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit all heads of the trainer, as soon as the first of them is called.
+
+        They are fitted on what `trainer.datamodule.embedding_dataloader()` gives: training samples
+        with labels, not augmented.
+        """
+        heads = [one for one in trainer.callbacks if isinstance(one, Head)]  # type: ignore[attr-defined]
+        if self is not heads[0]:
+            return
+        # The trainer has moved the module back to the CPU by now, unless it never left it.
+        device = pl_module.device
+        pl_module.to(trainer.strategy.root_device)
+        try:
+            with trainer.precision_plugin.forward_context():
+                loader = trainer.datamodule.embedding_dataloader()  # type: ignore[attr-defined]
+                fit_on_samples(heads, pl_module, loader)
+        finally:
+            pl_module.to(device)
+
+
+def fit_on_samples(
+    heads: Sequence[Head], module: Any, loader: Iterable[Mapping[str, torch.Tensor]]
+) -> None:
+    """Embed samples of the training side once, and fit heads on them.
+
+    Args:
+        heads: Fitted in place.
+        module: Has `embed(image) -> (B, E)` and `classes`; nothing about it changes.
+        loader: Batches with `image` (B, C, S, S) and `label` (B,), not augmented.
+
+    Raises:
+        MerError: See `fit_heads`.
+    """
+    if heads:
+        fit_heads(heads, *_embed(module, loader), len(module.classes))
+
+
+def _embed(
+    module: Any, loader: Iterable[Mapping[str, torch.Tensor]]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Embeddings (N, E) and labels (N,) of a loader; module and random state stay as they were."""
+    embeddings, labels = [], []
+    with isolate_rng(), evaluation_mode(module):
+        for batch in loader:
+            embedding = module.embed(batch["image"].to(module.device))
+            embeddings.append(embedding.to("cpu", torch.float64).numpy())
+            labels.append(batch["label"].cpu().numpy())
+    if not labels:
+        return np.empty((0, 0)), np.empty(0, np.int64)
+    return np.concatenate(embeddings), np.concatenate(labels)
+
+
+def fit_heads(
+    heads: Iterable[Head],
+    embeddings: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    n_classes: int,
+) -> None:
+    """Fit heads on embeddings of the training side.
+
+    Args:
+        heads: Fitted in place.
+        embeddings: Shape: (N, E).
+        labels: Class numbers. Shape: (N,).
+        n_classes: K.
+
+    Raises:
+        MerError: If a sample has no label, there is no sample, or an embedding is not finite.
+    """
+    problems = []
+    if not len(labels):
+        problems.append("there is no training sample")
+    if (labels < 0).any():
+        problems.append(
+            f"{(labels < 0).sum()} samples have no label (-1): they are not of the training"
+        )
+    if not np.isfinite(embeddings).all():
+        problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")
+    raise_all("Heads cannot be fitted:", problems)
+    for head in heads:
+        head.fit(embeddings, labels, n_classes)
+
+
+def add_scores(heads: Iterable[Head], batch: dict[str, torch.Tensor]) -> None:
+    """Add the scores of fitted heads to a predicted batch, as `<name>_scores` (B, K) float64.
+
+    Args:
+        heads: Fitted heads.
+        batch: Holds `embedding` (B, E) of any float type and `logits` (B, K).
+
+    Raises:
+        MerError: If a head gives scores of another shape.
+    """
+    embeddings = batch["embedding"].detach().to("cpu", torch.float64).numpy()
+    for head in heads:
+        scores = np.asarray(head.scores(embeddings), np.float64)
+        if scores.shape != (expected := tuple(batch["logits"].shape)):
+            raise MerError(
+                f"scores of the head {head.name} ({type(head).__name__}) have the shape "
+                f"{scores.shape}; give one score per sample and class, {expected}"
+            )
+        batch[f"{head.name}{SCORES}"] = torch.from_numpy(scores)
+
+
+def name_problems(heads: Mapping[str, Head], classes: Sequence[str]) -> list[str]:
+    """Find heads whose names or columns are not theirs alone.
+
+    Args:
+        heads: Key under `callbacks` -> head.
+        classes: Names of the classes.
+
+    Returns:
+        A sentence for each.
+    """
+    taken = dict.fromkeys((*COLUMNS, "label", "fold"), "a column of every table of predictions")
+    taken |= dict.fromkeys(("majority", "file"), "the name of other scores")
+    taken |= dict.fromkeys(_columns("softmax", classes), "a column of the softmax")
+    problems = []
+    for key, head in heads.items():
+        setting = f"callbacks.{key}.name"
+        if not head.name.isidentifier():
+            problems.append(
+                f"{setting} is {head.name!r}; set a name of letters, digits and underscores"
+            )
+            continue
+        if head.name.startswith("softmax"):
+            problems.append(f"{setting} is {head.name}; set a name that starts with another word")
+            continue
+        columns = _columns(head.name, classes)
+        column = next((one for one in columns if one in taken), None)
+        if column is None:
+            taken |= dict.fromkeys(columns, f"a column of {setting}")
+        elif column == head.name:
+            problems.append(f"{setting} is {head.name}, {taken[column]}; set another name")
+        else:
+            problems.append(
+                f"{setting} is {head.name}, which gives the column {column}, {taken[column]}; "
+                "set another name"
+            )
+    return problems
+
+
+def _columns(name: str, classes: Sequence[str]) -> list[str]:
+    """Names that a head takes up in tables, batches and files."""
+    return [name, *(f"{name}_{end}" for end in (*classes, "correct", "label", "scores"))]

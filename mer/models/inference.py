@@ -1,0 +1,28 @@
+"""Inference without side effects: mode and random state stay as they were."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from mer.models.backbones import evaluation_mode
+from mer.models.modules import MERModule
+
+
+def predict_batches(
+    module: MERModule, loader: Iterable[Mapping[str, torch.Tensor]]
+) -> list[dict[str, torch.Tensor]]:
+    """Predict batches on the module's device.
+
+    Args:
+        module: A network.
+        loader: Batches with `image` and `index`.
+
+    Returns:
+        One mapping per batch, as of `MERModule.predict_step`, on the device.
+    """
+    with isolate_rng(), evaluation_mode(module):
+        return [
+            module.predict_step({name: tensor.to(module.device) for name, tensor in batch.items()})
+            for batch in loader
+        ]

@@ -1,0 +1,56 @@
+"""Which heads a table of predictions holds, and how they are called.
+
+A head has a column `<name>_<class>` with the scores of each class and a column `<name>` with the
+predicted class. Every table has the softmax.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+SOFTMAX, MAJORITY = "softmax", "majority"
+
+#: Headings of heads; others go by their names.
+HEADS = {"svm": "SVM on embeddings", SOFTMAX: SOFTMAX, MAJORITY: "majority class"}
+
+
+def heads(frame: pd.DataFrame) -> list[str]:
+    """Names of the heads of a table: in the order of the configuration, the softmax last."""
+    classes = _classes(frame)
+    names = [
+        str(column)
+        for column in frame
+        if classes and all(f"{column}_{name}" in frame for name in classes)
+    ]
+    return sorted(names, key=lambda name: name == SOFTMAX)
+
+
+def score_columns(frame: pd.DataFrame) -> list[str]:
+    """Columns with the scores of all heads."""
+    return [f"{head}_{name}" for head in heads(frame) for name in _classes(frame)]
+
+
+def main_head(names: Iterable[str]) -> str:
+    """The head that stands for a run: the first one, or the softmax where there is no other."""
+    return next((name for name in names if name != MAJORITY), SOFTMAX)
+
+
+def heading(head: str) -> str:
+    """How a head is called in tables and figures."""
+    return HEADS.get(head, head)
+
+
+def read_states(path: Path) -> dict[str, Any]:
+    """Read the state of each head of a fold from its `heads.pt`; no code of the file is run."""
+    import torch
+
+    states = torch.load(path, map_location="cpu", weights_only=True)
+    # Earlier runs name the class of their one head.
+    return {"svm" if name == "SVMHead" else name: state for name, state in states.items()}
+
+
+def _classes(frame: pd.DataFrame) -> list[str]:
+    start = f"{SOFTMAX}_"
+    return [str(name).removeprefix(start) for name in frame if str(name).startswith(start)]
