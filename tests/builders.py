@@ -69,6 +69,14 @@ def flow_dataset(**settings: Any) -> UnifiedDataset:
     return UnifiedDataset(table, [SimpleNamespace(frames=None, flow=flow)], CLASSES, chosen)
 
 
+def with_scores(frame: pd.DataFrame, classes: list[str], *heads: str) -> pd.DataFrame:
+    """Add the score columns of heads to a table with their predicted classes: 1 for it, else 0."""
+    columns = {
+        f"{head}_{name}": (frame[head] == name).astype(float) for head in heads for name in classes
+    }
+    return frame.assign(**columns)
+
+
 def trainer(folder: Path, *callbacks: pl.Callback, epochs: int = 1) -> pl.Trainer:
     return pl.Trainer(
         default_root_dir=folder,

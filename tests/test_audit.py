@@ -329,12 +329,12 @@ def test_a_scaler_fitted_on_all_samples_is_seen_in_network_and_head(run_dir: Pat
     say(in_fold(run_dir, "model.ckpt"), lambda made: made.update(fitted_on=everyone))
     path = in_fold(run_dir, "heads.pt")
     heads = torch.load(path, weights_only=True)
-    heads["SVMHead"]["fitted_on"] = everyone
+    heads["svm"]["fitted_on"] = everyone
     torch.save(heads, path)
     evidence = failures(run_dir)
     assert list(evidence) == ["statistics"]
     fold = first_fold(run_dir)
-    for what in ("the normalisation", "SVMHead"):
+    for what in ("the normalisation", "svm"):
         expected = f"fold {fold}: {what} was fitted on all samples, the test side included"
         assert expected in evidence["statistics"]
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from mer.callbacks.head import add_scores
 from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
 from mer.deploy import engines, export, files
@@ -46,7 +47,7 @@ def fitted(module: MicroFinetuneModule, images: torch.Tensor, labels: list[int])
     head = SVMHead(C=10.0)
     with torch.no_grad():
         embeddings = module.embed(images).double().numpy()
-    head.fit_embeddings(embeddings, np.array(labels), len(CLASSES))
+    head.fit(embeddings, np.array(labels), len(CLASSES))
     return head
 
 
@@ -74,7 +75,7 @@ def expected(
     """Probabilities and SVM scores as a fold's predictions have them."""
     with torch.no_grad():
         outputs = {"embedding": module.embed(images), "logits": module(images)}
-    head.score_batch(outputs)
+    add_scores([head], outputs)
     return outputs["logits"].softmax(1).numpy(), outputs["svm_scores"].numpy()
 
 

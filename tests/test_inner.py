@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from mer import protocols
 from mer.audit import Artefacts
 from mer.audit.check_choices import check_selection
+from mer.callbacks.epochs import RecordEpochs
 from mer.config.composition import typed
 from mer.data import sources
 from mer.errors import MerError
@@ -21,7 +22,6 @@ from mer.protocols import Fold
 from mer.runs import rundir
 from mer.training import fold, inner, runner
 from mer.training.inner import Part
-from mer.training.trainer import RecordEpochs
 
 Config = Callable[..., DictConfig]
 
@@ -164,7 +164,7 @@ def test_contradictions_are_refused_together(tiny_config: Config) -> None:
         inner.check(cfg)
     for said in (
         "selection=validation and protocol.inner both choose the epoch",
-        "names svm, and there is none",
+        "names svm, and no SVM head is named svm",
         "protocol.inner.offsets is empty",
         "reuse_networks=true",
     ):
@@ -244,7 +244,7 @@ def test_a_run_follows_its_inner_choices(finished: Path) -> None:
         assert len(pd.read_csv(folder / "metrics.csv")) <= 2 * chosen["epochs"]
         provenance = torch.load(folder / "model.ckpt", weights_only=True)["mer"]
         assert provenance["inner"] == chosen
-        head = torch.load(folder / "heads.pt", weights_only=True)["SVMHead"]
+        head = torch.load(folder / "heads.pt", weights_only=True)["svm"]
         assert head["settings"]["kernel"] == chosen["svm"]["kernel"]
         assert not list(folder.glob("inner-*"))
         frame = pd.read_parquet(folder / "predictions.parquet")

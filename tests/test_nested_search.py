@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from builders import with_scores
 from omegaconf import DictConfig, OmegaConf
 
 from mer.audit import Artefacts, audit
@@ -30,7 +31,8 @@ def validated(folder: Path, said: list[str]) -> None:
     """A finished fold whose five validation persons were said to be this."""
     folder.mkdir(parents=True)
     ids = [f"a/{number}/x" for number in range(5)]
-    frame = pd.DataFrame({"sample_id": ids, "svm": said})
+    frame = pd.DataFrame({"sample_id": ids, "svm": said, "softmax": "y"})
+    frame = with_scores(frame, ["y", "z"], "svm", "softmax")
     frame.to_parquet(folder / "validation.parquet", index=False)
     frame.iloc[:0].to_parquet(folder / "predictions.parquet", index=False)
 

@@ -54,8 +54,8 @@ def assert_equal_runs(one: Path, other: Path) -> None:
             read = pd.read_csv if file.endswith("csv") else pd.read_parquet
             pd.testing.assert_frame_equal(*(read(folder / file) for folder in folders))
         heads = [torch.load(folder / "heads.pt", weights_only=True) for folder in folders]
-        for key, tensor in heads[0]["SVMHead"]["tensors"].items():
-            assert torch.equal(tensor, heads[1]["SVMHead"]["tensors"][key]), key
+        for key, tensor in heads[0]["svm"]["tensors"].items():
+            assert torch.equal(tensor, heads[1]["svm"]["tensors"][key]), key
 
 
 def run(cfg: DictConfig, run_dir: Path, *, at_once: int) -> Path:

@@ -4,6 +4,7 @@ import io
 
 import pandas as pd
 import pytest
+from builders import with_scores
 from rich.console import Console
 
 from mer.errors import MerError
@@ -26,9 +27,8 @@ ROWS = [
 
 @pytest.fixture
 def predictions() -> pd.DataFrame:
-    return pd.DataFrame(
-        ROWS, columns=["sample_id", "dataset", "person", "label", "softmax", "fold"]
-    )
+    columns = ["sample_id", "dataset", "person", "label", "softmax", "fold"]
+    return with_scores(pd.DataFrame(ROWS, columns=columns), CLASSES, "softmax")
 
 
 def test_scores_of_every_part_are_those_of_its_own_matrix(predictions: pd.DataFrame) -> None:

@@ -56,7 +56,7 @@ def test_a_run_freezes_its_splits_and_says_whom_it_was_fitted_on(
         expected = fingerprint(side["train"])
         model = torch.load(folder / "folds" / str(name) / "model.ckpt", weights_only=True)
         heads = torch.load(folder / "folds" / str(name) / "heads.pt", weights_only=True)
-        assert model["mer"]["fitted_on"] == heads["SVMHead"]["fitted_on"] == expected
+        assert model["mer"]["fitted_on"] == heads["svm"]["fitted_on"] == expected
         assert model["mer"]["selection"] == "last"
 
 

@@ -78,15 +78,16 @@ class RecordEpochs(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict the samples, not augmented, in evaluation mode."""
-        if not self.every and trainer.current_epoch + 1 < trainer.max_epochs:
+        if not self.every and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             return
         outputs = {}
         with trainer.precision_plugin.forward_context():
             for side, positions in self.positions.items():
                 loader = trainer.datamodule.unlabelled_dataloader(positions)  # type: ignore[attr-defined]
                 batches = predict_batches(pl_module, loader)
-                outputs[side] = tuple(
+                logits, embeddings = (
                     torch.cat([batch[key] for batch in batches]).cpu().numpy()
                     for key in ("logits", "embedding")
                 )
-        self.epochs.append(outputs)  # type: ignore[arg-type]
+                outputs[side] = logits, embeddings
+        self.epochs.append(outputs)

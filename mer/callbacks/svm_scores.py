@@ -32,6 +32,12 @@ class SupportVectorScores(nn.Module):
             (P,); int64 `classes` (k,), class numbers in rising order.
     """
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+    support: torch.Tensor
+    weights: torch.Tensor
+    intercepts: torch.Tensor
+
     def __init__(self, settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
         self.settings = dict(settings)

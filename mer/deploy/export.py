@@ -88,7 +88,6 @@ def load(run_dir: Path, fold: str, trust: Iterable[str] = ()) -> "Deployed":
     Raises:
         MerError: If the run names code that is neither listed nor trusted.
     """
-    import torch
     from omegaconf import OmegaConf
 
     from mer.callbacks.svm_scores import SupportVectorScores
@@ -96,14 +95,14 @@ def load(run_dir: Path, fold: str, trust: Iterable[str] = ()) -> "Deployed":
     from mer.models.checkpoints import load_module
     from mer.models.modules import MicroFinetuneModule
     from mer.runs import rundir
+    from mer.runs.head_columns import read_states
     from mer.training.evaluate import load_config
 
     trust = tuple(trust)
     cfg = load_config(run_dir, trust=trust)
     folder = rundir.fold_folder(run_dir, fold)
     module = load_module(MicroFinetuneModule, folder / "model.ckpt", trust)
-    heads = torch.load(folder / "heads.pt", map_location="cpu", weights_only=True)
-    state = heads.get("SVMHead") or {}
+    state = read_states(folder / "heads.pt").get("svm") or {}
     head = SupportVectorScores(state["settings"], state["tensors"]) if "tensors" in state else None
     facts: dict[str, Any] = {
         **module.provenance,

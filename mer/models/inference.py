@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from mer.models.backbones import evaluation_mode
-from mer.models.modules import MERModule
 
 
 def predict_batches(
-    module: MERModule, loader: Iterable[Mapping[str, torch.Tensor]]
+    module: pl.LightningModule, loader: Iterable[Mapping[str, torch.Tensor]]
 ) -> list[dict[str, torch.Tensor]]:
     """Predict batches on the module's device.
 
     Args:
-        module: A network.
+        module: A network with the `predict_step` of `MERModule`.
         loader: Batches with `image` and `index`.
 
     Returns:

@@ -188,9 +188,8 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
     """
     cfg = job.run.cfg
     module, data = make(job)
-    callbacks: list[pl.Callback] = []
-    if cfg.selection != "last":
-        callbacks.append(KeepBest(module.monitor, module.mode))
+    keeper = None if cfg.selection == "last" else KeepBest(module.monitor, module.mode)
+    callbacks: list[pl.Callback] = [] if keeper is None else [keeper]
     if "epochs" in job.chosen:
         callbacks.append(StopAfter(job.chosen["epochs"]))
     # Heads come last: they are fitted on the weights that the others leave.
@@ -203,7 +202,7 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
         outputs = outputs_of(job, module, data)
     return outputs, {
         "epochs": trainer.current_epoch,
-        "best_epoch": callbacks[0].epoch if cfg.selection != "last" else None,
+        "best_epoch": None if keeper is None else keeper.epoch,
     }
 
 

@@ -35,8 +35,8 @@ def make_callbacks(
         MerError: If one cannot be made.
     """
     made = {key: _make(key, node) for key, node in nodes.items() if node is not None}
-    for key in svm_heads(made) if svm else ():
-        made[key] = _make(key, nodes[key], **svm)
+    if svm:
+        made |= {key: _make(key, nodes[key], **svm) for key in svm_heads(made)}
     return made
 
 
@@ -64,14 +64,16 @@ def problems(nodes: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
         nodes: See `make_callbacks`.
         classes: Names of the classes.
     """
-    sentences, heads = [], {}
+    sentences: list[str] = []
+    heads: dict[str, Head] = {}
     for key, node in nodes.items():
         try:
             made = make_callbacks({key: node}).get(key)
         except MerError as error:
             sentences.append(str(error))
         else:
-            heads |= {key: made} if isinstance(made, Head) else {}
+            if isinstance(made, Head):
+                heads[key] = made
     return sentences + name_problems(heads, classes)
 
 
