@@ -106,7 +106,7 @@ class MERDataModule(pl.LightningDataModule):
         return self._plain(self.test_positions, labelled=False)
 
     def embedding_dataloader(self) -> DataLoader[Any]:
-        """Training samples in table order, not augmented: what the SVM head is fitted on."""
+        """Training samples in table order, not augmented: what heads are fitted on."""
         return self._plain(self.train_positions)
 
     def unlabelled_dataloader(self, positions: NDArray[np.int64]) -> DataLoader[Any]:
