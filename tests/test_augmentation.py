@@ -38,7 +38,7 @@ DROPOUT = {"_target_": "albumentations.PixelDropout", "dropout_prob": 0.3, "p": 
 
 
 def make(name: str, settings: dict[str, Any] = ON) -> Augmentation:
-    found = augmentation(settings, inputs.KINDS[name])
+    found = augmentation(settings, inputs.INPUTS[name](16).kind)
     assert found is not None
     return found
 
@@ -52,11 +52,11 @@ def apply(name: str, images: np.ndarray, settings: dict[str, Any] = ON, **change
 
 def noise(name: str, size: int = 16, count: int = 2) -> np.ndarray:
     """Random images in [0, 1]."""
-    shape = (count, inputs.KINDS[name].channels, size, size)
+    shape = (count, inputs.INPUTS[name](16).kind.channels, size, size)
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-@pytest.mark.parametrize("name", inputs.KINDS)
+@pytest.mark.parametrize("name", inputs.INPUTS)
 @pytest.mark.parametrize("size", [16, 21])
 def test_parameters_that_change_nothing_leave_a_batch_as_it_is(name: str, size: int) -> None:
     images = noise(name, size)
@@ -168,9 +168,9 @@ def test_draws_stay_within_their_bounds_and_are_used_up() -> None:
     assert np.abs(np.corrcoef(drawn.T) - np.eye(8)).max() < 0.1
 
 
-@pytest.mark.parametrize("name", inputs.KINDS)
+@pytest.mark.parametrize("name", inputs.INPUTS)
 def test_one_draw_per_sample_and_the_same_draw_for_the_same_name(name: str) -> None:
-    kind = inputs.KINDS[name]
+    kind = inputs.INPUTS[name](16).kind
     frame = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
     images = torch.from_numpy(np.concatenate([frame] * (kind.channels // 3), axis=1))
     change, again = make(name), make(name)
@@ -217,7 +217,7 @@ def test_transforms_of_albumentations_are_carried_out_and_seeded_by_name() -> No
 
 
 def test_no_settings_are_no_augmentation() -> None:
-    assert augmentation(None, inputs.KINDS["flow"]) is None
+    assert augmentation(None, inputs.INPUTS["flow"](16).kind) is None
 
 
 def textured(size: int = 96) -> np.ndarray:

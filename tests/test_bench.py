@@ -17,6 +17,7 @@ from mer.deploy.measurement import Measurement, quartiles, summarise
 from mer.deploy.sample_input import sample_input
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
+from mer.prepare.sample import Sample
 from mer.prepare.store import prepare_store
 
 
@@ -104,7 +105,7 @@ def test_the_input_of_two_pictures_is_that_of_a_prepared_store(
     with FaceFinder() as finder:
         for name, center in (("flow", "median"), ("apex", "none"), ("onset_apex", "none")):
             options = Input(name, 96, center)
-            expected = inputs.build(options, *store.frames[0], store.flow[0])
+            expected = inputs.make(options).build(Sample(store.frames[0], store.flow[0]))
             image = sample_input(onset, apex, prepare, options, finder)
             assert np.array_equal(image, expected.transpose(2, 0, 1)[None])
             assert image.flags.c_contiguous

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mer.config.composition import compose, conf_dir, to_plain
-from mer.data.inputs import KINDS
+from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.training import checks
 
@@ -27,7 +27,7 @@ def test_every_choice_passes_the_checks(choice: str) -> None:
 
 
 def test_inputs_of_the_code_and_of_the_configuration_are_the_same() -> None:
-    assert {path.stem for path in FILES if path.parent == Path("input")} == set(KINDS)
+    assert {path.stem for path in FILES if path.parent == Path("input")} == set(INPUTS)
 
 
 def test_bare_train_runs_on_the_synthetic_corpora() -> None:

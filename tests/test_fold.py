@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from mer.data.augmentation import augmentation
 from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
-from mer.data.inputs import KINDS
+from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.training import fold, runner
 
@@ -85,7 +85,7 @@ def test_mirroring_says_nothing_of_contrast() -> None:
 
     settings = {"flip": 0.5, "shift": 0.0, "scale": 0.0, "rotate": 0.0}
     settings |= {"gain": 0.3, "offset": 0.0, "noise": 0.0}
-    transform = augmentation(settings, KINDS["apex"])
+    transform = augmentation(settings, INPUTS["apex"](16).kind)
     dataset: UnifiedDataset = Ramp()  # type: ignore[assignment]
     view = SampleView(FreshInputs(dataset, transform), np.zeros(1, np.int64), augmented=True)
     images = [view[0, epoch]["image"][0, 8].numpy() for epoch in range(400)]

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from mer.config.composition import compose
-from mer.data.inputs import KINDS
+from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.loggers.csv import CsvLogger
 from mer.loggers.tensorboard import TensorBoardLogger, markdown
@@ -143,7 +143,7 @@ class Inputs:
     """As much of a dataset as drawing needs."""
 
     def __init__(self, name: str) -> None:
-        self.kind = KINDS[name]
+        self.kind = INPUTS[name](8).kind
 
 
 def test_pictures_show_what_the_channels_are() -> None:

@@ -10,7 +10,7 @@ import timm
 import torch
 from omegaconf import DictConfig
 
-from mer.data.inputs import KINDS
+from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.models.loss import CrossEntropy
 from mer.models.optim import build_optimizer, rate_factor, set_rates
@@ -163,7 +163,7 @@ def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
     cfg = tiny_config()
     cfg.trainer.folds_at_once = "auto"
     monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
-    run = SimpleNamespace(cfg=cfg, dataset=SimpleNamespace(kind=KINDS["flow"]))
+    run = SimpleNamespace(cfg=cfg, dataset=SimpleNamespace(kind=INPUTS["flow"](32).kind))
     assert parallel.engine(run, 3).width == 3
     plain = timm.create_model
     monkeypatch.setattr(

@@ -165,12 +165,14 @@ class Protocol:
 
 @settings
 class Input:
-    """What the network sees of a sample."""
+    """What the network sees of a sample: a built-in input by its name, or an own class."""
 
     name: StrictStr = "flow"
     size: Count = 64
     center: Literal["median", "none"] = "median"
     cache_gb: NotNegative = 8
+    kwargs: dict[str, Any] = _made(dict)
+    target: StrictStr | None = Field(default=None, alias="_target_")
 
 
 @settings
@@ -416,14 +418,22 @@ def updated(made: T, changes: Mapping[str, Any], prefix: str) -> T:
         raise
 
 
+def without_cache(made: Input) -> dict[str, Any]:
+    """What decides the values of an input, as plain values."""
+    plain: dict[str, Any] = to_plain(made)
+    return {key: value for key, value in plain.items() if key != "cache_gb"}
+
+
 def to_plain(made: Any) -> Any:
     """Turn settings back into plain values, under the keys of `conf/`."""
     if is_dataclass(made):
         plain = {_key(one): to_plain(getattr(made, one.name)) for one in fields(made)}
         if isinstance(made, Trainer):
             plain |= plain.pop("options")
-        if isinstance(made, Backbone) and made.target is None:
+        if plain.get("_target_", "") is None:
             del plain["_target_"]
+            if not isinstance(made, Backbone) and not plain["kwargs"]:
+                del plain["kwargs"]
         return plain
     if isinstance(made, dict):
         return {key: to_plain(value) for key, value in made.items()}

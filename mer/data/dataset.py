@@ -15,11 +15,13 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from mer.config.settings import Input
+from mer.config import trust
+from mer.config.settings import Input, without_cache
 from mer.data import inputs
 from mer.data.augmentation import Augmentation
 from mer.data.corpus import combine
 from mer.errors import MerError, raise_all
+from mer.prepare.sample import Sample
 from mer.prepare.store import Store
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,8 @@ class UnifiedDataset:
     ) -> None:
         self.table = table.reset_index(drop=True)
         self.stores, self.classes, self.settings = list(stores), list(classes), settings
-        self.kind = inputs.kind_of(self.settings)
+        self.input = inputs.make(self.settings)
+        self.kind = self.input.kind
         number = {name: i for i, name in enumerate(self.classes)}
         self.labels = self.table["label"].map(number).to_numpy(dtype=np.int64)
         self._place = self.table[["store", "row"]].to_numpy(dtype=np.int64)
@@ -189,7 +192,7 @@ class UnifiedDataset:
         """Build all inputs into a file, unless one of an earlier run holds the same."""
         facts = {
             "format": FORMAT,
-            "input": {name: getattr(self.settings, name) for name in ("name", "size", "center")},
+            "input": trust.with_sources(without_cache(self.settings)),
             "stores": [store.hash for store in self.stores],
             "rows": hashlib.sha256(self._place.tobytes()).hexdigest(),
         }
@@ -237,10 +240,14 @@ class UnifiedDataset:
     def _build(self, position: int) -> NDArray[np.float32]:
         store_number, row = self._place[position]
         store = self.stores[store_number]
-        needs = self.kind.needs
-        frames = store.frames[row] if {"apex", "onset"} & set(needs) else (None, None)
-        flow = store.flow[row] if "flow" in needs else None
-        return inputs.build(self.settings, frames[0], frames[1], flow)
+        needs = set(self.kind.needs)
+        return self.input.build(
+            Sample(
+                frames=store.frames[row] if {"apex", "onset"} & needs else None,
+                flow=store.flow[row] if "flow" in needs else None,
+                landmarks=store.landmarks[row] if "landmarks" in needs else None,
+            )
+        )
 
     def _check(self) -> None:
         problems = []
@@ -253,6 +260,8 @@ class UnifiedDataset:
                 problems.append(
                     f"{names}: the store has no flow; set prepare.flow.method or input=apex"
                 )
+            if "landmarks" in self.kind.needs and store.landmarks is None:
+                problems.append(f"{names}: the store has no landmarks; set prepare.faces=landmarks")
             if {"onset", "flow"} & set(self.kind.needs) and not here["has_onset"].all():
                 problems.append(f"{names}: samples without a neutral frame; set input=apex")
         name = self.settings.name

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
-from mer.config.settings import to_plain
+from mer.config import trust
+from mer.config.settings import without_cache
 from mer.data.dataset import UnifiedDataset
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError
@@ -121,7 +122,7 @@ def _facts(blocks: nn.Module, images: FixedAugmentations, data_hash: str) -> dic
         "format": FORMAT,
         "blocks": weights.hexdigest(),
         "device": next(blocks.buffers()).device.type,
-        "input": {k: v for k, v in to_plain(dataset.settings).items() if k != "cache_gb"},
+        "input": trust.with_sources(without_cache(dataset.settings)),
         "data": data_hash,
         "samples": hashlib.sha256("\n".join(dataset.table["sample_id"]).encode()).hexdigest(),
         "augment": images.augment,

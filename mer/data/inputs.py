@@ -1,111 +1,271 @@
-"""What a network sees of a sample: the five inputs, built in one place for every stage.
+"""Inputs: what a network sees of a sample, built in one place for every stage.
 
-Training, evaluation, prediction on a video and export all call `build`, so they cannot disagree.
+Training, evaluation, prediction on a video and export all call `make(settings).build(sample)`, so
+they cannot disagree. A built-in input and an own one are the same thing: a subclass of
+`SampleInput` that says what its channels are and what it reads.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mer.config import trust
 from mer.config.settings import Input
-from mer.errors import MerError
+from mer.errors import MerError, raise_all
+from mer.prepare.sample import Sample
+
+#: What a channel may be. Augmentation and normalisation follow from it.
+#:
+#: ======== ===================================================================================
+#: frame    grey level in [0, 1]; normalised as the backbone expects; frames come first
+#: u        motion to the right in pixels of the input; its v is the next channel
+#: v        motion downwards
+#: signed   any other value whose 0 means nothing, such as a difference; keeps its zero
+#: unsigned any other value, such as a strain; centred when it is normalised
+#: ======== ===================================================================================
+CHANNELS = ("frame", "u", "v", "signed", "unsigned")
+
+#: Arrays of a prepared sample that an input may read.
+ARRAYS = ("onset", "apex", "flow", "landmarks")
 
 
 @dataclass(frozen=True)
 class InputKind:
-    """The channels of an input.
+    """The channels of an input, by position, and the arrays that it reads.
 
     Args:
-        frames: Channels that hold grey levels in [0, 1], by position.
-        signed: Channels whose sign means a direction, by position (mean 0 by nature).
-        vectors: Pairs of channels that hold u and v of a flow field, by position.
-        needs: Arrays of the store that it reads: `apex`, `onset`, `flow`.
-        channels: Number of channels C.
+        words: One of `CHANNELS` for each channel.
+        needs: Some of `ARRAYS`.
     """
 
-    frames: tuple[int, ...]
-    signed: tuple[int, ...]
-    vectors: tuple[tuple[int, int], ...]
+    words: tuple[str, ...]
     needs: tuple[str, ...]
-    channels: int
+
+    @property
+    def channels(self) -> int:
+        """Number of channels C."""
+        return len(self.words)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Channels that hold grey levels."""
+        return tuple(i for i, word in enumerate(self.words) if word == "frame")
+
+    @property
+    def signed(self) -> tuple[int, ...]:
+        """Channels whose sign means a direction (mean 0 by nature)."""
+        return tuple(i for i, word in enumerate(self.words) if word in ("u", "v", "signed"))
+
+    @property
+    def vectors(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of channels that hold u and v of a flow field."""
+        return tuple((i, i + 1) for i, word in enumerate(self.words) if word == "u")
+
+    def problems(self) -> list[str]:
+        """Everything that contradicts the rules of `CHANNELS` and `ARRAYS`."""
+        unknown = sorted({*self.words} - {*CHANNELS})
+        found = [f"a channel is `{word}`; it may be {', '.join(CHANNELS)}" for word in unknown]
+        if not self.words:
+            found.append("`channels` is empty; name what each channel is")
+        found += [
+            f"`needs` has `{name}`; it may have {', '.join(ARRAYS)}"
+            for name in self.needs
+            if name not in ARRAYS
+        ]
+        if self.frames != tuple(range(len(self.frames))):
+            found.append("frames must be the first channels")
+        pairs = [self.words[u : u + 2] for u, _ in self.vectors]
+        if any(pair != ("u", "v") for pair in pairs) or self.words.count("v") != len(pairs):
+            found.append("each u must be followed by its v")
+        return found
 
 
-KINDS = {
-    "apex": InputKind((0, 1, 2), (), (), ("apex",), 3),
-    "onset_apex": InputKind((0, 1, 2, 3, 4, 5), (), (), ("onset", "apex"), 6),
-    "difference": InputKind((), (0, 1, 2), (), ("onset", "apex"), 3),
-    "flow": InputKind((), (0, 1), ((0, 1),), ("flow",), 3),
-    "apex_flow": InputKind((0, 1, 2), (3, 4), ((3, 4),), ("apex", "flow"), 6),
+@dataclass(frozen=True)
+class SampleInput(ABC):
+    """Builds the network's input of a sample, before augmentation and normalisation.
+
+    A subclass sets `channels` and `needs` and defines `draw`. A further option, such as a
+    threshold, is a field of a subclass that is a dataclass too; `input.kwargs` gives its value.
+
+    Args:
+        size: Side S of the input in pixels.
+        center: median or none: whether the median motion of the face, which is head motion, is
+            taken out of u and v.
+    """
+
+    size: int
+    center: str = "none"
+
+    channels: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def draw(self, sample: Sample) -> NDArray[np.floating]:
+        """Compute the channels.
+
+        Args:
+            sample: Holds the arrays that `needs` names, for `onset`, `apex` and `flow` below;
+                `sample.landmarks` (2, 478, 2) are x and y in pixels of the stored crop, of the
+                onset and the apex.
+
+        Returns:
+            Shape: (S, S, C).
+        """
+
+    @property
+    def kind(self) -> InputKind:
+        """What the channels are."""
+        return InputKind(tuple(self.channels), tuple(self.needs))
+
+    def build(self, sample: Sample) -> NDArray[np.float32]:
+        """Compute the channels and check them.
+
+        Returns:
+            Shape: (S, S, C), float32. Frames in [0, 1], u and v in pixels of the S x S input.
+
+        Raises:
+            MerError: If the sample lacks an array, or the result has another shape.
+        """
+        arrays = {"landmarks": sample.landmarks, "flow": sample.flow}
+        missing = [name for name in self.needs if arrays.get(name, sample.frames) is None]
+        if missing:
+            raise MerError(
+                f"Input `{type(self).__name__}` needs {', '.join(missing)} of every sample, and "
+                "one has none. Set another input, or prepare.flow.method if it is the flow."
+            )
+        image = np.ascontiguousarray(self.draw(sample), dtype=np.float32)
+        expected = (self.size, self.size, len(self.channels))
+        if image.shape != expected:
+            raise MerError(
+                f"Input `{type(self).__name__}` gave an array of {image.shape}, expected "
+                f"{expected}: input.size twice, then a value for each of its channels."
+            )
+        return image
+
+    def onset(self, sample: Sample) -> NDArray[np.float32]:
+        """The onset picture, grey levels 0 to 255. Shape: (S, S, 3)."""
+        return self.resize(_given(sample.frames)[0])
+
+    def apex(self, sample: Sample) -> NDArray[np.float32]:
+        """The apex picture, grey levels 0 to 255. Shape: (S, S, 3)."""
+        return self.resize(_given(sample.frames)[1])
+
+    def flow(self, sample: Sample) -> NDArray[np.float32]:
+        """Flow in pixels of the input (u, v) and strain, which has no unit. Shape: (S, S, 3)."""
+        flow = np.asarray(_given(sample.flow), dtype=np.float32)
+        resized = self.resize(np.moveaxis(flow, 0, 2))
+        resized[..., :2] *= self.size / flow.shape[-1]
+        if self.center == "median":
+            resized[..., :2] -= np.median(resized[..., :2], axis=(0, 1))
+        return resized
+
+    def resize(self, picture: NDArray[Any]) -> NDArray[np.float32]:
+        """Resize (H, W, C) to (S, S, C) in float32, averaging when it shrinks."""
+        picture = np.asarray(picture, dtype=np.float32)
+        if picture.shape[:2] == (self.size, self.size):
+            return picture
+        shrinks = picture.shape[0] > self.size
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(picture, (self.size, self.size), interpolation=method))
+
+
+def _given(array: NDArray[Any] | None) -> NDArray[Any]:
+    if array is None:
+        raise MerError("an input reads an array that its `needs` does not name")
+    return array
+
+
+class Apex(SampleInput):
+    """The apex picture, RGB."""
+
+    channels = ("frame",) * 3
+    needs = ("apex",)
+
+    def draw(self, sample: Sample) -> NDArray[np.floating]:
+        """See `SampleInput`."""
+        return self.apex(sample) / 255
+
+
+class OnsetApex(SampleInput):
+    """Onset and apex picture, six channels."""
+
+    channels = ("frame",) * 6
+    needs = ("onset", "apex")
+
+    def draw(self, sample: Sample) -> NDArray[np.floating]:
+        """See `SampleInput`."""
+        return np.concatenate([self.onset(sample), self.apex(sample)], axis=2) / 255
+
+
+class Difference(SampleInput):
+    """Apex minus onset, RGB, in [-1, 1]."""
+
+    channels = ("signed",) * 3
+    needs = ("onset", "apex")
+
+    def draw(self, sample: Sample) -> NDArray[np.floating]:
+        """See `SampleInput`."""
+        return (self.apex(sample) - self.onset(sample)) / 255
+
+
+class Flow(SampleInput):
+    """Optical flow from onset to apex: u, v, strain."""
+
+    channels = ("u", "v", "unsigned")
+    needs = ("flow",)
+
+    def draw(self, sample: Sample) -> NDArray[np.floating]:
+        """See `SampleInput`."""
+        return self.flow(sample)
+
+
+class ApexFlow(SampleInput):
+    """The apex picture and the flow from onset to apex, six channels."""
+
+    channels = ("frame",) * 3 + ("u", "v", "unsigned")
+    needs = ("apex", "flow")
+
+    def draw(self, sample: Sample) -> NDArray[np.floating]:
+        """See `SampleInput`."""
+        return np.concatenate([self.apex(sample) / 255, self.flow(sample)], axis=2)
+
+
+INPUTS: dict[str, type[SampleInput]] = {
+    "apex": Apex,
+    "onset_apex": OnsetApex,
+    "difference": Difference,
+    "flow": Flow,
+    "apex_flow": ApexFlow,
 }
 
 
-def kind_of(settings: Input) -> InputKind:
-    """Look up the input named by `settings.name`.
+def make(settings: Input) -> SampleInput:
+    """Make the input that settings name, a built-in one or an own class.
 
     Raises:
-        MerError: If there is no such input; the message lists those there are.
+        MerError: If there is no such input, or it breaks the contract of `SampleInput`.
     """
-    try:
-        return KINDS[settings.name]
-    except KeyError:
-        known = ", ".join(KINDS)
-        raise MerError(f"Unknown input.name `{settings.name}`. Set one of: {known}.") from None
-
-
-def build(
-    settings: Input,
-    onset: NDArray[np.uint8] | None,
-    apex: NDArray[np.uint8] | None,
-    flow: NDArray[np.floating] | None,
-) -> NDArray[np.float32]:
-    """Build the network's input of one sample, before augmentation and normalisation.
-
-    Args:
-        settings: Kind (see `KINDS`), side S in pixels, and whether the median motion of the face,
-            which is head motion, is taken out of u and v.
-        onset: RGB crop. Shape: (H, H, 3), uint8.
-        apex: RGB crop in the same frame of reference. Shape: (H, H, 3), uint8.
-        flow: u, v in pixels of the H x H crop (u right, v down) and strain. Shape: (3, H, H).
-
-    Returns:
-        Shape: (S, S, C), float32. Frames in [0, 1], difference in [-1, 1], u and v in pixels of the
-        S x S input, strain without unit.
-    """
-    kind, size = kind_of(settings), settings.size
-    parts: list[NDArray[Any]] = []
-    if "apex" in kind.needs and settings.name != "difference":
-        frames = [onset, apex] if "onset" in kind.needs else [apex]
-        parts += [_resize(frame, size) / 255 for frame in frames if frame is not None]
-    elif settings.name == "difference" and onset is not None and apex is not None:
-        parts.append((_resize(apex, size) - _resize(onset, size)) / 255)
-    if "flow" in kind.needs and flow is not None:
-        parts.append(_resize_flow(flow, size, settings.center))
-    image = np.concatenate(parts, axis=2) if parts else np.empty((size, size, 0), np.float32)
-    if image.shape[2] != kind.channels:
+    if settings.target is None:
+        if settings.name not in INPUTS:
+            known = ", ".join(INPUTS)
+            raise MerError(
+                f"Unknown input.name `{settings.name}`. Set one of: {known}; or input._target_ to "
+                "a class of your own."
+            )
+        if settings.kwargs:
+            raise MerError("input.kwargs are options of a class of your own; set input._target_")
+        return INPUTS[settings.name](settings.size, settings.center)
+    kind = trust.resolve(settings.target, "input")
+    if not (isinstance(kind, type) and issubclass(kind, SampleInput)):
         raise MerError(
-            f"Input `{settings.name}` needs {', '.join(kind.needs)} of every sample and one is "
-            "missing. Set another input, or prepare.flow.method if the flow is what lacks."
+            f"input._target_={settings.target} is no subclass of mer.data.inputs.SampleInput"
         )
-    return np.ascontiguousarray(image, dtype=np.float32)
-
-
-def _resize(picture: NDArray[Any], size: int) -> NDArray[np.float32]:
-    """Resize (H, W, C) to (size, size, C) in float32, averaging when it shrinks."""
-    picture = np.asarray(picture, dtype=np.float32)
-    if picture.shape[:2] == (size, size):
-        return picture
-    shrinks = picture.shape[0] > size
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, (size, size), interpolation=method)
-
-
-def _resize_flow(flow: NDArray[Any], size: int, center: str) -> NDArray[np.float32]:
-    """Resize u, v, strain to (size, size, 3); u and v shrink with the picture, strain does not."""
-    resized = _resize(np.moveaxis(np.asarray(flow, dtype=np.float32), 0, 2), size)
-    resized[..., :2] *= size / flow.shape[-1]
-    if center == "median":
-        resized[..., :2] -= np.median(resized[..., :2], axis=(0, 1))
-    return resized
+    options = {"size": settings.size, "center": settings.center, **settings.kwargs}
+    made = trust.call(kind, "input", settings.target, options)
+    assert isinstance(made, SampleInput)
+    raise_all(f"input._target_={settings.target} cannot be used:", made.kind.problems())
+    return made

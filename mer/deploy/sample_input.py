@@ -74,7 +74,7 @@ def align(
         MerError: If the sizes differ or a picture shows no face.
     """
     chosen = prepare
-    if "flow" not in inputs.kind_of(options).needs:
+    if "flow" not in inputs.make(options).kind.needs:
         chosen = replace(prepare, flow=replace(prepare.flow, method=None))
     sample = prepare_pictures(onset, apex, chosen, finder, names=names)
     if isinstance(sample, Drop):
@@ -84,6 +84,5 @@ def align(
 
 def to_input(sample: Sample, options: Input) -> NDArray[np.float32]:
     """Build the input of an aligned sample. Shape: (1, C, S, S), float32."""
-    onset, apex = (None, None) if sample.frames is None else sample.frames
-    image = inputs.build(options, onset, apex, sample.flow)
+    image = inputs.make(options).build(sample)
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.dataset import UnifiedDataset
+from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
 from mer.runs.pictures import SIDE, choose
 
@@ -135,7 +136,7 @@ class Painter:
         if store.flow is None:
             return None
         settings = Input("flow", size=SIDE, center=self.center)
-        return inputs.build(settings, None, None, store.flow[row])
+        return inputs.make(settings).build(Sample(flow=store.flow[row]))
 
     def _motion(self, position: int) -> list[NDArray[np.uint8]]:
         flow = self._flow(position)

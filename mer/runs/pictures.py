@@ -65,12 +65,12 @@ def draw(
 ) -> NDArray[np.uint8]:
     """Turn the input of a network into pictures side by side.
 
-    Frames are shown as they are, a difference with grey for none, flow in the colours of the
-    contact sheet (white is still) beside its strain.
+    Frames are shown as they are, other signed values with grey for 0, flow in the colours of the
+    contact sheet (white is still) beside its strain. Three channels of a kind are red, green, blue.
 
     Args:
         dataset: Knows what the channels are.
-        image: Shape: (S, S, C), float32, C a multiple of 3.
+        image: Shape: (S, S, C), float32.
         scale: Motion and strain that show at full strength.
 
     Returns:
@@ -78,15 +78,22 @@ def draw(
     """
     from PIL import Image
 
-    kind = dataset.kind
-    shown = []
-    for first in range(0, kind.channels, 3):
-        part = image[..., first : first + 3]
-        if (first, first + 1) in kind.vectors:
-            grey = np.repeat(part[..., 2:] / scale[1], 3, axis=2)
-            shown += [wheel(part[..., 0], part[..., 1], scale[0]), _bytes(grey)]
-        else:
-            shown.append(_bytes(part if first in kind.frames else (part + 1) / 2))
+    words, shown, first = dataset.kind.words, [], 0
+    while first < len(words):
+        if words[first] == "u":
+            shown.append(wheel(image[..., first], image[..., first + 1], scale[0]))
+            first += 2
+            continue
+        count = 3 if words[first : first + 3] == 3 * (words[first],) else 1
+        part: NDArray[Any] = np.broadcast_to(
+            image[..., first : first + count], (*image.shape[:2], 3)
+        )
+        if words[first] == "signed":
+            part = (part + 1) / 2
+        elif words[first] == "unsigned":
+            part = part / scale[1]
+        shown.append(_bytes(part))
+        first += count
     large = [Image.fromarray(picture).resize((SIDE, SIDE)) for picture in shown]
     return np.concatenate([np.asarray(picture) for picture in large], axis=1)
 
@@ -102,4 +109,6 @@ def _motion(dataset: UnifiedDataset, images: list[NDArray[np.float32]]) -> tuple
     u, v = dataset.kind.vectors[0]
     stack = np.stack(images)
     length = float(np.quantile(np.hypot(stack[..., u], stack[..., v]), 0.98))
+    if dataset.kind.words[v + 1 : v + 2] != ("unsigned",):
+        return max(length, 1e-3), 1.0
     return max(length, 1e-3), max(float(np.quantile(stack[..., v + 1], 0.98)), 1e-4)

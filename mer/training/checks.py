@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from mer.config.composition import typed
-from mer.data.inputs import kind_of
+from mer.data import inputs
 from mer.errors import raise_all
 from mer.training import heads, inner
 
@@ -16,7 +16,7 @@ def check(cfg: DictConfig) -> None:
     """
     settings = typed(cfg)
     problems = []
-    kind = kind_of(settings.input)
+    kind = inputs.make(settings.input).kind
     if cfg.selection == "validation" and not cfg.protocol.validation:
         problems.append(
             "selection=validation needs validation persons; set protocol.validation to a share "

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mer.callbacks.head import Head, add_scores, fit_heads
 from mer.config import trust
@@ -43,7 +43,7 @@ class KeptNetwork:
 
     def __init__(self, cfg: DictConfig, data_hash: str, fold: Fold) -> None:
         nodes = ("backbone", "input", "macro", "model", "trainer")
-        plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in nodes}
+        plain = {name: trust.with_sources(cfg[name]) for name in nodes}
         plain["input"].pop("cache_gb")
         plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
         if not cfg.macro.enabled:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from mer import __version__
+from mer.config import trust
 from mer.config.composition import typed
 from mer.data import sources
 from mer.data.corpus import Corpus
@@ -79,7 +80,7 @@ def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> P
 def _settings(cfg: DictConfig, corpus: Corpus) -> dict[str, Any]:
     """All that decides the weights, as plain values."""
     nodes = ("backbone", "input", "macro", "trainer")
-    plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in nodes}
+    plain = {name: trust.with_sources(cfg[name]) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
     own = (*MACHINE, "threads")  # threads of the folds
     plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
