@@ -72,7 +72,7 @@ def build(node: Any, key: str, nested: bool = False, **arguments: Any) -> Any:
     Raises:
         MerError: If there is no such object, or it does not take these arguments.
     """
-    options = {**_plain(node), **arguments}
+    options = {**as_plain(node), **arguments}
     target = options.pop("_target_", None)
     if nested:
         options = {name: _built(value, f"{key}.{name}") for name, value in options.items()}
@@ -102,7 +102,7 @@ def call(function: Any, key: str, target: str, options: Mapping[str, Any]) -> An
 
 def names(node: Any, key: str = "") -> dict[str, Any]:
     """Every `_target_` of a configuration: dotted key of its node -> what it names."""
-    plain = _plain(node)
+    plain = as_plain(node)
     found: dict[str, Any] = {}
     if isinstance(plain, dict):
         if plain.get("_target_") is not None:
@@ -148,7 +148,7 @@ def load(path: Path, trust: Iterable[str] = ()) -> "DictConfig":
         MerError: See `read` and `check`.
     """
     config = read(path)
-    check({key: node for key, node in _plain(config).items() if key not in UNREAD}, path, trust)
+    check({key: node for key, node in as_plain(config).items() if key not in UNREAD}, path, trust)
     for key in UNREAD:
         if key in config:
             config[key] = None
@@ -196,7 +196,7 @@ def with_sources(node: Any) -> Any:
 
     Caches use it as part of their key, so that a changed class is computed anew.
     """
-    plain = _plain(node)
+    plain = as_plain(node)
     if isinstance(plain, list | tuple):
         return [with_sources(value) for value in plain]
     if not isinstance(plain, dict):
@@ -259,7 +259,7 @@ def _interpolations(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, node
 
 
-def _plain(node: Any) -> Any:
+def as_plain(node: Any) -> Any:
     """A configuration as plain values; interpolations of one's own are resolved."""
     from omegaconf import OmegaConf
 

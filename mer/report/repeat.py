@@ -25,10 +25,16 @@ def command(run_dir: Path, cfg: DictConfig) -> str | None:
         One line; None where the configuration cannot be composed from this version's files.
     """
     typed = run_dir / ".hydra" / "overrides.yaml"
-    words = [str(word) for word in OmegaConf.load(typed)] if typed.exists() else derive(cfg)
+    words = _typed(typed) if typed.exists() else derive(cfg)
     if words is None:
         return None
     return shlex.join(["mer", "train", *(word for word in words if not _own(word))])
+
+
+def _typed(path: Path) -> list[str]:
+    """Words as they were typed, interpolations included."""
+    words = OmegaConf.to_container(OmegaConf.load(path))
+    return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def derive(cfg: DictConfig) -> list[str] | None:

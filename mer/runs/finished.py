@@ -2,13 +2,15 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from mer.config import trust as trusted
 from mer.errors import MerError
+from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.runs import rundir
 
@@ -18,13 +20,14 @@ class Run:
 
     Args:
         directory: Run directory, complete or not.
+        trust: Packages that its files may name beside the listed classes of mer.
 
     Raises:
         MerError: If the directory holds no run.
     """
 
-    def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory)
+    def __init__(self, directory: str | Path, trust: Iterable[str] = ()) -> None:
+        self.directory, self.trust = Path(directory), tuple(trust)
         if not (self.directory / "config.yaml").is_file():
             raise MerError(
                 f"{directory} is no run directory: it has no config.yaml. Name one, such as "
@@ -38,7 +41,7 @@ class Run:
     @functools.cached_property
     def config(self) -> dict[str, Any]:
         """Configuration of the run, as plain values."""
-        config: dict[str, Any] = yaml.safe_load((self.directory / "config.yaml").read_text())
+        config: dict[str, Any] = trusted.as_plain(trusted.read(self.directory / "config.yaml"))
         return config
 
     @functools.cached_property
@@ -80,19 +83,23 @@ class Run:
         """Load the network of a fold on the CPU, in evaluation mode.
 
         Raises:
-            MerError: If the fold is not done.
+            MerError: If the fold is not done, or its checkpoint names other code.
         """
         path = rundir.fold_folder(self.directory, fold) / "model.ckpt"
         if not path.is_file():
             raise MerError(f"{self.directory} has no fold {fold} that is done; folds: {self.folds}")
-        module = MicroFinetuneModule.load_from_checkpoint(path, map_location="cpu")
+        module = load_module(MicroFinetuneModule, path, self.trust)
         return module.eval()
 
 
-def load_run(directory: str | Path) -> Run:
+def load_run(directory: str | Path, trust: Iterable[str] = ()) -> Run:
     """Open a run directory, such as `runs/demo`.
+
+    Args:
+        directory: Run directory, complete or not.
+        trust: Packages that its files may name beside the listed classes of mer.
 
     Raises:
         MerError: If the directory holds no run.
     """
-    return Run(directory)
+    return Run(directory, trust)
