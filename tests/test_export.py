@@ -58,7 +58,7 @@ def head(module: MicroFinetuneModule, images: torch.Tensor) -> SVMHead:
 
 @pytest.fixture(scope="module")
 def model(module: MicroFinetuneModule, head: SVMHead) -> Deployed:
-    return Deployed(module, head.fitted, {"classes": CLASSES, "fold": "samm-006"})
+    return Deployed(module, {"svm": head.fitted}, facts={"classes": CLASSES, "fold": "samm-006"})
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,10 @@ def test_a_file_gives_the_scores_of_module_and_head_on_all_samples_in_batches_of
     run = open_engine(engine, onnx_file)
     found = [run(part.numpy()) for part in images.split(batch)]
     np.testing.assert_allclose(
-        np.concatenate([f.softmax for f in found]), softmax, rtol=0, atol=export.TOLERANCE
+        np.concatenate([f.scores["softmax"] for f in found]), softmax, rtol=0, atol=export.TOLERANCE
     )
     np.testing.assert_allclose(
-        np.concatenate([f.svm for f in found]), svm, rtol=0, atol=export.TOLERANCE
+        np.concatenate([f.scores["svm"] for f in found]), svm, rtol=0, atol=export.TOLERANCE
     )
     labels = np.concatenate([f.labels for f in found])
     assert labels.tolist() == svm.argmax(1).tolist()
@@ -111,12 +111,12 @@ def test_scores_of_one_image_and_of_a_batch_agree_and_outlive_the_next_call(
     pytest.importorskip(engine)
     run = open_engine(engine, onnx_file)
     first = run(images[:1].numpy())
-    kept = first.svm.copy()
+    kept = first.scores["svm"].copy()
     together = run(images[:3].numpy())
     others = [run(image[None].numpy()) for image in images[1:3]]
-    assert np.array_equal(first.svm, kept)
-    alone = np.concatenate([scores.svm for scores in (first, *others)])
-    np.testing.assert_allclose(alone, together.svm, rtol=0, atol=1e-5)
+    assert np.array_equal(first.scores["svm"], kept)
+    alone = np.concatenate([scores.scores["svm"] for scores in (first, *others)])
+    np.testing.assert_allclose(alone, together.scores["svm"], rtol=0, atol=1e-5)
     assert not np.allclose(alone[0], alone[1])  # equal images would prove nothing
 
 
@@ -128,7 +128,7 @@ def test_an_image_may_be_a_view_that_is_not_contiguous(
     run = open_engine(engine, onnx_file)
     mirrored = images[:1].numpy()[..., ::-1]
     found, copied = run(mirrored), run(np.ascontiguousarray(mirrored))
-    assert np.array_equal(found.svm, copied.svm)
+    assert np.array_equal(found.scores["svm"], copied.scores["svm"])
 
 
 def test_the_eager_engine_is_the_module_itself(
@@ -136,8 +136,8 @@ def test_the_eager_engine_is_the_module_itself(
 ) -> None:
     softmax, svm = expected(module, head, images)
     found = open_engine("eager", model)(images.numpy())
-    np.testing.assert_allclose(found.softmax, softmax, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found.svm, svm, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.scores["softmax"], softmax, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.scores["svm"], svm, rtol=0, atol=1e-6)
 
 
 def test_a_head_without_samples_of_a_class_exports_its_minus_infinity(
@@ -145,11 +145,14 @@ def test_a_head_without_samples_of_a_class_exports_its_minus_infinity(
 ) -> None:
     pytest.importorskip("onnxruntime")
     head = fitted(module, images, [2 * (i % 2) for i in range(SAMPLES)])
-    files.write_onnx(Deployed(module, head.fitted), tmp_path / "model.onnx")
+    files.write_onnx(Deployed(module, {"svm": head.fitted}), tmp_path / "model.onnx")
     found = open_engine("onnxruntime", tmp_path / "model.onnx")(images.numpy())
-    assert np.isneginf(found.svm[:, 1]).all()
+    assert np.isneginf(found.scores["svm"][:, 1]).all()
     np.testing.assert_allclose(
-        found.svm[:, [0, 2]], expected(module, head, images)[1][:, [0, 2]], rtol=0, atol=1e-4
+        found.scores["svm"][:, [0, 2]],
+        expected(module, head, images)[1][:, [0, 2]],
+        rtol=0,
+        atol=1e-4,
     )
 
 
@@ -159,8 +162,8 @@ def test_without_a_head_the_file_has_softmax_alone(
     pytest.importorskip("onnxruntime")
     files.write_onnx(Deployed(module), tmp_path / "model.onnx")
     found = open_engine("onnxruntime", tmp_path / "model.onnx")(images.numpy())
-    assert found.svm is None
-    assert found.labels.tolist() == found.softmax.argmax(1).tolist()
+    assert list(found.scores) == ["softmax"]
+    assert found.labels.tolist() == found.scores["softmax"].argmax(1).tolist()
 
 
 def test_exporting_leaves_the_module_as_it_was(
@@ -169,7 +172,7 @@ def test_exporting_leaves_the_module_as_it_was(
     pytest.importorskip("onnx")
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     module.train()
-    files.write_onnx(Deployed(module, head.fitted), tmp_path / "model.onnx")
+    files.write_onnx(Deployed(module, {"svm": head.fitted}), tmp_path / "model.onnx")
     assert module.training
     module.eval()
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
@@ -195,8 +198,10 @@ def test_int8_files_say_so_and_agree_with_float32_on_most_samples(
     assert path.stat().st_size < 0.6 * onnx_file.stat().st_size
     exact = open_engine("eager", model)(images.numpy())
     rough = open_engine("onnxruntime", path, "int8")(images.numpy())
-    assert np.abs(rough.softmax - exact.softmax).max() < 0.05
-    assert np.abs(rough.softmax - exact.softmax).max() > 0  # it is another model
+    assert np.abs(rough.scores["softmax"] - exact.scores["softmax"]).max() < 0.05
+    assert (
+        np.abs(rough.scores["softmax"] - exact.scores["softmax"]).max() > 0
+    )  # it is another model
     assert sorted(p.name for p in tmp_path.iterdir()) == ["int8.onnx"]
 
 
@@ -253,10 +258,13 @@ def test_a_file_that_differs_from_the_model_is_not_written(
     pytest.importorskip("onnxruntime")
     shifted = Deployed.example(model, 3).numpy()
     scores = open_engine("eager", model)(shifted)
-    moved = scores._replace(svm=scores.svm + np.float32(0.01))
+    moved = scores._replace(
+        scores={**scores.scores, "svm": scores.scores["svm"] + np.float32(0.01)}
+    )
     with pytest.raises(MerError, match=r"differ by up to 0\.01.*0 labels differ"):
         export._require_equal(scores, moved, tmp_path / ".model.onnx")
-    export._require_equal(scores, scores._replace(svm=scores.svm + 1e-5), tmp_path / "x")
+    close = {name: values + 1e-5 for name, values in scores.scores.items()}
+    export._require_equal(scores, scores._replace(scores=close), tmp_path / "x")
 
 
 @pytest.mark.slow
@@ -278,7 +286,9 @@ def test_export_writes_the_model_of_a_fold_and_the_file_repeats_its_predictions(
     assert not set(facts["persons"]) & set(predicted["person"])
     scores = open_engine("onnxruntime", file)(inputs_of(run_dir, fold, predicted))
     columns = [f"svm_{name}" for name in facts["classes"]]
-    np.testing.assert_allclose(scores.svm, predicted[columns], rtol=0, atol=export.TOLERANCE)
+    np.testing.assert_allclose(
+        scores.scores["svm"], predicted[columns], rtol=0, atol=export.TOLERANCE
+    )
     assert [facts["classes"][n] for n in scores.labels] == predicted["svm"].tolist()
 
     assert main(["export", str(run_dir), "--int8", "--out", str(tmp_path / "small.onnx")]) == 0

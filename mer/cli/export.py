@@ -1,4 +1,4 @@
-"""`mer export RUN`: one self-contained file of a fold's model, from input crop to both heads."""
+"""`mer export RUN`: a fold's model as one self-contained file, from input crop to labels."""
 
 import argparse
 from pathlib import Path
@@ -19,8 +19,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
     parser.add_argument("--int8", action="store_true", help="quantise; needs the run's data")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: beside the checkpoint")
+    parser.add_argument(
+        "--heads", metavar="NAMES", help="heads beside the softmax, e.g. svm,mine; by default all"
+    )
     add_trust(parser)
     given = parser.parse_args(argv)
-    path = export(given.run, given.fold, given.format, given.int8, given.out, given.trust)
+    heads = None if given.heads is None else given.heads.split(",")
+    path = export(given.run, given.fold, given.format, given.int8, given.out, given.trust, heads)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -7,7 +7,7 @@ reason and the mend, when it is opened and not at the first batch.
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer.deploy.graph import INPUT, SOFTMAX, SVM, Deployed, Scores
+from mer.deploy.graph import INPUT, SOFTMAX, Deployed, Scores, label_output
 from mer.errors import MerError
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -72,25 +72,29 @@ def _file_of(source: Deployed | Path, name: str) -> Path:
     return source
 
 
-def _torch_engine(run: Callable[..., tuple[torch.Tensor, ...]], precision: str) -> Engine:
+def _torch_engine(
+    run: Callable[..., tuple[torch.Tensor, ...]], names: Sequence[str], precision: str
+) -> Engine:
     def engine(batch: Batch) -> Scores:
         half = precision == "bfloat16"
         context = torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
         with torch.inference_mode(), context:
             found = run(torch.from_numpy(batch))
-        return _scores([part.numpy() for part in found])
+        return named_scores(names, [part.numpy() for part in found])
 
     return engine
 
 
 def _eager(source: Deployed | Path, precision: str, threads: int) -> Engine:
-    return _torch_engine(_model_of(source, "eager"), precision)
+    model = _model_of(source, "eager")
+    return _torch_engine(model, model.outputs, precision)
 
 
 def _compile(source: Deployed | Path, precision: str, threads: int) -> Engine:
     model = _model_of(source, "compile")
     # Frozen weights are laid out anew for the convolutions, once.
-    engine = _torch_engine(torch.compile(model, options={"freezing": True}), precision)
+    frozen = torch.compile(model, options={"freezing": True})
+    engine = _torch_engine(frozen, model.outputs, precision)
     try:
         engine(model.example(1).numpy())
     except Exception as error:
@@ -116,7 +120,7 @@ def _onnxruntime(source: Deployed | Path, precision: str, threads: int) -> Engin
     _check_outputs(names, path)
 
     def engine(batch: Batch) -> Scores:
-        return _scores(session.run(names, {INPUT: batch}))
+        return named_scores(names, session.run(names, {INPUT: batch}))
 
     return engine
 
@@ -134,9 +138,14 @@ def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
         "INFERENCE_PRECISION_HINT": hint,
     }
     graph = core.read_model(path)
-    # A tensor may have more names than its own.
-    known = [{SOFTMAX, SVM} & output.names for output in graph.outputs]
-    names = [name for own in known for name in own]
+    # A tensor may have more names than that of the output.
+    names = [
+        name
+        for scores, labels in zip(graph.outputs[::2], graph.outputs[1::2], strict=False)
+        for head in scores.names
+        if label_output(head) in labels.names
+        for name in (head, label_output(head))
+    ]
     _check_outputs(names, path)
 
     @functools.cache
@@ -152,7 +161,7 @@ def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
         # A graph whose every shape is known runs faster. One image at a time is the case where
         # latency counts; batches of all other sizes share a graph.
         found = request(len(batch) == 1).infer([batch], share_inputs=True)
-        return _scores([found[number] for number in range(len(names))])
+        return named_scores(names, [found[number] for number in range(len(names))])
 
     request(True)
     return engine
@@ -175,14 +184,23 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _scores(found: list[Any]) -> Scores:
-    softmax, *rest = (np.asarray(part, dtype=np.float32) for part in found)
-    return Scores(softmax, rest[0] if rest else None)
+def named_scores(names: Sequence[str], values: Sequence[Any]) -> Scores:
+    """Put the outputs of a graph, which have the names `Deployed.outputs`, under their heads."""
+    pairs = zip(names[::2], values[::2], values[1::2], strict=True)
+    scores, classes = {}, {}
+    for head, shown, numbers in pairs:
+        scores[head] = np.asarray(shown, dtype=np.float32)
+        classes[head] = np.asarray(numbers, dtype=np.int64)
+    return Scores(scores, classes)
 
 
 def _check_outputs(names: list[str], path: Path) -> None:
-    if names not in ([SOFTMAX], [SOFTMAX, SVM]):
-        raise MerError(f"{path} gives {', '.join(names)}: it is no file of `mer export`")
+    heads = names[::2]
+    if heads[-1:] != [SOFTMAX] or names[1::2] != [label_output(head) for head in heads]:
+        raise MerError(
+            f"{path} gives {', '.join(names) or 'nothing'}, which is not what `mer export` writes: "
+            "export the run again"
+        )
 
 
 def _install(package: str, error: Exception) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer.deploy.graph import INPUT, SOFTMAX, SVM, Deployed
+from mer.deploy.graph import INPUT, Deployed
 from mer.errors import MerError
 
 #: Key of the metadata in a file.
@@ -33,7 +33,6 @@ def write_onnx(model: Deployed, path: Path) -> None:
     onnx = _onnx()
     # The layout of the weights in memory is no part of a file.
     model = model.to(memory_format=torch.contiguous_format)
-    outputs = [SOFTMAX] if model.svm is None else [SOFTMAX, SVM]
     with _quiet():
         # Tracing takes a tenth of the time of the exporter on torch.export, and no further package.
         torch.onnx.export(
@@ -43,8 +42,8 @@ def write_onnx(model: Deployed, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=outputs,
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)},
+            output_names=model.outputs,
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *model.outputs)},
         )
     written = onnx.load(path)
     onnx.helper.set_model_props(written, {KEY: json.dumps(model.facts)})

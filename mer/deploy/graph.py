@@ -1,5 +1,6 @@
-"""A fold's model as one graph: normalisation, network, softmax and SVM head, tensors alone."""
+"""A fold's model as one graph of tensors: normalisation, network, softmax, heads, thresholds."""
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -8,28 +9,28 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mer.callbacks.svm_scores import SupportVectorScores
 from mer.models.modules import MERModule
 
-#: Names of the graph's input and outputs in every file format.
-INPUT, SOFTMAX, SVM = "image", "softmax", "svm"
+#: Name of the graph's input, and of the output that every graph has, in every file format.
+INPUT, SOFTMAX = "image", "softmax"
 
 
 class Scores(NamedTuple):
-    """What a model says of a batch.
+    """What a model gives for a batch.
 
     Attributes:
-        softmax: Probabilities. Shape: (B, K), float32.
-        svm: Scores of the SVM head, the label is the arg-max; None without one. (B, K), float32.
+        scores: Head -> its scores, of the softmax probabilities. The main head comes first, the
+            softmax last. Shape: (B, K), float32.
+        classes: Head -> predicted class numbers, with the thresholds that the fold chose. (B,).
     """
 
-    softmax: NDArray[np.float32]
-    svm: NDArray[np.float32] | None
+    scores: dict[str, NDArray[np.float32]]
+    classes: dict[str, NDArray[np.int64]]
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Class numbers by the SVM head, or by softmax where there is none. Shape: (B,)."""
-        return (self.softmax if self.svm is None else self.svm).argmax(axis=1)
+        """Class numbers by the main head. Shape: (B,)."""
+        return next(iter(self.classes.values()))
 
 
 class Deployed(nn.Module):
@@ -37,14 +38,21 @@ class Deployed(nn.Module):
 
     Args:
         module: The trained module.
-        head: Its fitted SVM head, or None.
+        heads: Name -> module from embeddings (B, E) to scores (B, K), float64, the main head first.
+        offsets: Head, softmax included -> what is added to the score (the log-probability) of each
+            class before the highest one wins; nothing where a head is missing.
         facts: What a file of it says of its making; plain values.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    offsets: torch.Tensor
 
     def __init__(
         self,
         module: MERModule,
-        head: SupportVectorScores | None = None,
+        heads: Mapping[str, nn.Module] | None = None,
+        offsets: Mapping[str, Sequence[float]] | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -54,24 +62,43 @@ class Deployed(nn.Module):
         self.register_buffer("std", module.input_std.detach().clone())
         self.backbone = deepcopy(module.backbone)
         self.classifier = deepcopy(module.classifier)
-        self.svm = None if head is None else deepcopy(head)
+        self.head_names = [*(heads or {}), SOFTMAX]
+        self.heads = nn.ModuleList(deepcopy(head) for head in (heads or {}).values())
+        nothing = [0.0] * len(module.classes)
+        rows = [(offsets or {}).get(name, nothing) for name in self.head_names]
+        self.register_buffer("offsets", torch.tensor(rows, dtype=torch.float64))
         self.eval().requires_grad_(False)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs: scores and class numbers of each head, the main head first."""
+        return [output for name in self.head_names for output in (name, label_output(name))]
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Score images as the data module gives them, not normalised. (B, C, S, S), float32.
 
         Returns:
-            Softmax (B, K) and, with an SVM head, its scores (B, K), float32.
+            See `outputs`. Scores (B, K), float32; class numbers (B,), int64.
         """
         x = (image - self.mean) / self.std
         embedding = self.backbone.forward_head(self.backbone.forward_features(x), pre_logits=True)
-        softmax = self.classifier(embedding).float().softmax(dim=1)
-        if self.svm is None:
-            return (softmax,)
-        return softmax, self.svm(embedding.double()).float()
+        logits = self.classifier(embedding)
+        shown: list[torch.Tensor] = []
+        for number, head in enumerate(self.heads):
+            scores = head(embedding.double())
+            shown += [scores.float(), (scores + self.offsets[number]).argmax(dim=1)]
+        # In float64, as a run's predictions are: rounding must not turn over a class.
+        logarithms = logits.double().log_softmax(dim=1)
+        softmax = logits.float().softmax(dim=1)
+        return (*shown, softmax, (logarithms + self.offsets[-1]).argmax(dim=1))
 
     def example(self, batch: int) -> torch.Tensor:
         """Images with the mean and deviation of the training side. Shape: (B, C, S, S)."""
         channels, size = self.shape
         noise = torch.randn(batch, channels, size, size, generator=torch.Generator().manual_seed(0))
         return self.mean + self.std * noise
+
+
+def label_output(head: str) -> str:
+    """Name of the output with the class numbers of a head."""
+    return f"{head}_label"

@@ -66,10 +66,14 @@ def load_config(
     return cfg
 
 
-def _own_config(
-    run_dir: Path, cfg: DictConfig, fold: str, overrides: list[str], trust: Iterable[str]
+def fold_config(
+    run_dir: Path,
+    cfg: DictConfig,
+    fold: str,
+    overrides: list[str] | None = None,
+    trust: Iterable[str] = (),
 ) -> DictConfig:
-    """The configuration of a fold, which a nested search has chosen; else the run's."""
+    """The configuration of a fold, which a nested search has chosen; else the run's, `cfg`."""
     folder = rundir.fold_folder(run_dir, fold)
     return load_config(folder, overrides, trust) if (folder / "config.yaml").exists() else cfg
 
@@ -102,7 +106,7 @@ def evaluate(
     kept: dict[str, UnifiedDataset] = {}
     frames = []
     for fold in folds:
-        own = _own_config(run_dir, cfg, fold.name, overrides or [], trust)
+        own = fold_config(run_dir, cfg, fold.name, overrides, trust)
         key = json.dumps(OmegaConf.to_container(own.input, resolve=True))
         if key not in kept:
             kept[key] = sources.dataset(typed(own), corpus)
