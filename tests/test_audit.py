@@ -587,19 +587,8 @@ def test_runs_compare_on_the_same_data_and_labels_only(
     assert not (finished / "audit.json").exists()
 
 
-def test_null_hands_the_run_and_the_other_words_to_the_leak_meter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given: list[object] = []
-    monkeypatch.setattr("mer.audit.null.null_main", lambda *words: given.extend(words) or 1)
-    assert main(["audit", "--null", "runs/a", "--repeats", "2", "--json"]) == 1
-    assert given == [Path("runs/a"), ["--repeats", "2", "--json"]]
-
-
 def test_a_folder_that_is_no_run_is_an_error_of_the_user(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["audit", str(tmp_path)]) == 2
     assert "is no run directory" in capsys.readouterr().err
-    assert main(["audit", "--null"]) == 2
-    assert "mer audit --null RUN" in capsys.readouterr().err

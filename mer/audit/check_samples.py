@@ -41,6 +41,11 @@ def check_samples(run: Artefacts, found: Findings) -> str:
     found.add("{} samples are predicted by another fold", rows.loc[moved, "sample_id"])
     if complete:
         _compare("the pooled predictions", run.predictions["sample_id"], planned, found)
+    if (seed := run.config["labels"].get("permutation")) is not None:
+        found.problems.append(
+            f"labels.permutation={seed}: the labels of each person are permuted, so the score is "
+            "that of a null and not of the method"
+        )
     said = f"all {len(planned)} samples of the manifest are predicted once, by their own fold"
     return f"{said}; {_official(run, found)}."
 

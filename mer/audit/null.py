@@ -1,167 +1,176 @@
-"""`mer audit --null RUN`: run the pipeline on data without signal; what scores there, leaks."""
+"""Label permutation test: a run's own training on labels that mean nothing.
 
-import argparse
+The run's configuration is trained again, a few times, on labels that are permuted among the samples
+of each person in each dataset (`labels.permutation`). Engine, heads, folds, class counts and class
+weights are the run's own. What scores above the bound of `mer.audit.permuted_scores` has learnt
+labels of tested samples.
+"""
+
 import json
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
 
-from mer.audit.null_meter import GUESSERS, Check, Null, as_json, measure
-from mer.audit.null_stages import STAGES
-from mer.files import write_json
+from mer import metrics
+from mer.audit.findings import Verdict
+from mer.audit.permuted_scores import PermutedScore, compare
+from mer.errors import MerError
+from mer.runs import rundir
+from mer.runs.head_columns import heads
 
 log = logging.getLogger(__name__)
 
-#: Repeats of each null unless told otherwise.
-REPEATS = 3
+#: Trainings on permuted labels unless told otherwise.
+PERMUTATIONS = 3
 
-#: What no null shows.
+#: What permuted labels cannot show.
 BLIND = (
-    "No null shows a scaler that is fitted on all samples (it does not change the score), nor "
-    "settings chosen by hand on the test score: `mer audit RUN` checks the artefacts for both."
+    "Permuted labels show whether labels of tested samples are learnt. They do not show a scaler "
+    "that is fitted on all samples, a network that recognises tested persons, a micro clip in the "
+    "macro pool, or settings chosen by hand: see `mer audit RUN`. A leak into the network shows as "
+    "far as the network learns its training labels by heart, so more epochs show more."
 )
 
 
-def null_main(run_dir: Path, arguments: argparse.Namespace | Sequence[str]) -> int:
-    """Measure a run, print what came out, and write `null.json` beside it.
+@dataclass(frozen=True)
+class NullTest:
+    """The label permutation test of one run.
+
+    Attributes:
+        run: Run directory.
+        scores: Every score of every head.
+        can_show: Whether a head that knew every label would score above its bound.
+        remarks: What guessing gives, and what the test cannot show.
+    """
+
+    run: str
+    scores: list[PermutedScore]
+    can_show: bool
+    remarks: list[str]
+
+    @property
+    def verdict(self) -> Verdict:
+        """`fail` if something leaks, `unknown` if no leak could be seen."""
+        if any(score.leaks for score in self.scores):
+            return "fail"
+        return "pass" if self.can_show else "unknown"
+
+    @property
+    def sentences(self) -> list[str]:
+        """The verdict in plain words, then every score that is too high."""
+        if self.verdict == "pass":
+            return ["No head scores more on permuted labels than a run without a leak may."]
+        if self.verdict == "unknown":
+            return [
+                "The samples are too few to show a leak: even a head that knew every label would "
+                "stay within the bound. Try more --permutations."
+            ]
+        return [
+            "Something leaks: labels of tested samples reach the training, a head or a choice.",
+            *(
+                f"{score.head}: {score.name.upper()} {score.mean:.3f} on permuted labels, where a "
+                f"run without a leak gives {score.expected:.3f}, at most {score.bound:.3f}."
+                for score in self.scores
+                if score.leaks
+            ),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as they stand in `null.json`."""
+        own = {"run": self.run, "verdict": self.verdict, "sentences": self.sentences}
+        scores = [{**asdict(score), "leaks": score.leaks} for score in self.scores]
+        return {**own, "scores": scores, "remarks": self.remarks}
+
+
+def null_test(
+    run_dir: Path,
+    permutations: int = PERMUTATIONS,
+    epochs: int | None = None,
+    trust: Iterable[str] = (),
+) -> NullTest:
+    """Train a run's configuration on permuted labels and compare its scores with the expected ones.
+
+    Each repetition is a run directory `null/permutation-<number>` below the run's own (with
+    `-epochs-<epochs>` if those are given). Finished folds stay there, so the next call goes on.
 
     Args:
         run_dir: Run directory.
-        arguments: `json`, `repeats` (None for 3) and `full`, maybe `epochs`; or words to parse.
-
-    Returns:
-        Exit status: 0 if nothing leaks, else 1.
+        permutations: Number of repetitions.
+        epochs: Epochs of each fold; None for the run's own.
+        trust: Packages that the run may name beside the listed objects of mer.
 
     Raises:
-        MerError: If this is no run directory, or `full` lacks the data.
+        MerError: If this is no run directory, it names code that is not trusted, the data are
+            missing, or another process trains one of the folds.
     """
-    from mer.audit import null_full, null_run
-    from mer.runs import results
+    from mer.training import runner
+    from mer.training.evaluate import load_config
 
-    options = arguments if isinstance(arguments, argparse.Namespace) else parse(arguments)
-    started = time.monotonic()
-    repeats = options.repeats or REPEATS
-    run = null_run.read(run_dir)
-    nulls, checks = measure(run.pipeline, run.samples, repeats)
-    if options.full:
-        epochs = getattr(options, "epochs", None) or null_full.EPOCHS
-        nulls += null_full.train_on_nothing(run.cfg, run.samples, repeats, epochs)
-    leaks = any(null.leaks for null in nulls) or any(check.problems for check in checks)
-    found = {
-        "run": str(run_dir),
-        "verdict": "leaks" if leaks else "clean",
-        "sentences": sentences(nulls, checks),
-        "nulls": [as_json(null) for null in nulls],
-        "checks": [{"check": check.name, "problems": check.problems} for check in checks],
-        "remarks": [*run.remarks, power(nulls), BLIND],
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    try:
-        write_json(found, run_dir / "null.json")
-    except OSError as error:
-        log.warning("%s cannot be written: %s", run_dir / "null.json", error)
-    if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        _show(results.console(), nulls, checks, found)
-    return int(leaks)
-
-
-def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Read the options of `mer audit --null RUN`."""
-    parser = argparse.ArgumentParser(
-        prog="mer audit --null RUN",
-        description=__doc__.split(": ", 1)[1],
-        epilog="Exit status: 0 nothing leaks, 1 something does.",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument(
-        "--repeats", type=_positive, help=f"repeats of each null (default {REPEATS})"
-    )
-    parser.add_argument(
-        "--full", action="store_true", help="also train all folds with permuted labels; needs data"
-    )
-    parser.add_argument(
-        "--epochs", type=_positive, help="epochs of --full (default 3; more finds more)"
-    )
-    return parser.parse_args(list(words))
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return int(text)
-
-
-def sentences(nulls: Sequence[Null], checks: Sequence[Check]) -> list[str]:
-    """The verdict in plain words; the first sentence says whether anything leaks."""
-    found = [problem for check in checks for problem in check.problems]
-    for null in nulls:
-        if null.leaks:
-            found.append(
-                f"{null.title}: UF1 {null.mean:.3f}, where guessing gives {null.high:.3f} at most. "
-                f"{_where(null)}"
+    cfg = load_config(run_dir, trust=trust)
+    ending = "" if epochs is None else f"-epochs-{epochs}"
+    folders = [run_dir / "null" / f"permutation-{seed}{ending}" for seed in range(permutations)]
+    log.info(_duration(run_dir, folders, epochs))
+    frames = []
+    for seed, folder in enumerate(folders):
+        permuted = _permuted(cfg, folder, seed, epochs)
+        result = runner.run(permuted, folder)
+        if result["status"] != "complete":
+            raise MerError(
+                f"{folder} is incomplete: another process trains {len(result['missing_folds'])} of "
+                "its folds. Wait for it, then type the same command again."
             )
-    if not found:
-        return ["Nothing leaks as far as these nulls can see."]
-    return ["Something leaks: a score of this pipeline cannot be believed.", *found]
+        frames.append(pd.read_parquet(folder / rundir.marked("predictions.parquet", permuted)))
+    classes = [str(name) for name in cfg.labels.classes]
+    counts = [int((frames[0]["label"] == name).sum()) for name in classes]
+    guess = metrics.chance(counts, len(classes))["prior"]
+    guessing = f"Guessing by class frequency gives UF1 {guess['uf1']:.3f}, UAR {guess['uar']:.3f}."
+    scores = compare(frames, heads(frames[0]), classes)
+    constant = sorted({one.head for one in scores if one.bound - one.expected < 1e-9})
+    remarks = [
+        guessing,
+        *(f"{head} gives each person one class, so it can show nothing." for head in constant),
+        BLIND,
+    ]
+    perfect = compare(frames, ["label"], classes)[0]
+    return NullTest(str(run_dir), scores, perfect.leaks, remarks)
 
 
-def _where(null: Null) -> str:
-    names = [STAGES[stage] for stage in null.suspects]
-    if not null.replaced:
-        return "No stage was replaced, so where is not known."
-    if not names:
-        return "No clean stage brings it back to guessing, not even all of them."
-    values = ", ".join(f"{STAGES[stage]} {null.replaced[stage]:.3f}" for stage in null.suspects)
-    if null.together:
-        return f"It leaks in several stages: {', '.join(names)} (each replaced alone: {values})."
-    if len(names) == 1:
-        return f"It leaks in: {names[0]}. With a clean stage there, UF1 is {values[-5:]}."
-    return f"Each of these brings it back to guessing when a clean stage replaces it: {values}."
+def _permuted(cfg: DictConfig, folder: Path, seed: int, epochs: int | None) -> DictConfig:
+    """The configuration of one repetition."""
+    changes: dict[str, Any] = {
+        "labels": {"permutation": seed},
+        "run": {"dir": str(folder)},
+        "protocol": {"folds": None},
+        "trial": {"number": None},
+        "logger": None,
+        "search": None,
+        "reuse_networks": False,
+    }
+    if epochs is not None:
+        changes["model"] = {"epochs": epochs}
+    return DictConfig(OmegaConf.merge(cfg, changes))
 
 
-def power(nulls: Sequence[Null]) -> str:
-    """What the number of repeats can tell apart."""
-    if not nulls:
-        return "No null could be measured."
-    repeats, high = len(nulls[0].scores), max(null.high for null in nulls)
-    return (
-        f"The upper bound holds 99.5 % of {GUESSERS} simulated guessers, by the class frequencies "
-        f"of these samples, mean of {repeats} repeats. A leak that lifts a null above {high:.2f} "
-        "is found; a smaller one may not be, more repeats find more."
+def _duration(run_dir: Path, folders: Sequence[Path], epochs: int | None) -> str:
+    """How many folds must be trained, and how long it takes if each takes what the run's took."""
+    path = run_dir / "manifest.parquet"
+    if not path.exists():
+        raise MerError(f"{run_dir} has no manifest.parquet: its training has not begun.")
+    names = list(dict.fromkeys(pd.read_parquet(path)["fold"]))
+    pending = sum(not rundir.is_done(folder, name) for folder in folders for name in names)
+    text = f"{len(folders)} permutations of {len(names)} folds, {pending} still to train"
+    paths = [rundir.fold_folder(run_dir, name) / "fold.json" for name in names]
+    records = [json.loads(path.read_text()) for path in paths if path.exists()]
+    if not records or not pending:
+        return text
+    seconds = pending * float(
+        np.mean([one["seconds"] * (epochs / one["epochs"] if epochs else 1) for one in records])
     )
-
-
-def _show(
-    console: Console, nulls: Sequence[Null], checks: Sequence[Check], found: dict[str, Any]
-) -> None:
-    table = Table(box=box.SIMPLE_HEAD, title=escape(found["run"]), title_justify="left")
-    for name in ("fed with", "UF1", "guessing gives", "verdict"):
-        table.add_column(name, overflow="fold")
-    for null in nulls:
-        table.add_row(
-            null.title,
-            f"{null.mean:.3f}",
-            f"{null.low:.3f} to {null.high:.3f}",
-            _word(null.leaks),
-        )
-    for check in checks:
-        if check.problems or check.note:
-            table.add_row(check.name, check.note, "", _word(bool(check.problems)))
-    console.print(table)
-    for sentence in found["sentences"]:
-        console.print(escape(sentence), soft_wrap=True)
-    for remark in found["remarks"]:
-        console.print(escape(remark), style="dim", soft_wrap=True)
-
-
-def _word(leaks: bool) -> str:
-    return "[bold red]leaks[/]" if leaks else "[green]clean[/]"
+    long = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    return f"{text}: about {long}, less where folds train at the same time"

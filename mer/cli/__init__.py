@@ -63,7 +63,7 @@ COMMANDS: dict[str, Command] = {
     "audit": Command(
         "mer.cli.audit:main",
         "prove or deny from a run's artefacts that its score can be believed",
-        "The run directories are as they were.",
+        "Folds that --null has finished are kept; the same command goes on.",
     ),
     "export": Command(
         "mer.cli.export:main",

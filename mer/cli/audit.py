@@ -5,13 +5,16 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from mer.audit.findings import Check
+from mer.audit.null import PERMUTATIONS, NullTest, null_test
 from mer.audit.verdict import STATUS, Audit, audit, comparable, worst
+from mer.cli.options import add_trust
 from mer.errors import MerError
 from mer.files import write_json
 from mer.runs import results
@@ -22,7 +25,7 @@ COLOURS = {"pass": "green", "fail": "bold red", "unknown": "yellow"}
 
 
 def main(argv: list[str]) -> int:
-    """Audit run directories, or measure leaks with `--null`.
+    """Audit run directories, or train them on permuted labels with `--null`.
 
     Returns:
         Exit status: 0 if every check passes, 1 if one fails, 4 if one could not be made.
@@ -30,24 +33,33 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="mer audit",
         description=__doc__.split("\n")[0],
-        epilog="Exit status: 0 all checks pass, 1 one fails, 4 one could not be made. "
-        "`mer audit --null RUN --help` explains the leak meter.",
+        epilog="Exit status: 0 all checks pass, 1 one fails, 4 one could not be made.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run directory")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument(
-        "--null", action="store_true", help="leak meter: run the pipeline on data without signal"
+    null = parser.add_argument_group(
+        "--null",
+        "Label permutation test: each run's own configuration is trained on labels that are "
+        "permuted among the samples of each person; what scores there, leaks. Needs the data. "
+        "Finished folds are kept in RUN/null.",
     )
-    if "--null" in argv and argv != ["--null", "--help"]:
-        return _null([word for word in argv if word != "--null"])
+    null.add_argument("--null", action="store_true", help="train on permuted labels")
+    null.add_argument(
+        "--permutations", type=_count, metavar="N", help=f"repetitions (default {PERMUTATIONS})"
+    )
+    null.add_argument(
+        "--epochs", type=_count, metavar="N", help="epochs of each fold (default: the run's own)"
+    )
+    add_trust(parser)
     arguments = parser.parse_args(argv)
+    if arguments.null:
+        return _null(arguments)
+    if arguments.permutations or arguments.epochs or arguments.trust:
+        raise MerError("--permutations, --epochs and --trust go with --null: mer audit --null RUN")
     audits = [audit(run_dir) for run_dir in arguments.runs]
     same = comparable(arguments.runs) if len(arguments.runs) > 1 else None
     for run_dir, found in zip(arguments.runs, audits, strict=True):
-        try:
-            write_json(found.as_json(), run_dir / "audit.json")
-        except OSError as error:
-            log.warning("%s cannot be written: %s", run_dir / "audit.json", error)
+        _write(found.as_json(), run_dir / "audit.json")
     if arguments.json:
         plain = {
             "runs": [found.as_json() for found in audits],
@@ -60,15 +72,48 @@ def main(argv: list[str]) -> int:
     return STATUS[worst(verdicts)]
 
 
-def _null(words: list[str]) -> int:
-    """Hand a run, the first word that is no option, to the leak meter with the other words."""
-    run = next((word for word in words if not word.startswith("-")), None)
-    if run is None:
-        raise MerError("mer audit --null needs a run directory: mer audit --null RUN")
-    words.remove(run)
-    from mer.audit.null import null_main
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
 
-    return int(null_main(Path(run), words))
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    try:
+        write_json(content, path)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", path, error)
+
+
+def _null(arguments: argparse.Namespace) -> int:
+    """Train each run on permuted labels; print what came out and write `null.json`."""
+    tests = []
+    for run_dir in arguments.runs:
+        repetitions = arguments.permutations or PERMUTATIONS
+        tests.append(null_test(run_dir, repetitions, arguments.epochs, arguments.trust))
+        _write(tests[-1].as_json(), run_dir / "null.json")
+    if arguments.json:
+        print(json.dumps([test.as_json() for test in tests], indent=2))
+    else:
+        for test in tests:
+            _show_null(test)
+    return STATUS[worst([test.verdict for test in tests])]
+
+
+def _show_null(test: NullTest) -> None:
+    table = Table(box=box.SIMPLE_HEAD, title=escape(test.run), title_justify="left")
+    for name in ("head", "score", "permuted labels", "without a leak", "at most", "verdict"):
+        table.add_column(name)
+    for score in test.scores:
+        numbers = [f"{value:.3f}" for value in (score.mean, score.expected, score.bound)]
+        word = "[bold red]leaks[/]" if score.leaks else "[green]clean[/]"
+        table.add_row(escape(score.head), score.name.upper(), *numbers, word)
+    console = results.console()
+    console.print(table)
+    for sentence in test.sentences:
+        console.print(escape(sentence), style=COLOURS[test.verdict], soft_wrap=True)
+    for remark in test.remarks:
+        console.print(escape(remark), style="dim", soft_wrap=True)
 
 
 def _show(audits: list[Audit], same: Check | None) -> None:

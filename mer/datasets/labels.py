@@ -5,12 +5,13 @@ datasets must give, so that a wrong workbook shows before training and not in th
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import pandas as pd
 
 from mer.datasets.index import Reading, Remark
 from mer.errors import MerError, raise_all
+from mer.randomness import generator
 
 #: Spelling in an annotation file -> the word used here.
 ALIASES: dict[str, str] = {
@@ -27,7 +28,8 @@ class Scheme(TypedDict):
     """A label scheme; the position in `classes` is the label code.
 
     `map` is dataset -> emotion -> class, `exclude` sample id -> reason, `expected` dataset -> class
-    -> number of samples in the complete dataset.
+    -> number of samples in the complete dataset. `permutation` is a seed for `permute`, set by
+    `mer audit --null` alone.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Scheme(TypedDict):
     map: dict[str, dict[str, str]]
     exclude: dict[str, str]
     expected: dict[str, dict[str, int]]
+    permutation: NotRequired[int | None]
 
 
 def canonical_emotion(text: str) -> str:
@@ -92,6 +95,9 @@ def _checked(scheme: dict[str, Any]) -> Scheme:
                 f"`{key}.{dataset}` names the class `{label}`, which `classes` lacks"
                 for label in wrong
             ]
+    permutation = scheme.get("permutation")
+    if permutation is not None and not (isinstance(permutation, int) and permutation >= 0):
+        problems.append(f"`permutation` is a seed, null or 0 or more; found {permutation}")
     folded = {
         dataset: {canonical_emotion(str(emotion)): str(label) for emotion, label in entries.items()}
         for dataset, entries in scheme["map"].items()
@@ -104,6 +110,7 @@ def _checked(scheme: dict[str, Any]) -> Scheme:
         map=folded,
         exclude=dict(scheme.get("exclude") or {}),
         expected={key: dict(value) for key, value in (scheme.get("expected") or {}).items()},
+        permutation=scheme.get("permutation"),
     )
 
 
@@ -155,7 +162,25 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
             f"scheme maps {', '.join(scheme['map'])}. Choose another with `labels=...`"
         )
     labelled = kept.assign(label=label)[label.notna()].reset_index(drop=True)
+    if (seed := scheme.get("permutation")) is not None:
+        labelled = permute(labelled, seed)
     return Reading(labelled, remarks)
+
+
+def permute(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Permute the labels among the samples of each person in each dataset.
+
+    The permutation depends on the seed and on names alone, not on the order of the table.
+
+    Args:
+        table: `sample_id`, `dataset`, `person` and `label`.
+        seed: Seed of the permutations.
+    """
+    labels = table["label"].copy()
+    for names, rows in table.sort_values("sample_id").groupby(["dataset", "person"]):
+        order = generator("label permutation", seed, *names).permutation(len(rows))
+        labels.loc[rows.index] = rows["label"].to_numpy()[order]
+    return table.assign(label=labels)
 
 
 def check_counts(

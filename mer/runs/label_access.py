@@ -66,6 +66,8 @@ def stains(run_dir: Path) -> list[str]:
         found.append("selection=oracle: the epoch of each fold was chosen on its test persons")
     if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:
         found.append(f"protocol={protocol}: split by sample, so persons who trained are tested")
+    if (seed := OmegaConf.select(config, "labels.permutation")) is not None:
+        found.append(f"labels.permutation={seed}: the labels of each person are permuted")
     if (count := len(openings(run_dir))) > 1:
         last = openings(run_dir)[-1]["how"]
         found.append(f"peek {count}: the test labels were opened {count} times, last by: {last}")

@@ -16,10 +16,11 @@ openings.json         every set of test predictions whose score was looked at
 history.csv, wandb*, tensorboard/  what loggers write
 
 With `selection=oracle` the files with predictions and scores have -ORACLE in their names, with
-`protocol=random_samples` -LEAKY.
+`protocol=random_samples` -LEAKY, with `labels.permutation` (`mer audit --null`) -NULL.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +166,24 @@ def is_done(run_dir: Path, name: str) -> bool:
     return find(fold_folder(run_dir, name), "predictions.parquet") is not None
 
 
-#: In the names of all that the test persons have touched before their time.
-MARKS = ("-ORACLE", "-LEAKY", "-ORACLE-LEAKY")
+#: In the names of files with scores that are none of the method: see `mark`.
+MARKS = tuple(
+    "".join(marks)
+    for number in (1, 2, 3)
+    for marks in combinations(("-ORACLE", "-LEAKY", "-NULL"), number)
+)
 
 
 def mark(cfg: Mapping[str, Any]) -> str:
-    """One of `MARKS`, or nothing: what a configuration lets the test persons touch."""
+    """Say why the scores of a configuration are none of the method: one of `MARKS`, or nothing.
+
+    The epoch is chosen on test persons (ORACLE), test persons train (LEAKY), or the labels are
+    permuted (NULL).
+    """
     oracle = "-ORACLE" if cfg.get("selection") == "oracle" else ""
-    return oracle + ("-LEAKY" if cfg.get("protocol", {}).get("name") in LEAKY else "")
+    leaky = "-LEAKY" if cfg.get("protocol", {}).get("name") in LEAKY else ""
+    null = "-NULL" if cfg.get("labels", {}).get("permutation") is not None else ""
+    return oracle + leaky + null
 
 
 def marked(name: str, cfg: Mapping[str, Any]) -> str:
