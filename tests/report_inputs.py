@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mer.report.page import Choices, write
+from mer.report.run_page import Choices, write
 from mer.runs import results
 
 CLASSES = ("negative", "positive", "surprise")
@@ -96,6 +96,7 @@ class Page(HTMLParser):
 
     Attributes:
         sections: Heading -> text below it; the text above the first one under "".
+        facts: Name -> value of all lists of facts.
         tables: Rows of cells of each table, in the order of the page.
         sources: Every `src` and `href`.
         alternatives: Descriptions of the pictures.
@@ -107,6 +108,7 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.sections: dict[str, str] = {"": ""}
+        self.facts: dict[str, str] = {}
         self.tables: list[list[list[str]]] = []
         self.sources: list[str] = []
         self.alternatives: list[str] = []
@@ -116,6 +118,8 @@ class Page(HTMLParser):
         self.feed(html)
         self.close()
         assert self._open == []
+        self.sections = {name: " ".join(text.split()) for name, text in self.sections.items()}
+        self.tables = [[[" ".join(c.split()) for c in r] for r in rows] for rows in self.tables]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
@@ -134,6 +138,8 @@ class Page(HTMLParser):
             self.tables[-1][-1].append("")
         elif tag == "h2":
             self._here = ""
+        elif tag == "dt":
+            self._name = ""
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open and self._open.pop() == tag, f"</{tag}> closes nothing"
@@ -144,6 +150,10 @@ class Page(HTMLParser):
             self.sections[self._here] = ""
         elif "style" not in self._open:
             self.sections[self._here] += data
+        if "dt" in self._open:
+            self._name += data
+        elif "dd" in self._open:
+            self.facts[self._name] = self.facts.get(self._name, "") + data
         if "td" in self._open or "th" in self._open:
             self.tables[-1][-1][-1] += data
 

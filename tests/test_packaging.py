@@ -37,6 +37,12 @@ def test_wheel_carries_every_configuration_file(wheel: set[str]) -> None:
     assert conf <= wheel
 
 
+def test_wheel_carries_every_template(wheel: set[str]) -> None:
+    folder = ROOT / "mer" / "pages" / "templates"
+    assert {f"mer/pages/templates/{path.name}" for path in folder.iterdir()} <= wheel
+    assert "mer/pages/templates/style.css" in wheel
+
+
 def test_wheel_carries_every_module_and_the_face_model(wheel: set[str]) -> None:
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "mer").rglob("*.py")}
     plugin = (

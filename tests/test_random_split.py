@@ -169,9 +169,9 @@ def test_the_split_is_named_in_scores_tables_comparisons_and_the_report(
     shown = capsys.readouterr().out
     assert f"run !! {STAIN}" in " ".join(shown.split())
 
-    from mer.report.material import Material
+    from mer.report.stored_run import StoredRun
 
-    assert Material.read(leaky).stains == [STAIN]
+    assert StoredRun.read(leaky).warnings == [STAIN]
 
 
 def test_the_audit_fails_the_split_by_its_name_and_nothing_else(leaky: Path) -> None:

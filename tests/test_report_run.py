@@ -1,8 +1,7 @@
-"""`mer report` of a run with its data and networks: embeddings, activation, pictures, a browser."""
+"""`mer report` of a run with its data and networks: activation, pictures, a browser."""
 
 import base64
 import io
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from report_inputs import Page, read
 
-from mer.report import drawing
-from mer.report.material import Material
-from mer.report.networks import Absent, Networks
+from mer.pages.plots import Plot
+from mer.report.fold_networks import Absent, Networks
+from mer.report.stored_run import StoredRun
 from mer.runs.pictures import SIDE
 from mer.training import runner
 
@@ -33,8 +32,7 @@ def finished(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of the time and is not looked at."""
-    monkeypatch.setattr(drawing, "data_uri", lambda _: "data:image/svg+xml;base64,")
-    monkeypatch.setattr("mer.report.inside.flatten", lambda *_: {})
+    monkeypatch.setattr(Plot, "source", "data:image/svg+xml;base64,")
 
 
 @pytest.fixture(scope="module")
@@ -63,27 +61,6 @@ def widths(page: Page) -> set[int]:
 
 def side_by_side(count: int) -> int:
     return count * SIDE + (count - 1) * 4
-
-
-def test_neighbours_and_maps_say_whether_people_or_emotions_are_separated(
-    page: Page, finished: Path
-) -> None:
-    count = len(pd.read_parquet(finished / "manifest.parquet"))
-    section = page.sections["Embeddings: people or emotions?"]
-    assert re.search("(emotions|people|datasets|neither|equally)", section)
-    rows = {row[0]: row[1:] for row in page.table("of the 10 nearest")}
-    assert set(rows) == {
-        "same class",
-        "same dataset",
-        "same person",
-        "same class, other persons only",
-    }
-    for found, chance, most, pull in rows.values():
-        room = float(most) - float(chance)
-        assert float(pull) == pytest.approx((float(found) - float(chance)) / room, abs=0.02)
-    for kind in ("class", "dataset", "person"):
-        said = f"map of {count} samples coloured by {kind}"
-        assert any(said in words for words in page.alternatives)
 
 
 def test_the_networks_say_what_they_said_when_they_were_tested(page: Page) -> None:
@@ -129,14 +106,14 @@ def test_code_from_elsewhere_is_not_run(finished: Path, tmp_path: Path) -> None:
     OmegaConf.update(cfg, "backbone._target_", "os.system", force_add=True)
     OmegaConf.save(cfg, run_dir / "config.yaml")
     with pytest.raises(Absent, match=r"backbone._target_=os\.system"):
-        Networks(Material.read(run_dir))
+        Networks(StoredRun.read(run_dir))
 
 
 def test_missing_weights_are_named(finished: Path, tmp_path: Path) -> None:
     run_dir = Path(shutil.copytree(finished, tmp_path / "run"))
     next(run_dir.glob("folds/*/model.ckpt")).unlink()
-    with pytest.raises(Absent, match=r"group-\d+ has no model.ckpt"):
-        list(Networks(Material.read(run_dir)).modules())
+    with pytest.raises(Absent, match=r"1 of 3 folds have no model.ckpt \(group-\d+\)"):
+        list(Networks(StoredRun.read(run_dir)).modules())
 
 
 @pytest.mark.slow

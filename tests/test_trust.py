@@ -155,8 +155,8 @@ def test_every_command_that_reads_a_run_refuses_its_code(
     """Each reader meets the file before anything is done with it."""
     from mer.audit.null import null_main
     from mer.deploy.export import load
-    from mer.report.material import Material
-    from mer.report.networks import Absent, Networks
+    from mer.report.fold_networks import Absent, Networks
+    from mer.report.stored_run import StoredRun
     from mer.training.evaluate import evaluate
 
     cfg = OmegaConf.to_container(tiny_config(), resolve=True)
@@ -168,7 +168,7 @@ def test_every_command_that_reads_a_run_refuses_its_code(
         with pytest.raises(MerError, match=named):
             read(tmp_path)
     with pytest.raises(Absent, match=named):
-        Networks(Material.read(tmp_path))
+        Networks(StoredRun.read(tmp_path))
     assert not (tmp_path / "called").exists()
 
 

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     )
     add_trust(parser)
     arguments = parser.parse_args(argv)
-    from mer.report.page import Choices, write
+    from mer.report.run_page import Choices, write
 
     choices = Choices(
         arguments.figures, arguments.pictures, arguments.quick, tuple(arguments.trust)

@@ -3,8 +3,8 @@
 Faces are shown only where they may be; motion fields tell no more than the movement.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.dataset import UnifiedDataset
+from mer.pages.plots import Picture
 from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
+from mer.report.stored_run import StoredRun
 from mer.runs.pictures import SIDE, choose
 
 SHOWN = 6  # samples of each kind
 
-
-class Shown(NamedTuple):
-    """A sample: who, what is said about it, and pictures side by side or None."""
-
-    sample: str
-    caption: str
-    picture: NDArray[np.uint8] | None
+OVERLAYS = 4  # samples with their activation
 
 
 def hardest(
@@ -41,19 +37,28 @@ def hardest(
     sure = first[~first[f"{heads[0]}_correct"].astype(bool)].head(count)
     rest = predictions[~predictions["sample_id"].isin(sure["sample_id"])]
     rest = rest[~rest[[f"{head}_correct" for head in heads]].any(axis=1)]
-    own = [row[f"softmax_{row['label']}"] for _, row in rest.iterrows()]
-    hard = rest.assign(own=own).sort_values(["own", "sample_id"]).head(count)
+    probable = [row[f"softmax_{row['label']}"] for _, row in rest.iterrows()]
+    hard = rest.assign(probable=probable).sort_values(["probable", "sample_id"]).head(count)
     return {"sure": sure, "hard": hard}
 
 
-def caption(row: pd.Series, heads: dict[str, str]) -> str:
+def surest(run: StoredRun) -> pd.DataFrame:
+    """The surest right sample of each class, then the surest wrong ones, by the softmax."""
+    frame = run.predictions.assign(sure=run.confidence, softmax=run.most_probable)
+    ranked = frame.sort_values("sure", ascending=False)
+    right = ranked["softmax"] == ranked["label"]
+    best = ranked[right].groupby("label", sort=False).head(1)
+    return pd.concat([best.head(OVERLAYS - 1), ranked[~right]]).head(OVERLAYS)
+
+
+def describe(row: pd.Series, heads: Mapping[str, str]) -> str:
     """Say what a sample is and what each head takes it for."""
     emotion = "" if row["emotion"] in (row["label"], None) else f" ({row['emotion']})"
-    said = "; ".join(f"{name}: {row[head]}" for head, name in heads.items())
+    predicted = "; ".join(f"{title}: {row[head]}" for head, title in heads.items())
     probability = row[f"softmax_{row['label']}"]
     return (
-        f"{row['sample_id']} is {row['label']}{emotion}. {said}, "
-        f"which gives {row['label']} {100 * probability:.0f} %"
+        f"{row['sample_id']} is {row['label']}{emotion}. {predicted}; the softmax gives "
+        f"{row['label']} {100 * probability:.0f} %"
     )
 
 
@@ -79,50 +84,61 @@ class Painter:
         return kinds + (["motion", "strain"] if store.flow is not None else [])
 
     @property
+    def hides_faces(self) -> bool:
+        """Whether there are faces that may not be shown."""
+        return not self.faces and any(store.frames is not None for store in self.dataset.stores)
+
+    @property
     def ground(self) -> str:
         """What an overlay lies on."""
         return "apex" if "apex" in self.kinds else "strain" if self.kinds else "grey"
 
-    def draw(self, position: int) -> NDArray[np.uint8] | None:
+    def draw(self, sample: str, caption: str) -> Picture | None:
         """Onset, apex, motion and strain of a sample, as far as there are any and may be shown."""
+        position = self._position(sample)
         parts = self._frames(position) + self._motion(position)
         gap = np.full((SIDE, 4, 3), 255, np.uint8)
         spaced = [piece for part in parts for piece in (part, gap)][:-1]
-        return np.concatenate(spaced, axis=1) if spaced else None
+        return Picture(np.concatenate(spaced, axis=1), caption, caption) if spaced else None
 
-    def overlay(self, position: int, cam: NDArray[np.floating]) -> NDArray[np.uint8]:
-        """A map of class activation over the apex, or over the motion, or over nothing."""
+    def overlay(self, sample: str, maps: NDArray[np.floating], caption: str) -> Picture:
+        """A sample's class activation over the apex, or over the motion, or over nothing.
+
+        Args:
+            sample: Sample id.
+            maps: Class activation of all samples. Shape: (N, GRID, GRID).
+            caption: What to write below.
+        """
         from matplotlib import colormaps
         from PIL import Image
 
+        position = self._position(sample)
         shown = self._frames(position)[-1:] or self._motion(position)[1:]
         ground = shown[0] if shown else np.full((SIDE, SIDE, 3), 128, np.uint8)
-        heat = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((SIDE, SIDE)))
-        heat = heat / max(float(heat.max()), 1e-12)
-        colour = colormaps["inferno"](heat)[..., :3] * 255
-        grey = ground.mean(axis=2, keepdims=True)
-        return (grey * (1 - 0.65 * heat[..., None]) + colour * 0.65 * heat[..., None]).astype(
-            np.uint8
-        )
+        cam = Image.fromarray(maps[position].astype(np.float32))
+        heat = np.asarray(cam.resize((SIDE, SIDE)))[..., None]
+        heat = 0.65 * heat / max(float(heat.max()), 1e-12)
+        colour = colormaps["inferno"](heat[..., 0] / 0.65)[..., :3] * 255
+        mixed = ground.mean(axis=2, keepdims=True) * (1 - heat) + colour * heat
+        return Picture(mixed.astype(np.uint8), f"Activation of {caption}", caption)
 
     def landmarks(self, position: int) -> tuple[NDArray[np.floating] | None, int]:
         """Landmarks (478, 2) of a sample's onset or apex, None without; side of the crop."""
-        store, row = self._place(position)
-        if store.landmarks is None:
-            return None, store.size
-        for frame in store.landmarks[row]:
-            if np.isfinite(frame).all():
-                return np.asarray(frame), store.size
-        return None, store.size
+        store, row = self._stored(position)
+        frames = [] if store.landmarks is None else store.landmarks[row]
+        return next((np.asarray(f) for f in frames if np.isfinite(f).all()), None), store.size
 
-    def _place(self, position: int) -> tuple:
-        place = self.dataset.table.iloc[position]
-        return self.dataset.stores[int(place["store"])], int(place["row"])
+    def _position(self, sample: str) -> int:
+        return int(self.dataset.positions([sample])[0])
+
+    def _stored(self, position: int) -> tuple[Any, int]:
+        row = self.dataset.table.iloc[position]
+        return self.dataset.stores[int(row["store"])], int(row["row"])
 
     def _frames(self, position: int) -> list[NDArray[np.uint8]]:
         from PIL import Image
 
-        store, row = self._place(position)
+        store, row = self._stored(position)
         if not self.faces or store.frames is None:
             return []
         first = 0 if self.dataset.table["has_onset"].iloc[position] else 1
@@ -132,7 +148,7 @@ class Painter:
         ]
 
     def _flow(self, position: int) -> NDArray[np.float32] | None:
-        store, row = self._place(position)
+        store, row = self._stored(position)
         if store.flow is None:
             return None
         settings = Input("flow", size=SIDE, center=self.center)

@@ -19,7 +19,7 @@ from mer.errors import MerError
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.prepare.layout import settings_hash
-from mer.report.material import Material
+from mer.report.stored_run import StoredRun
 from mer.runs import rundir
 
 
@@ -31,7 +31,7 @@ class Networks:
     """Samples of a run as inputs, and the network of each fold.
 
     Args:
-        material: A complete run.
+        run: A complete run.
         trust: Packages that the run may name beside the listed objects of mer.
 
     Raises:
@@ -39,13 +39,13 @@ class Networks:
             are others.
     """
 
-    def __init__(self, material: Material, trust: tuple[str, ...] = ()) -> None:
-        self.run_dir, self.trust = material.run_dir, trust
+    def __init__(self, run: StoredRun, trust: tuple[str, ...] = ()) -> None:
+        self.run_dir, self.trust = run.run_dir, trust
         try:
-            cfg = trusted.load(material.run_dir / "config.yaml", trust)
+            cfg = trusted.load(run.run_dir / "config.yaml", trust)
         except MerError as error:
             raise Absent(str(error)) from error
-        for name, node in (material.get("data.micro") or {}).items():
+        for name, node in (run.get("data.micro") or {}).items():
             root = Path(cfg.data.root, node.root).expanduser()
             if not root.exists():
                 raise Absent(f"The data are not here: data.micro.{name} is to be at {root}.")
@@ -57,16 +57,17 @@ class Networks:
             self.corpus = sources.load(settings, "micro", found)
         except MerError as error:
             raise Absent(f"The data cannot be read: {error}") from error
-        known = {entry.get("data_hash") for entry in material.environment}
+        known = {entry.get("data_hash") for entry in run.environment}
         if known and self.corpus.hash not in known:
             raise Absent(
                 f"The data have changed since the run (hash {self.corpus.hash} now, "
                 f"{', '.join(map(str, known))} then)."
             )
+        assert run.manifest is not None
         try:
             table, classes = self.corpus.table, self.corpus.classes
             self.dataset = UnifiedDataset(table, self.corpus.stores, classes, settings.input)
-            tested = material.manifest.groupby("fold", sort=False)["sample_id"]
+            tested = run.manifest.groupby("fold", sort=False)["sample_id"]
             self.tested = {str(fold): self.dataset.positions(ids.tolist()) for fold, ids in tested}
         except MerError as error:
             raise Absent(f"The inputs cannot be built: {error}") from error
@@ -77,15 +78,17 @@ class Networks:
         Raises:
             Absent: If a checkpoint is missing, damaged, or names foreign code.
         """
-        for fold, positions in self.tested.items():
-            path = rundir.fold_folder(self.run_dir, fold) / "model.ckpt"
-            if not path.exists():
-                raise Absent(f"Fold {fold} has no model.ckpt.")
+        paths = {f: rundir.fold_folder(self.run_dir, f) / "model.ckpt" for f in self.tested}
+        missing = [fold for fold, path in paths.items() if not path.exists()]
+        if missing:
+            names = ", ".join(missing[:3])
+            raise Absent(f"{len(missing)} of {len(paths)} folds have no model.ckpt ({names}).")
+        for fold, path in paths.items():
             try:
                 module = load_module(MicroFinetuneModule, path, self.trust)
             except Exception as error:
                 raise Absent(f"The checkpoint of {fold} cannot be loaded: {error}") from error
-            yield positions, module.eval()
+            yield self.tested[fold], module.eval()
 
     def batch(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """Inputs of some samples as the network takes them. Shape: (B, C, S, S), float32."""

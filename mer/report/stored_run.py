@@ -1,4 +1,4 @@
-"""What a report is made of: the files of a run directory, read once."""
+"""The files of a run directory that a report is made of, each read once."""
 
 import json
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mer.config import trust
 from mer.errors import MerError, one_line
 from mer.runs import label_access, log_values
+from mer.runs.results import HEADS
 from mer.runs.rundir import find, fold_folder, is_done
 from mer.training import inner
 
@@ -20,7 +21,7 @@ Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
-class Material:
+class StoredRun:
     """A run directory, complete or not.
 
     Attributes:
@@ -34,7 +35,7 @@ class Material:
     metrics: dict[str, Any]
 
     @classmethod
-    def read(cls, run_dir: Path) -> "Material":
+    def read(cls, run_dir: Path) -> "StoredRun":
         """Read a run directory.
 
         Raises:
@@ -51,8 +52,8 @@ class Material:
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the configuration by its dotted key."""
-        found = OmegaConf.select(self.cfg, key)
-        return default if found is None else found
+        value = OmegaConf.select(self.cfg, key)
+        return default if value is None else value
 
     @property
     def complete(self) -> bool:
@@ -66,7 +67,7 @@ class Material:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the faces are of nobody."""
+        """Whether the faces are generated ones."""
         return bool(self.get("data.generate"))
 
     @property
@@ -91,15 +92,25 @@ class Material:
         columns = [f"softmax_{name}" for name in self.classes]
         return self.predictions[columns].idxmax(axis=1).str.removeprefix("softmax_")
 
+    @cached_property
+    def confidence(self) -> pd.Series:
+        """Probability of the softmax's likeliest class."""
+        return self.predictions[[f"softmax_{name}" for name in self.classes]].max(axis=1)
+
     @property
-    def heads(self) -> list[str]:
-        """Heads that predicted, the one that counts first."""
-        return [head for head in ("svm", "softmax") if head in self.metrics.get("heads", {})]
+    def heads(self) -> dict[str, str]:
+        """Heads that predicted and what tables call them, the one that counts first."""
+        return {head: HEADS.get(head, head) for head in self.scores if head != "majority"}
+
+    @property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Scores of each head, `majority` among them, by part; empty for an incomplete run."""
+        return dict(self.metrics.get("heads", {}))
 
     @property
     def parts(self) -> list[str]:
         """`pooled`, then the datasets."""
-        return list(self.metrics["heads"]["majority"])
+        return list(self.scores["majority"])
 
     @cached_property
     def folds(self) -> list[str]:
@@ -138,16 +149,13 @@ class Material:
         return self.metrics.get("cost") or (_read(path, _json, dict) if path.exists() else {})
 
     @cached_property
-    def stains(self) -> list[str]:
-        """Why the scores are none to report, in sentences."""
-        said = [*_read(self.run_dir, label_access.stains, list), *self.metrics.get("stains", [])]
-        # The count of openings may have grown since the scores were written.
-        return [
-            text
-            for place, text in enumerate(said)
-            if text not in said[:place]
-            and not (text.startswith("peek") and any(s.startswith("peek") for s in said[:place]))
-        ]
+    def warnings(self) -> list[str]:
+        """Reasons not to report the scores, in sentences; empty if there are none."""
+        now = _read(self.run_dir, label_access.stains, list)
+        # A later look at the test labels outdates what `metrics.json` says of earlier ones.
+        kinds = {text.split()[0] for text in now}
+        then = self.metrics.get("stains", [])
+        return [*now, *(text for text in then if text.split()[0] not in kinds)]
 
 
 def _read(path: Path, read: Callable[[Path], Any], kind: type[Content]) -> Content:

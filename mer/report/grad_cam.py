@@ -4,19 +4,23 @@ Grad-CAM (Selvaraju et al., ICCV 2017) weights the channels of a feature map by 
 the predicted class's logit and keeps the positive part of their sum.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from mer.models.modules import MERModule
-from mer.report.networks import Absent
+from mer.report.fold_networks import Absent, Networks
 
 #: A map of fewer cells than this to a side says nothing about where.
 LEAST = 4
+
+BATCH = 128
 
 GRID = 56  # side in cells of maps and region masks
 
@@ -123,7 +127,9 @@ def find_layer(module: MERModule, image: torch.Tensor) -> str:
     return fine[-1]
 
 
-def class_activation(module: MERModule, layer: str, images: torch.Tensor) -> NDArray[np.float32]:
+def class_activation(
+    module: MERModule, layer: str, images: torch.Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Grad-CAM of the predicted class of each image.
 
     Args:
@@ -132,7 +138,7 @@ def class_activation(module: MERModule, layer: str, images: torch.Tensor) -> NDA
         images: Shape: (B, C, S, S).
 
     Returns:
-        Maps that are 0 or more. Shape: (B, GRID, GRID).
+        Predicted classes, shape (B,), and maps that are 0 or more, shape (B, GRID, GRID).
     """
     kept: list[torch.Tensor] = []
 
@@ -143,14 +149,65 @@ def class_activation(module: MERModule, layer: str, images: torch.Tensor) -> NDA
     hook = module.backbone.get_submodule(layer).register_forward_hook(start_here)
     try:
         with torch.enable_grad():
-            best = module(images).max(dim=1).values
-            (slope,) = torch.autograd.grad(best.sum(), kept[-1])
+            best = module(images).max(dim=1)
+            (slope,) = torch.autograd.grad(best.values.sum(), kept[-1])
     finally:
         hook.remove()
     weights = slope.mean(dim=(2, 3), keepdim=True)
     cam = torch.relu((weights * kept[-1].detach()).sum(dim=1, keepdim=True))
     large = nn.functional.interpolate(cam, (GRID, GRID), mode="bilinear", align_corners=False)
-    return large[:, 0].numpy()
+    return best.indices.numpy(), large[:, 0].numpy()
+
+
+@dataclass
+class Activation:
+    """What the networks of a run see in the samples that they were tested on, in dataset order.
+
+    Attributes:
+        layer: Step of the backbone whose feature map was used.
+        predicted: Class that the softmax predicts for each sample.
+        maps: Class activation of each sample. Shape: (N, GRID, GRID).
+    """
+
+    layer: str
+    predicted: NDArray[np.object_]
+    maps: NDArray[np.float32]
+
+
+def activate(networks: Networks) -> Activation:
+    """Send each sample through the network that was tested on it.
+
+    Raises:
+        Absent: If a network cannot be loaded, or has no usable feature map.
+    """
+    count = len(networks.dataset)
+    seen = Activation("", np.empty(count, object), np.zeros((count, GRID, GRID), np.float32))
+    for tested, module in networks.modules():
+        seen.layer = seen.layer or find_layer(module, networks.batch(tested[:1]))
+        for part in np.array_split(tested, range(BATCH, len(tested), BATCH)):
+            best, seen.maps[part] = class_activation(module, seen.layer, networks.batch(part))
+            seen.predicted[part] = np.asarray(module.classes, object)[best]
+    return seen
+
+
+def pool(
+    maps: NDArray[np.float32], masks: Sequence[NDArray[np.int64]], predicted: NDArray[np.object_]
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Share out activation among the facial regions.
+
+    Args:
+        maps: Class activation. Shape: (N, GRID, GRID).
+        masks: Region of each cell, from `region_mask`.
+        predicted: Class of each sample. Shape: (N,).
+
+    Returns:
+        Mean share of each region's activation, a row per predicted class, samples without
+        activation left out; and the mean share of the area.
+    """
+    areas = [region_shares(np.ones_like(cam), mask) for cam, mask in zip(maps, masks, strict=True)]
+    shares = [region_shares(cam, mask) for cam, mask in zip(maps, masks, strict=True)]
+    table = pd.DataFrame(shares, columns=list(NAMES)).groupby(predicted).mean()
+    return table, pd.Series(np.mean(areas, axis=0), index=list(NAMES))
 
 
 def _steps(backbone: nn.Module) -> dict[str, nn.Module]:

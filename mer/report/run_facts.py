@@ -1,0 +1,183 @@
+"""What was run, as names and sentences: settings, data, cost, environment."""
+
+import re
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from mer.report.stored_run import StoredRun
+from mer.runs.results import HEADS
+from mer.training import inner
+
+SELECTIONS = {
+    "last": "the last epoch of each fold",
+    "validation": "the best epoch on validation persons of the training side",
+    "oracle": "the best epoch on the test persons (ORACLE)",
+}
+
+
+def title(run: StoredRun) -> str:
+    """A run in one line."""
+    get = run.get
+    macro = "macro-pretrained" if get("macro.enabled") else "not macro-pretrained"
+    where = f"{get('data.name')}, {get('protocol.name')}"
+    return f"{get('backbone.name')} on {get('input.name')}: {where}, {macro}"
+
+
+def facts(run: StoredRun) -> dict[str, Any]:
+    """What was run: name -> value."""
+    get, manifest = run.get, run.manifest
+    data = str(get("data.name"))
+    if manifest is not None:
+        data += f": {len(manifest)} samples of {manifest['person'].nunique()} persons"
+    share = get("protocol.validation", 0)
+    validation = f"; {100 * share:.0f} % of the training persons validate" if share else ""
+    selection = str(get("selection"))
+    fixed = selection == "last" and inner.settings(run.cfg) is None
+    return {
+        "data": data + (" (synthetic faces, of nobody)" if run.synthetic else ""),
+        "classes": f"{get('labels.name')}: {', '.join(run.classes)}",
+        "protocol": f"{get('protocol.name')}, {len(run.folds)} folds{validation}",
+        "backbone": f"{get('backbone.name')}"
+        + (", pretrained weights of timm" if get("backbone.pretrained") else ""),
+        "input": f"{get('input.name')}, {get('input.size')} px",
+        "macro-pretraining": f"on {', '.join(get('data.macro') or {})}; "
+        f"blocks taken over: {get('model.transfer.blocks')}"
+        if get("macro.enabled")
+        else "none",
+        "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",
+        "chosen inside each fold": _inner(run),
+        "training": f"{'' if fixed else 'at most '}{get('model.epochs')} epochs, "
+        f"{get('model.optimizer.name')}, learning rate {get('model.optimizer.lr')}",
+        "heads": ", ".join(_with_settings(run, head) for head in run.heads or ["softmax"]),
+        "seed": get("seed"),
+        "run directory": run.run_dir.resolve().name,
+        "started": _moment(run.environment[0]) if run.environment else None,
+    }
+
+
+def _moment(start: dict[str, Any]) -> str:
+    """When a run was started: 2026-11-25 08:24 +00:00."""
+    written = str(start.get("started", ""))
+    try:
+        return datetime.fromisoformat(written).strftime("%Y-%m-%d %H:%M %Z")
+    except ValueError:
+        return written
+
+
+def _inner(run: StoredRun) -> str:
+    """What `protocol.inner` has chosen, and in how many folds."""
+    node = inner.settings(run.cfg)
+    if node is None:
+        return "nothing"
+    counts: dict[str, Counter[str]] = {name: Counter() for name in node["choose"]}
+    for fold in run.done:
+        for name, value in run.chosen(fold).items():
+            counts[name][_settings(value) if isinstance(value, dict) else str(value)] += 1
+    choices = [
+        f"{name} ({', '.join(f'{value} in {n}' for value, n in values.most_common(3))}"
+        + (f", {len(values) - 3} others)" if len(values) > 3 else ")")
+        for name, values in counts.items()
+    ]
+    return f"{'; '.join(choices)}; by {node['n_splits']} inner splits of the training persons"
+
+
+def _settings(values: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items() if key != "_target_")
+
+
+def _with_settings(run: StoredRun, head: str) -> str:
+    """A head and its settings, unless each fold chose its own."""
+    title = run.heads.get(head, HEADS.get(head, head))
+    node = run.get(f"callbacks.{head}_head") or {}
+    own = head in (inner.settings(run.cfg) or {}).get("choose", [])
+    settings = "" if own else _settings({key: node[key] for key in node if key != "normalise"})
+    return f"{title} ({settings})" if settings else title
+
+
+def samples(run: StoredRun) -> list[list[Any]]:
+    """Rows of a dataset, its samples per class, all samples, persons, samples of guessed apex."""
+    assert run.manifest is not None
+    groups = [(str(name), group) for name, group in run.manifest.groupby("dataset")]
+    if len(groups) > 1:
+        groups.append(("all", run.manifest))
+    return [
+        [
+            name,
+            *(int((group["label"] == label).sum()) for label in run.classes),
+            len(group),
+            group["person"].nunique(),
+            # Nobody annotated these, so a frame between onset and offset stands in.
+            int((group.get("apex_source", pd.Series()) == "midpoint").sum()),
+        ]
+        for name, group in groups
+    ]
+
+
+def reasons(dropped: pd.DataFrame) -> list[dict[str, Any]]:
+    """Count what was dropped or mended by reason; reasons that differ in numbers alone are one.
+
+    Args:
+        dropped: Columns item, action, reason; a reason `22 of emotion ...` counts 22 samples.
+
+    Returns:
+        `action`, `count` (samples), `example` (the first reason of its kind) and `more` (how many
+        further ones); dropped ones first, then the frequent ones.
+    """
+    kinds = dropped["reason"].map(_general)
+    counted = dropped.assign(count=dropped["reason"].map(_samples))
+    rows = [
+        {
+            "action": action,
+            "count": int(group["count"].sum()),
+            "example": group["reason"].iloc[0],
+            "more": group["reason"].nunique() - 1,
+        }
+        for (action, _), group in counted.groupby(["action", kinds], sort=False)
+    ]
+    return sorted(rows, key=lambda row: (row["action"] != "dropped", -row["count"], row["example"]))
+
+
+def _samples(reason: str) -> int:
+    several = re.match(r"(\d+) of emotion ", reason)
+    return int(several[1]) if several else 1
+
+
+def _general(reason: str) -> str:
+    """A reason without its numbers and without what it cites, unless that is plain words."""
+    reason = re.sub(r"`[^`]*[^`A-Za-z_ -][^`]*`", "", reason)
+    return re.sub(r"(?<!\w)\d+(\.\d+)?(?!\w)", "", reason)
+
+
+def cost(run: StoredRun) -> dict[str, str]:
+    """Parameters, latency and time of the training; empty where nothing was measured."""
+    measured, facts = run.cost, {}
+    if "parameters" in measured:
+        facts["parameters"] = f"{measured['parameters']:,}"
+    if "latency_ms" in measured:
+        low, high = measured.get("latency_ms_range", ["?", "?"])
+        facts["latency"] = (
+            f"{measured['latency_ms']} ms [{low}, {high}] a sample, input to logits (median and "
+            f"quartiles), on {measured.get('device')}, threads: {measured.get('threads')}; "
+            "whatever else the machine did is in it"
+        )
+    if (seconds := run.metrics.get("seconds")) is not None:
+        facts["training"] = f"{seconds} s for all folds together"
+    return facts
+
+
+def environment(run: StoredRun) -> dict[str, Any]:
+    """Versions and machine of the last start, and how often the run was started."""
+    last = run.environment[-1]
+    packages = last.get("packages") or {}
+    return {
+        "mer": f"{last.get('mer')}, revision {last.get('git') or 'not known'}",
+        "Python": last.get("python"),
+        "machine": f"{last.get('platform')}, {last.get('cpus')} cores",
+        "device": last.get("accelerator"),
+        "data hash": last.get("data_hash"),
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "starts": len(run.environment),
+    }

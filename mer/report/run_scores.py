@@ -1,0 +1,141 @@
+"""Numbers of the pages and tables about scores: heads, classes, persons, calibration."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from mer import metrics
+from mer.report.stored_run import StoredRun
+from mer.runs.results import HEADS
+
+#: Scores in the order of the tables; those that a run's `metrics.json` lacks are left out.
+NAMES = {
+    "uf1": "UF1",
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "weighted_f1": "weighted F1",
+    "kappa": "kappa",
+}
+
+
+class Score(NamedTuple):
+    """A score and, where it is known, its 95 % interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Row(NamedTuple):
+    """Scores of one head; `kind` is `main` for the head that counts, `aside` for what guesses."""
+
+    head: str
+    kind: str
+    scores: dict[str, Score]
+
+
+class Part(NamedTuple):
+    """The rows of the composite (`pooled`) or of one dataset."""
+
+    name: str
+    samples: int
+    persons: int
+    rows: list[Row]
+
+
+def score_names(run: StoredRun) -> list[str]:
+    """Keys out of `NAMES` that the run has."""
+    return [name for name in NAMES if name in run.scores["majority"]["pooled"]]
+
+
+def score_table(run: StoredRun) -> list[Part]:
+    """Scores of all heads on all parts, with what knows nothing beside them."""
+    parts = []
+    for part in run.parts:
+        counts = run.scores["majority"][part]
+        rows = [
+            Row(title, "" if place else "main", _scores(run, run.scores[head][part]))
+            for place, (head, title) in enumerate(run.heads.items())
+        ]
+        rows.append(Row(HEADS["majority"], "aside", _scores(run, counts)))
+        rows.append(Row("guessing", "aside", _scores(run, _guesses(counts["confusion"]))))
+        parts.append(Part(part, counts["samples"], counts["persons"], rows))
+    return parts
+
+
+def _scores(run: StoredRun, values: dict[str, Any]) -> dict[str, Score]:
+    intervals = values.get("intervals", {})
+    return {
+        name: Score(values[name], *intervals.get(name, ()))
+        for name in score_names(run)
+        if values.get(name) is not None
+    }
+
+
+def _guesses(matrix: list[list[int]]) -> dict[str, float]:
+    """Expected scores of guessing each class as often as it is true.
+
+    Args:
+        matrix: Confusion matrix of any head; its rows sum up to the true samples.
+    """
+    true = np.asarray(matrix).sum(axis=1)
+    return metrics.chance(true.tolist(), len(true))["prior"]
+
+
+def per_class(run: StoredRun, head: str) -> list[list[Any]]:
+    """Rows of part, class, samples, precision, recall and F1 of a head."""
+    rows = []
+    for part in run.parts:
+        matrix = np.asarray(run.scores[head][part]["confusion"])
+        values = metrics.per_class_from_confusion(matrix)
+        for place, name in enumerate(run.classes):
+            scores = [float(values[key][place]) for key in ("precision", "recall", "f1")]
+            rows.append([part, name, int(matrix[place].sum()), *scores])
+    return rows
+
+
+def per_person(predictions: pd.DataFrame, heads: Sequence[str]) -> pd.DataFrame:
+    """Accuracy of each tested person; a person has too few samples and classes for more.
+
+    Args:
+        predictions: `dataset`, `person` and, of each head, `<head>_correct`.
+        heads: The first one sorts.
+
+    Returns:
+        `dataset`, `person`, `samples` and each head's accuracy under the head's name; by dataset,
+        the best first, of equals the one with more samples.
+    """
+    columns = {head: (f"{head}_correct", "mean") for head in heads}
+    groups = predictions.groupby(["dataset", "person"], as_index=False)
+    table = groups.agg(samples=("person", "size"), **columns)
+    order = ["dataset", heads[0], "samples", "person"]
+    return table.sort_values(order, ascending=[True, False, False, True], ignore_index=True)
+
+
+def reliability(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = 10
+) -> tuple[pd.DataFrame, float]:
+    """Confidence against accuracy, and the expected calibration error (ECE).
+
+    ECE is the mean over samples of |accuracy - mean confidence| of the sample's bin (Guo et al.,
+    ICML 2017), with bins of equal width. A value on an edge belongs to the bin below.
+
+    Args:
+        confidence: Largest probability of each sample, in [0, 1]. Shape: (N,).
+        correct: Whether its class is the true one. Shape: (N,).
+        bins: Number of bins.
+
+    Returns:
+        A row per bin that has samples: `low`, `high`, `samples`, `confidence`, `accuracy`; and ECE.
+    """
+    frame = pd.DataFrame({"confidence": confidence, "accuracy": correct}, dtype=float)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, frame["confidence"], side="left") - 1, 0, bins - 1)
+    table = frame.groupby(place).mean()
+    table = table.assign(low=edges[table.index], high=edges[table.index + 1])
+    table["samples"] = np.bincount(place)[table.index]
+    gaps = (table["accuracy"] - table["confidence"]).abs()
+    return table, float((gaps * table["samples"]).sum() / len(frame))
