@@ -63,6 +63,8 @@ class Optimizer:
     weight_decay: NotNegative = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: NotNegative = 2
+    kwargs: dict[str, Any] = _made(dict)
+    target: StrictStr | None = Field(default=None, alias="_target_")
 
 
 @settings
@@ -100,6 +102,7 @@ class Finetune:
     batch_size: Pair = 32
     class_weights: ClassWeights = "balanced"
     label_smoothing: Share = 0.1
+    loss: dict[str, Any] | None = None
     dropout: Share = 0.2
     optimizer: Optimizer = _made(Optimizer)
     transfer: Transfer = _made(Transfer)
@@ -118,6 +121,7 @@ class Pretrain:
     batch_size: Pair = 32
     class_weights: ClassWeights = "balanced"
     label_smoothing: Share = 0.0
+    loss: dict[str, Any] | None = None
     dropout: Share = 0.1
     optimizer: Optimizer = _made(lambda: Optimizer(lr=2e-3))
     augment: Augment | None = _made(Augment)

@@ -1,9 +1,72 @@
-"""Cross entropy with class weights and label smoothing, without a look at the batch's values."""
+"""The loss: cross entropy with class weights and label smoothing, or a loss of one's own."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+
+from mer.config import trust
+from mer.errors import MerError, raise_all
+
+#: Mean loss of a batch, given logits (B, K) and class numbers (B,).
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def build(
+    node: Mapping[str, Any] | None, class_weights: Sequence[float] | None, label_smoothing: float
+) -> Loss:
+    """Build the loss of a `loss` node.
+
+    A class of one's own gets the node's other keys, and `weight` (K,) and `label_smoothing` if its
+    arguments name them.
+
+    Args:
+        node: `_target_` and its arguments; None for cross entropy.
+        class_weights: Weight of each of the K classes, or None for equal ones.
+        label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+
+    Raises:
+        MerError: If the loss cannot be built, or does not take weights or smoothing that are set.
+    """
+    if node is None:
+        return CrossEntropy(class_weights, label_smoothing)
+    options = {key: value for key, value in node.items() if key != "_target_"}
+    made = trust.resolve(node.get("_target_"), "loss")
+    where = f"loss._target_={node.get('_target_')}"
+    if not callable(made):
+        raise MerError(f"{where} is no class or function")
+    parameters = inspect.signature(made).parameters
+    weight = None if class_weights is None else torch.tensor(class_weights)
+    problems = []
+    for name, value, needed, mend in (
+        ("weight", weight, class_weights is not None, "class_weights=null"),
+        ("label_smoothing", label_smoothing, label_smoothing > 0, "label_smoothing=0"),
+    ):
+        if name in parameters:
+            options[name] = value
+        elif needed:
+            problems.append(f"{where} takes no `{name}`; set {mend}")
+    raise_all("The loss cannot be built:", problems)
+    loss: Loss = trust.call(made, "loss", str(node["_target_"]), options)
+    return loss
+
+
+def check(loss: Loss, n_classes: int) -> None:
+    """Compute a loss once.
+
+    Raises:
+        MerError: If the loss is no scalar that the logits' gradient can follow.
+    """
+    logits = torch.zeros(2, n_classes, requires_grad=True)
+    value = loss(logits, torch.tensor([0, n_classes - 1]))
+    if not isinstance(value, torch.Tensor) or value.ndim or not value.requires_grad:
+        found = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise MerError(
+            f"{type(loss).__name__} gave {found} for logits (2, {n_classes}) and two class numbers;"
+            " a loss gives one number, the mean over the batch, as a tensor with a gradient"
+        )
 
 
 class CrossEntropy(nn.Module):

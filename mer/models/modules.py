@@ -16,9 +16,9 @@ from torch import nn
 from mer import __version__
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim
+from mer.models import loss as losses
 from mer.models.dropout import DropoutDraws
 from mer.models.epoch_counts import EpochTally
-from mer.models.loss import CrossEntropy
 from mer.models.plain import plain
 from mer.randomness import generator
 
@@ -52,6 +52,8 @@ class MERModule(pl.LightningModule):
         freeze: Blocks that are not trained, batch-norm statistics included (see
             `mer.models.blocks.select`).
         lr_scale: Factor on the learning rate of the blocks that `mer.models.transfer` brought in.
+        loss: `_target_` and arguments of a loss of one's own (see `mer.models.loss.build`); None
+            for cross entropy.
 
     Raises:
         MerError: If values contradict each other; all are listed.
@@ -77,11 +79,13 @@ class MERModule(pl.LightningModule):
         seed: int = 0,
         freeze: str | Sequence[str] | None = None,
         lr_scale: float = 1.0,
+        loss: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         # save_hyperparameters reads these local names, so they are made plain first.
         backbone, classes, class_weights = plain(backbone), plain(classes), plain(class_weights)
         input_mean, input_std, freeze = plain(input_mean), plain(input_std), plain(freeze)
+        loss = plain(loss)
         optimizer = optim.complete(plain(optimizer))
         self.save_hyperparameters(logger=False)
         self._check_arguments()
@@ -113,9 +117,10 @@ class MERModule(pl.LightningModule):
         """Build the backbone; it must keep the contract of `mer.models.backbones.CONTRACT`."""
         return backbones.build(self.hparams["backbone"], self.hparams["in_chans"])
 
-    def configure_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def configure_loss(self) -> losses.Loss:
         """Build the loss of logits (B, K) and class numbers (B,), a mean over the batch."""
-        return CrossEntropy(self.hparams["class_weights"], self.hparams["label_smoothing"])
+        given = self.hparams
+        return losses.build(given["loss"], given["class_weights"], given["label_smoothing"])
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and a schedule that moves with every step."""

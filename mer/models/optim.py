@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mer.errors import raise_all
+from mer.config import trust
+from mer.errors import MerError, raise_all
 
 DEFAULTS = {
     "name": "adamw",
@@ -16,6 +17,8 @@ DEFAULTS = {
     "schedule": "cosine",
     "warmup_epochs": 0,
 }
+#: Keys of an own optimizer, beside those of `DEFAULTS`.
+OWN = ("_target_", "kwargs")
 NAMES = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant")
 
@@ -25,19 +28,23 @@ def complete(settings: Mapping[str, Any] | None) -> dict[str, Any]:
 
     Args:
         settings: `name` (adamw | adam | sgd), `lr` (largest learning rate), `weight_decay`,
-            `schedule` (cosine | constant), `warmup_epochs` (epochs of linear rise, also fractions).
+            `schedule` (cosine | constant), `warmup_epochs` (epochs of linear rise, also fractions);
+            in place of `name` maybe `_target_`, a class of one's own, and its `kwargs`.
 
     Raises:
         MerError: If a key or value cannot be used; all are listed.
     """
     full = {**DEFAULTS, **(settings or {})}
+    own = full.get("_target_") is not None
     problems = [
-        f"optimizer.{key} is not a key; there are {', '.join(DEFAULTS)}"
+        f"optimizer.{key} is not a key; there are {', '.join((*DEFAULTS, *OWN))}"
         for key in full
-        if key not in DEFAULTS
+        if key not in (*DEFAULTS, *OWN)
     ]
+    if full.get("kwargs") and not own:
+        problems.append("optimizer.kwargs are options of a class of your own; set _target_")
     for key, choices in (("name", NAMES), ("schedule", SCHEDULES)):
-        if full[key] not in choices:
+        if full[key] not in choices and not (key == "name" and own):
             problems.append(f"optimizer.{key}={full[key]}; set one of {', '.join(choices)}")
     for key in ("lr", "weight_decay", "warmup_epochs"):
         value = full[key]
@@ -86,9 +93,15 @@ def build_optimizer(
     Args:
         groups: Of `parameter_groups`.
         settings: The node.
-        recorded: Whether its steps go into a CUDA graph: rates then are tensors on the device.
+        recorded: Whether its steps go into a CUDA graph: rates then are tensors on the device. An
+            own optimizer is never recorded.
+
+    Raises:
+        MerError: If an own optimizer cannot be built.
     """
     rate = settings["lr"]
+    if settings.get("_target_") is not None:
+        return _own(groups, settings)
     if recorded:
         return _recorded(groups, settings)
     groups = [{**group, "lr": rate * group["lr_scale"]} for group in groups]
@@ -99,6 +112,19 @@ def build_optimizer(
     # On a GPU, Lightning cannot clip gradients of a fused optimizer in 16-bit precision.
     on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
     return kinds[settings["name"]](groups, lr=rate, fused=True if on_cpu else None)
+
+
+def _own(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Build an optimizer of a class of one's own; groups carry their weight decay and rate."""
+    target, rate = settings["_target_"], settings["lr"]
+    kind = trust.resolve(target, "optimizer")
+    if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+        raise MerError(f"optimizer._target_={target} is no subclass of torch.optim.Optimizer")
+    groups = [{**group, "lr": rate * group["lr_scale"]} for group in groups]
+    options = {"params": groups, "lr": rate, **(settings.get("kwargs") or {})}
+    made = trust.call(kind, "optimizer", target, options)
+    assert isinstance(made, torch.optim.Optimizer)
+    return made
 
 
 def _recorded(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> torch.optim.Optimizer:

@@ -50,7 +50,8 @@ def facts(run: StoredRun) -> dict[str, Any]:
         "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",
         "chosen inside each fold": _inner(run),
         "training": f"{'' if fixed else 'at most '}{get('model.epochs')} epochs, "
-        f"{get('model.optimizer.name')}, learning rate {get('model.optimizer.lr')}",
+        f"{get('model.optimizer._target_') or get('model.optimizer.name')}, "
+        f"learning rate {get('model.optimizer.lr')}",
         "heads": ", ".join(_with_settings(run, head) for head in run.heads or ["softmax"]),
         "seed": get("seed"),
         "run directory": run.run_dir.resolve().name,

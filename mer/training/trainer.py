@@ -80,6 +80,7 @@ def module_arguments(
         "class_weights": weights,
         "optimizer": OmegaConf.to_container(node.optimizer, resolve=True),
         "label_smoothing": node.label_smoothing,
+        "loss": OmegaConf.to_container(node.loss, resolve=True) if node.loss is not None else None,
         "dropout": node.dropout,
         "seed": seed,
     }

@@ -51,6 +51,8 @@ def applies(run: RunContext) -> bool:
         and not cfg.protocol.validation  # whose scores per epoch belong into the history
         and cfg.protocol.inner.n_splits is None
         and not cfg.reuse_networks
+        and cfg.model.loss is None
+        and cfg.model.optimizer.get("_target_") is None
         and cfg.trainer.precision == "32-true"
         and not set(cfg.trainer) - set(KNOWN)
         and fold.has_heads_alone(run)

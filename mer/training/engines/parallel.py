@@ -51,6 +51,8 @@ def obstacles(cfg: DictConfig) -> list[str]:
         f"protocol.validation={cfg.protocol.validation}": bool(cfg.protocol.validation),
         "protocol.inner makes choices": cfg.protocol.inner.n_splits is not None,
         "reuse_networks": cfg.reuse_networks,
+        "model.loss": cfg.model.loss is not None,
+        "model.optimizer._target_": cfg.model.optimizer.get("_target_") is not None,
         "model.augment_draws": augment is None or cfg.model.augment_draws is not None,
         "model.augment.transforms": bool(augment and augment.get("transforms")),
         f"trainer.precision={cfg.trainer.precision}": cfg.trainer.precision
