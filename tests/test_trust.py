@@ -153,7 +153,7 @@ def test_every_command_that_reads_a_run_refuses_its_code(
     tiny_config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     """Each reader meets the file before anything is done with it."""
-    from mer.audit.null import null_main
+    from mer.audit.null import null_test
     from mer.deploy.export import load
     from mer.report.fold_networks import Absent, Networks
     from mer.report.stored_run import StoredRun
@@ -164,7 +164,7 @@ def test_every_command_that_reads_a_run_refuses_its_code(
     written(tmp_path, **cfg)
     (tmp_path / "manifest.parquet").touch()
     named = r"callbacks.svm_head._target_=mer.search.study.build"
-    for read in (evaluate, lambda run: load(run, "a"), lambda run: null_main(run, [])):
+    for read in (evaluate, lambda run: load(run, "a"), null_test):
         with pytest.raises(MerError, match=named):
             read(tmp_path)
     with pytest.raises(Absent, match=named):
