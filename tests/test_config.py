@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mer.config.composition import compose, conf_dir, to_plain
+from mer.config.composition import compose, conf_dir, to_plain, typed
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.training import checks
@@ -52,7 +52,7 @@ def test_all_contradictions_are_reported_at_once() -> None:
         ["selection=validation", "prepare.flow.method=null", "model.transfer.blocks=null"]
     )
     with pytest.raises(MerError) as error:
-        checks.check(cfg)
+        checks.check(typed(cfg))
     for part in (
         "selection=validation needs validation persons",
         "input=flow needs flow, but prepare.flow.method is null",

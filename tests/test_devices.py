@@ -7,6 +7,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from mer.config.composition import typed
 from mer.errors import MerError
 from mer.training import runner
 from mer.training.devices import devices, fold_device, on_cpu
@@ -17,9 +18,9 @@ Config = Callable[..., DictConfig]
 @pytest.mark.parametrize(("wanted", "count"), [("1", 1), ("3", 3), ("auto", 1)])
 def test_number_of_cpu_shares(wanted: str, count: int, tiny_config: Config) -> None:
     cfg = tiny_config(f"trainer.devices={wanted}")
-    assert devices(cfg) == [torch.device("cpu")] * count
-    assert fold_device(cfg) == torch.device("cpu")
-    assert on_cpu(cfg)
+    assert devices(typed(cfg)) == [torch.device("cpu")] * count
+    assert fold_device(typed(cfg)) == torch.device("cpu")
+    assert on_cpu(typed(cfg))
 
 
 def test_devices_that_are_not_there_are_refused_before_anything_is_read(

@@ -16,10 +16,12 @@ from mer.audit import Artefacts
 from mer.audit.check_choices import check_selection
 from mer.callbacks.epochs import RecordEpochs
 from mer.config.composition import typed
+from mer.config.settings import Settings, updated
 from mer.data import sources
 from mer.errors import MerError
 from mer.protocols import Fold
 from mer.runs import rundir
+from mer.runs.observers import RunContext
 from mer.training import fold, inner, runner
 from mer.training.inner import Part
 
@@ -88,18 +90,22 @@ def test_inner_sides_do_not_depend_on_labels_of_the_test_person() -> None:
     assert protocols.inner_folds(samples, outer, 3, seed=3) == before
 
 
+def chooser(cfg: DictConfig, **inner: object) -> Settings:
+    """Settings with these inner choices."""
+    return updated(typed(cfg), {"protocol": {"inner": inner}}, "")
+
+
 def test_the_epoch_is_the_best_of_the_pooled_predictions_not_of_their_mean(
     tiny_config: Config,
 ) -> None:
-    cfg = tiny_config()
-    node = {"choose": ["epochs"]}
+    cfg = chooser(tiny_config(), choose=["epochs"])
     # Pooled UF1 by hand, truth 0 0 1 1: epoch 1 says 0 0 0 0: (2*2/6 + 0) / 2 = 1/3; epoch 2 says
     # 0 0 1 0: (4/5 + 2/3) / 2 = 11/15; epoch 3 says 0 1 1 1, which is worth as much; 4 all ones.
     parts = [
         part([[0, 0], [0, 0], [0, 1], [1, 1]], [0, 0]),
         part([[0, 0], [1, 0], [1, 1], [1, 1]], [1, 1]),
     ]
-    found = inner.decide(cfg, node, parts, 2)["epochs"]
+    found = inner.decide(cfg, parts, 2)["epochs"]
     assert found["candidates"] == [1, 2, 3, 4]
     assert found["uf1"] == pytest.approx([1 / 3, 11 / 15, 11 / 15, 1 / 3])
     assert found["chosen"] == 2  # of equal ones the earlier
@@ -108,7 +114,6 @@ def test_the_epoch_is_the_best_of_the_pooled_predictions_not_of_their_mean(
 def test_the_svm_is_fitted_at_the_chosen_epoch_and_the_best_setting_wins(
     tiny_config: Config,
 ) -> None:
-    cfg = tiny_config()
     # Class 1 lies between two halves of class 0: no line separates them, an rbf kernel does.
     line = np.array([-3.0, -2.9, -0.1, 0.1, 2.9, 3.0])[:, None]
     labels = [0, 0, 1, 1, 0, 0]
@@ -118,8 +123,8 @@ def test_the_svm_is_fitted_at_the_chosen_epoch_and_the_best_setting_wins(
         train_embeddings=np.stack([line, useless]), embeddings=np.stack([line, useless])
     )
     lists = {"C": [10.0], "gamma": ["scale", 0.01], "kernel": ["linear", "rbf"]}
-    node = {"choose": ["epochs", "svm"], "svm": lists}
-    found = inner.decide(cfg, node, [split, split], 2)
+    cfg = chooser(tiny_config(), choose=["epochs", "svm"], svm=lists)
+    found = inner.decide(cfg, [split, split], 2)
     assert found["epochs"]["chosen"] == 1
     names = [(one["kernel"], one["gamma"]) for one in found["svm"]["candidates"]]
     assert names == [("linear", "scale"), ("rbf", "scale"), ("rbf", 0.01)]
@@ -130,12 +135,12 @@ def test_the_svm_is_fitted_at_the_chosen_epoch_and_the_best_setting_wins(
 def test_offsets_mend_a_class_that_is_never_said_and_change_no_probability(
     tiny_config: Config,
 ) -> None:
-    cfg = tiny_config("callbacks=none")
     p = np.array([[0.7, 0.3], [0.8, 0.2], [0.6, 0.4], [0.55, 0.45]])
     split = part([[0, 0, 0, 0]], [0, 0, 1, 1])._replace(logits=np.log(p)[None])
     # Log-odds of class 1: -0.85, -1.39, -0.41, -0.20, so +0.5 separates, +1 turns over the first.
-    node = {"choose": ["thresholds"], "offsets": [-0.5, 0.0, 0.5, 1.0]}
-    found = inner.decide(cfg, node, [split], 2)["thresholds"]["softmax"]
+    offsets = [-0.5, 0.0, 0.5, 1.0]
+    cfg = chooser(tiny_config("callbacks=none"), choose=["thresholds"], offsets=offsets)
+    found = inner.decide(cfg, [split], 2)["thresholds"]["softmax"]
     scores = dict(zip(map(tuple, found["candidates"]), found["uf1"], strict=True))
     assert found["candidates"][0] == [0.0, 0.0]
     assert scores[0.0, 0.0] == pytest.approx(1 / 3) and scores[0.0, 0.5] == 1.0
@@ -161,7 +166,7 @@ def test_contradictions_are_refused_together(tiny_config: Config) -> None:
         "reuse_networks=true",
     )
     with pytest.raises(MerError) as caught:
-        inner.check(cfg)
+        inner.check(typed(cfg))
     for said in (
         "selection=validation and protocol.inner both choose the epoch",
         "names svm, and no SVM head is named svm",
@@ -208,7 +213,7 @@ def test_a_finished_inner_training_is_not_repeated_after_a_kill(
             trained.append(split.name)
             pretend(samples)(split, recorder)
 
-        return inner.choose(cfg, samples, classes, outer, folder, train)
+        return inner.choose(typed(cfg), samples, classes, outer, folder, train)
 
     chosen = choose(whole, 99)
     assert chosen["epochs"] == 2
@@ -308,9 +313,11 @@ def test_labels_of_the_test_persons_do_not_reach_the_choice(
 
     monkeypatch.setattr(sources, "load", permuted)
     monkeypatch.setattr(sources, "folds", lambda *_: [outer])
-    cfg = tiny_config(*WORDS)
-    corpus = permuted(typed(cfg), "micro")
-    context = runner._context(cfg, tmp_path, corpus, [outer], None)
+    settings = typed(tiny_config(*WORDS))
+    corpus = permuted(settings, "micro")
+    context = RunContext(
+        settings, tmp_path, corpus, sources.dataset(settings, corpus), [outer], None
+    )
     folder = rundir.fold_folder(tmp_path, "group-00")
     folder.mkdir(parents=True)
     fold.run_fold(context, outer)

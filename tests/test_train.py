@@ -115,7 +115,7 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
 
     def weights(folder: Path) -> dict[str, torch.Tensor]:
         cfg.paths.cache = str(folder)
-        best = macro_weights(cfg, corpus, [])
+        best = macro_weights(typed(cfg), corpus, [])
         # The last epoch's weights, which `best.ckpt` need not hold, are looked at as they are made.
         return {**torch.load(best, weights_only=True)["state_dict"], **last}
 

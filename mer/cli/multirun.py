@@ -33,12 +33,13 @@ class Summary(Callback):
     def _spread(self, config: DictConfig) -> None:
         from mer.cli import train
         from mer.config import trust
+        from mer.config.composition import typed
         from mer.runs import results
 
         run_dir = Path(config.run.dir)
         if not (run_dir / "manifest.parquet").exists():
             return  # the jobs' own errors say why
-        cfg = trust.read(run_dir / "config.yaml")
+        cfg = typed(trust.read(run_dir / "config.yaml"))
         result = results.pool(run_dir, cfg)
         train.show(cfg, run_dir, result)
         if result["status"] == "incomplete":

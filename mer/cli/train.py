@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from mer.config.composition import check_words, conf_dir, typed
+from mer.config.settings import Settings
 from mer.errors import MerError
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         the validation persons, or the cost of the network. None while folds are missing or without
         validation persons. The test score is never returned.
     """
-    typed(cfg)
+    settings = typed(cfg)
 
     from mer.config import trust
     from mer.runs import results
@@ -129,12 +130,12 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         hydra_config = HydraConfig.get()
         folder = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
         observers.insert(0, TrialReporter(hydra_config.sweeper, folder, cfg.trial.number))
-    result = runner.run(cfg, run_dir, observers)
+    result = runner.run(settings, run_dir, observers)
     scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
     if not alone and cfg.protocol.folds is not None:
         log.info("folds %s are done", cfg.protocol.folds)  # the sweep shows the whole run, once
     elif cfg.trial.number is None or result["status"] == "incomplete":
-        show(cfg, run_dir, result)
+        show(settings, run_dir, result)
     else:  # test scores beside each other are an invitation to choose by them
         said = [
             f"{head} {values['uf1']:.3f}" for head, values in scores.items() if head != "majority"
@@ -152,7 +153,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     return values[0] if single else values
 
 
-def show(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
+def show(cfg: Settings, run_dir: Path, result: dict[str, Any]) -> None:
     """Print the table of a run, or what is missing."""
     from mer.runs import results
 

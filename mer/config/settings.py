@@ -159,7 +159,7 @@ class Protocol:
     """Who trains, who validates and who is tested."""
 
     name: Literal[
-        "loso", "loso_per_dataset", "holdout_dataset", "group_kfold", "random_samples"
+        "loso", "loso_per_dataset", "holdout_dataset", "group_kfold", "random_samples", "custom"
     ] = "loso"
     validation: Share = 0.0
     n_splits: Pair | None = None

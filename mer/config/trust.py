@@ -100,6 +100,23 @@ def call(function: Any, key: str, target: str, options: Mapping[str, Any]) -> An
     return function(**options)
 
 
+def describe(made: Any) -> dict[str, Any]:
+    """Describe an object as the node that `build` makes it from: its class and its arguments.
+
+    Raises:
+        MerError: If it does not keep an argument of its constructor under the argument's name.
+    """
+    kind = type(made)
+    arguments = [name for name in inspect.signature(kind).parameters]
+    lost = [name for name in arguments if not hasattr(made, name)]
+    raise_all(
+        f"{kind.__qualname__} must keep its arguments under their names; it has no:",
+        (f"self.{name}" for name in lost),
+    )
+    target = f"{kind.__module__}.{kind.__qualname__}"
+    return {"_target_": target, **{name: getattr(made, name) for name in arguments}}
+
+
 def names(node: Any, key: str = "") -> dict[str, Any]:
     """Every `_target_` of a configuration: dotted key of its node -> what it names."""
     plain = as_plain(node)

@@ -19,7 +19,8 @@ from mer.config import trust
 from mer.config.settings import Input, without_cache
 from mer.data import inputs
 from mer.data.augmentation import Augmentation
-from mer.data.corpus import combine
+from mer.data.corpus import Corpus, combine
+from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
 from mer.prepare.sample import Sample
 from mer.prepare.store import Store
@@ -60,6 +61,7 @@ class UnifiedDataset:
     ) -> None:
         self.table = table.reset_index(drop=True)
         self.stores, self.classes, self.settings = list(stores), list(classes), settings
+        self.remarks: list[Remark] = []
         self.input = inputs.make(self.settings)
         self.kind = self.input.kind
         number = {name: i for i, name in enumerate(self.classes)}
@@ -99,7 +101,14 @@ class UnifiedDataset:
             MerError: If two stores hold the same sample, or the input needs what a store lacks.
         """
         corpus = combine(stores, labels)
-        return cls(corpus.table, corpus.stores, corpus.classes, input or Input(), cache)
+        made = cls(corpus.table, corpus.stores, corpus.classes, input or Input(), cache)
+        made.remarks = corpus.remarks
+        return made
+
+    @property
+    def corpus(self) -> Corpus:
+        """The samples without their inputs."""
+        return Corpus(self.table, self.stores, self.classes, self.remarks)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy in another process needs: of built inputs the file alone."""

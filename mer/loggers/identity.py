@@ -11,18 +11,18 @@ from typing import Any
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 
+from mer.config.settings import Settings, to_plain
 from mer.files import write_json
 
 
-def settings(cfg: DictConfig) -> dict[str, Any]:
+def settings(cfg: Settings) -> dict[str, Any]:
     """The resolved configuration as plain values, without what says where things lie."""
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    plain: dict[str, Any] = to_plain(cfg)
     return {key: value for key, value in plain.items() if key not in ("hydra", "paths")}
 
 
-def names(cfg: DictConfig, run_dir: Path) -> tuple[str, str | None]:
+def names(cfg: Settings, run_dir: Path) -> tuple[str, str | None]:
     """Name and group of a W&B run, where the configuration gives none."""
     sweep = None
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -36,7 +36,7 @@ def names(cfg: DictConfig, run_dir: Path) -> tuple[str, str | None]:
     return f"{sweep} job {HydraConfig.get().job.num}", sweep
 
 
-def keep(cfg: DictConfig, run_dir: Path, project: str) -> tuple[dict[str, Any], Path]:
+def keep(cfg: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any], Path]:
     """Id, name and group of a run's W&B run, made once and kept in its directory, and their file.
 
     Processes that share the folds of a run work at the same time, which one W&B run cannot bear.

@@ -4,8 +4,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
+from mer.config.settings import to_plain
 from mer.errors import MerError
 from mer.runs import curves, log_values
 from mer.runs.observers import Observer, Progress, RunContext
@@ -82,7 +81,7 @@ class TensorBoardLogger(Observer):
 
     def _scores(self, result: dict[str, Any]) -> None:
         """Final numbers beside the settings, as TensorBoard's HParams page compares them."""
-        plain = OmegaConf.to_container(self._context.cfg, resolve=True)
+        plain = to_plain(self._context.cfg)
         settings = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in flatten(plain).items()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
+from mer.config.settings import to_plain
 from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.loggers import identity
@@ -125,7 +126,7 @@ class WandbLogger(Observer):
                 reinit="create_new",  # leaves alone what a notebook logs
                 name=self.name or kept["name"],
                 group=self._group,
-                tags=[*self.tags, *mark(run.cfg).split("-")[1:]],
+                tags=[*self.tags, *mark(to_plain(run.cfg)).split("-")[1:]],
                 notes=self.notes,
                 dir=self._place,
                 config={**identity.settings(run.cfg), "origin": self._origin},

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from omegaconf import DictConfig
 
 from mer import __version__
+from mer.config.settings import Settings
 from mer.files import write_json
 
 PACKAGES = (
@@ -67,7 +67,7 @@ def git_revision() -> str | None:
     return answer.stdout.strip()
 
 
-def write(run_dir: Path, cfg: DictConfig, data_hash: str) -> None:
+def write(run_dir: Path, cfg: Settings, data_hash: str) -> None:
     """Write `environment.json`; a continued run adds an entry, it does not replace one."""
     path = run_dir / "environment.json"
     entry = {

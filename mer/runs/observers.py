@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
+from mer.config.settings import Settings
 from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
 from mer.protocols import Fold
@@ -25,7 +24,7 @@ class RunContext:
     """What a run is, before its first fold.
 
     Args:
-        cfg: Composed configuration.
+        cfg: Settings of the run.
         run_dir: Its directory; `config.yaml`, `environment.json` and `manifest.parquet` are there.
         corpus: The micro samples.
         dataset: The same samples as inputs of the network.
@@ -34,7 +33,7 @@ class RunContext:
         heads: Names of the heads, the main one first, the softmax last.
     """
 
-    cfg: DictConfig
+    cfg: Settings
     run_dir: Path
     corpus: Corpus
     dataset: UnifiedDataset

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from mer import metrics
+from mer.config.settings import Settings, to_plain
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.runs import label_access
@@ -30,7 +30,7 @@ from mer.runs.rundir import find, fold_folder, is_done, marked
 COSTS = ("parameters", "latency_ms")
 
 
-def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
+def pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     """Pool the folds' predictions by sample id and score them.
 
     Returns:
@@ -44,7 +44,7 @@ def pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
         return _pool(run_dir, cfg)
 
 
-def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
+def _pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     names = list(dict.fromkeys(manifest["fold"]))
     missing = [name for name in names if not is_done(run_dir, name)]
@@ -53,7 +53,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
         "protocol": cfg.protocol.name,
         "selection": cfg.selection,
         "seed": cfg.seed,
-        "classes": list(cfg.labels.classes),
+        "classes": list(cfg.labels["classes"]),
         "folds": len(names),
         "missing_folds": missing,
     }
@@ -63,7 +63,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
             for name in names
         ]
         predictions = join(pd.concat(frames, ignore_index=True), manifest)
-        write_parquet(predictions, run_dir / marked("predictions.parquet", cfg))
+        write_parquet(predictions, run_dir / marked("predictions.parquet", to_plain(cfg)))
         result["openings"] = label_access.record(run_dir, predictions, "run")
         result["stains"] = label_access.stains(run_dir)
         records = [
@@ -81,7 +81,7 @@ def _pool(run_dir: Path, cfg: DictConfig) -> dict[str, Any]:
             result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
         cost = run_dir / "cost.json"
         result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
-    write_json(result, run_dir / marked("metrics.json", cfg))
+    write_json(result, run_dir / marked("metrics.json", to_plain(cfg)))
     return result
 
 

@@ -26,9 +26,10 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mer.config import trust
+from mer.config.settings import Settings, to_plain
 from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import write_csv, write_parquet, write_whole
@@ -65,19 +66,19 @@ VOLATILE = (
 )
 
 
-def claim(run_dir: Path, cfg: DictConfig) -> None:
+def claim(run_dir: Path, cfg: Settings) -> None:
     """Make the run directory, or check that it belongs to the same configuration.
 
     Raises:
         MerError: If it holds another run (the differing keys are listed) or something else.
     """
     path = run_dir / "config.yaml"
-    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    resolved.protocol.folds = None  # which folds one process does is no property of the run
+    config: dict[str, Any] = to_plain(cfg)
+    config["protocol"]["folds"] = None  # which folds one process does is no property of the run
     run_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(run_dir / ".lock"):
         if path.exists():
-            differences = _differences(trust.read(path), resolved)
+            differences = _differences(trust.read(path), config)
             raise_all(
                 f"{run_dir} holds a run with another configuration. Set another run.dir, or the "
                 "old values:",
@@ -90,15 +91,15 @@ def claim(run_dir: Path, cfg: DictConfig) -> None:
                 f"{run_dir} is not empty and holds no run (found "
                 f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
             )
-        write_whole(path, lambda temporary: OmegaConf.save(resolved, temporary))
+        write_whole(path, lambda temporary: OmegaConf.save(OmegaConf.create(config), temporary))
 
 
 def _differences(old: Any, new: Any) -> list[str]:
     flat_old, flat_new = flatten(old), flatten(new)
     return [
-        f"{key}: {flat_old.get(key, 'absent')} there, {flat_new.get(key, 'absent')} now"
+        f"{key}: {flat_old.get(key)} there, {flat_new.get(key)} now"
         for key in sorted({*flat_old, *flat_new})
-        if flat_old.get(key, "absent") != flat_new.get(key, "absent") and not is_volatile(key)
+        if flat_old.get(key) != flat_new.get(key) and not is_volatile(key)
     ]
 
 

@@ -15,17 +15,19 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from mer import protocols
 from mer.config import trust
 from mer.config.composition import typed
+from mer.config.settings import RunDirectory, Settings, Trial
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
@@ -79,10 +81,10 @@ def run(search: "Search", number: int) -> None:
         search: The search.
         number: Of this worker.
     """
-    cfg = search.trial_config()
-    found = sources.read(typed(cfg), "micro")
-    corpus = sources.load(typed(cfg), "micro", found["micro"])
-    folds = sources.folds(typed(cfg), corpus.table)
+    cfg = typed(search.trial_config())
+    found = sources.read(cfg, "micro")
+    corpus = sources.load(cfg, "micro", found["micro"])
+    folds = sources.folds(cfg, corpus.table)
     parts: dict[str, tuple[optuna.Study, Queue]] = {}
     for fold in protocols.running_order(folds, corpus.table):
         parts[fold.name] = search.open(number, fold.name)
@@ -143,7 +145,7 @@ def value(run_dir: Path, fold: str, objective: str) -> float | None:
 
 def _assemble(
     folder: Path,
-    cfg: DictConfig,
+    cfg: Settings,
     corpus: Corpus,
     folds: Sequence[Fold],
     studies: Mapping[str, optuna.Study],
@@ -164,9 +166,7 @@ def _assemble(
             "search.n_trials."
         )
     run_dir = folder / RUN
-    cfg = DictConfig(
-        OmegaConf.merge(cfg, {"trial": {"number": None}, "run": {"dir": str(run_dir)}})
-    )
+    cfg = replace(cfg, trial=Trial(), run=RunDirectory(str(run_dir)))
     rundir.claim(run_dir, cfg)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, cfg, corpus.hash)

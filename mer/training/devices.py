@@ -5,36 +5,36 @@ from typing import Any
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator, MPSAccelerator
 
+from mer.config.settings import Settings
 from mer.errors import MerError
 
 
-def devices(cfg: DictConfig) -> list[torch.device]:
+def devices(cfg: Settings) -> list[torch.device]:
     """Devices that `trainer.devices` names; on a CPU several are as many processes.
 
     Raises:
         MerError: If this machine does not have them.
     """
-    node: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
-    wanted, accelerator = node["devices"], _accelerator(node["accelerator"])
+    wanted: Any = cfg.trainer.devices
+    accelerator = _accelerator(cfg.trainer.accelerator)
     if wanted == "auto":
         wanted = accelerator.auto_device_count()
     try:
         return list(accelerator.get_parallel_devices(accelerator.parse_devices(wanted)))
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise MerError(
-            f"trainer.devices={wanted} on trainer.accelerator={node['accelerator']}: {error}"
+            f"trainer.devices={wanted} on trainer.accelerator={cfg.trainer.accelerator}: {error}"
         ) from error
 
 
-def fold_device(cfg: DictConfig) -> torch.device:
+def fold_device(cfg: Settings) -> torch.device:
     """Device that trains the folds of this process: the first one."""
     return devices(cfg)[0]
 
 
-def on_cpu(cfg: DictConfig) -> bool:
+def on_cpu(cfg: Settings) -> bool:
     """Whether folds train on the CPU, given `trainer.accelerator` and this machine."""
     return _accelerator(cfg.trainer.accelerator) is CPUAccelerator
 

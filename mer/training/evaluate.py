@@ -16,6 +16,7 @@ from mer import protocols
 from mer.callbacks.head import fit_on_samples
 from mer.config import trust as trusted
 from mer.config.composition import typed
+from mer.config.settings import Input, Settings
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
@@ -97,21 +98,21 @@ def evaluate(
     """
     trust = tuple(trust)
     cfg = load_config(run_dir, overrides, trust)
+    settings = typed(cfg)
     stored_path = rundir.find(run_dir, "predictions.parquet")
     if stored_path is None:
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
     stored = pd.read_parquet(stored_path)
-    corpus = sources.load(typed(cfg), "micro")
-    folds = sources.folds(typed(cfg), corpus.table)
-    kept: dict[str, UnifiedDataset] = {}
+    corpus = sources.load(settings, "micro")
+    folds = sources.folds(settings, corpus.table)
+    kept: dict[Input, UnifiedDataset] = {}
     frames = []
     for fold in folds:
-        own = fold_config(run_dir, cfg, fold.name, overrides, trust)
-        key = json.dumps(OmegaConf.to_container(own.input, resolve=True))
-        if key not in kept:
-            kept[key] = sources.dataset(typed(own), corpus)
+        own = typed(fold_config(run_dir, cfg, fold.name, overrides, trust))
+        if own.input not in kept:
+            kept[own.input] = sources.dataset(own, corpus)
         with fold_threads(own):
-            frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
+            frames.append(_predict(own, run_dir, fold, kept[own.input], trust, overrides or []))
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
@@ -143,7 +144,7 @@ def _mark(run_dir: Path, stains: list[str]) -> None:
 
 
 def _predict(
-    cfg: DictConfig,
+    cfg: Settings,
     run_dir: Path,
     fold: protocols.Fold,
     dataset: UnifiedDataset,

@@ -14,7 +14,6 @@ import numpy as np
 import pytorch_lightning as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from mer import __version__
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
@@ -142,7 +141,7 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
     seconds = round(time.time() - started, 3)
     write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
-    name = rundir.marked("predictions.parquet", run.cfg)
+    name = rundir.marked("predictions.parquet", settings.to_plain(run.cfg))
     write_parquet(frames["test"], folder / name)
 
 
@@ -305,7 +304,7 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     number of augmentations per sample. The results are the same either way.
     """
     cfg = run.cfg
-    augment = OmegaConf.to_container(cfg.model, resolve=True)["augment"]
+    augment = settings.to_plain(cfg.model.augment)
     options = {
         "batch_size": cfg.model.batch_size,
         "seed": module.hparams["seed"],

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 
 from mer import metrics
 from mer.callbacks.epochs import RecordEpochs
 from mer.callbacks.head import Head, fit_heads
+from mer.config.settings import Settings, SVMGrid
 from mer.errors import raise_all
 from mer.files import write_json, write_whole
 from mer.protocols import Fold, inner_folds
@@ -33,29 +33,18 @@ log = logging.getLogger(__name__)
 
 FILE = "inner.json"
 
-CHOICES = ("epochs", "svm", "thresholds")
-
 Scores = NDArray[np.float64]
 
 #: Carries out the training of an inner split.
 Train = Callable[[Fold, RecordEpochs], None]
 
 
-def settings(cfg: DictConfig) -> dict[str, Any] | None:
-    """The node `protocol.inner` as plain values; None where nothing is chosen inside the folds."""
-    node = OmegaConf.select(cfg, "protocol.inner", default=None)
-    plain = OmegaConf.to_container(node, resolve=True) if node is not None else {}
-    return plain if plain.get("n_splits") else None  # type: ignore[union-attr, return-value]
-
-
-def problems(cfg: DictConfig) -> list[str]:
+def problems(cfg: Settings) -> list[str]:
     """What in a configuration contradicts inner choices, each with the mend."""
-    node = settings(cfg)
-    if node is None:
+    inner = cfg.protocol.inner
+    if inner.n_splits is None:
         return []
-    choose, found = list(node["choose"]), []
-    if not choose or set(choose) - set(CHOICES):
-        found.append(f"protocol.inner.choose is {choose}; set a list out of {list(CHOICES)}")
+    choose, found = inner.choose, []
     if "epochs" in choose and cfg.selection != "last":
         found.append(
             f"selection={cfg.selection} and protocol.inner both choose the epoch; set "
@@ -66,15 +55,12 @@ def problems(cfg: DictConfig) -> list[str]:
             "protocol.inner.choose names svm, and no SVM head is named svm; set "
             "callbacks=svm_head, or leave svm out"
         )
-    empty = [f"svm.{name}" for name in ("C", "gamma", "kernel") if not node["svm"][name]]
-    empty += [] if node["offsets"] else ["offsets"]
-    found += [f"protocol.inner.{name} is empty; set a list of values" for name in empty]
     if cfg.reuse_networks:
         found.append("reuse_networks=true keeps networks without inner choices; set false")
     return found
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: Settings) -> None:
     """Refuse what contradicts inner choices.
 
     Raises:
@@ -94,7 +80,7 @@ class Part(NamedTuple):
 
 
 def choose(
-    cfg: DictConfig,
+    cfg: Settings,
     table: pd.DataFrame,
     classes: Sequence[str],
     fold: Fold,
@@ -104,7 +90,7 @@ def choose(
     """Make the choices of a fold, or read them if they are made.
 
     Args:
-        cfg: Composed configuration.
+        cfg: Settings of the run.
         table: All samples, in the order of the dataset.
         classes: Names of the K classes.
         fold: The outer fold.
@@ -115,13 +101,13 @@ def choose(
         What was chosen: `epochs` (number), `svm` (C, gamma, kernel), `thresholds` (head -> offset
         per class); without keys that `protocol.inner.choose` does not name.
     """
-    node = settings(cfg)
-    if node is None:
+    inner = cfg.protocol.inner
+    if inner.n_splits is None:
         return {}
     check(cfg)
     path = folder / FILE
     if not path.exists():
-        splits = inner_folds(table, fold, int(node["n_splits"]), int(cfg.seed))
+        splits = inner_folds(table, fold, inner.n_splits, cfg.seed)
         splits = [split for split in splits if split.validation]
         number = {name: place for place, name in enumerate(classes)}
         labels = table.set_index("sample_id")["label"].map(number)
@@ -129,7 +115,7 @@ def choose(
         parts = []
         for split, file in zip(splits, files, strict=True):
             if not file.exists():
-                _train(split, file, table, train, "epochs" in node["choose"])
+                _train(split, file, table, train, "epochs" in inner.choose)
             parts.append(_read(file, split, labels))
         person = table.set_index("sample_id")["person"]
         content = {
@@ -140,7 +126,7 @@ def choose(
                 }
                 for split in splits
             ],
-            "choices": decide(cfg, node, parts, len(classes)),
+            "choices": decide(cfg, parts, len(classes)),
         }
         write_json(content, path)
     for file in folder.glob("inner-*.npz"):
@@ -150,14 +136,11 @@ def choose(
     return chosen
 
 
-def decide(
-    cfg: DictConfig, node: Mapping[str, Any], parts: Sequence[Part], n_classes: int
-) -> dict[str, Any]:
+def decide(cfg: Settings, parts: Sequence[Part], n_classes: int) -> dict[str, Any]:
     """Choose from what the inner networks say.
 
     Args:
-        cfg: Composed configuration; `model.epochs` and the head count.
-        node: See `settings`.
+        cfg: Settings of the run; `protocol.inner`, `model.epochs` and the head count.
         parts: One per inner split.
         n_classes: K.
 
@@ -166,6 +149,7 @@ def decide(
         `thresholds` that for each head. Of equal candidates the first is chosen: the earlier epoch,
         the smaller offsets.
     """
+    node = cfg.protocol.inner
     true = np.concatenate([part.labels for part in parts])
 
     def best(candidates: Sequence[Any], scores: Sequence[Scores]) -> dict[str, Any]:
@@ -181,16 +165,16 @@ def decide(
     def head_scores(head: Head) -> Scores:
         return _head_scores(head, parts, at, n_classes)
 
-    if "epochs" in node["choose"]:
+    if "epochs" in node.choose:
         found["epochs"] = best(list(range(1, len(softmax) + 1)), list(softmax))
         at = found["epochs"]["chosen"] - 1
-    if "svm" in node["choose"]:
-        grid = svm_grid(node["svm"])
+    if "svm" in node.choose:
+        grid = svm_grid(node.svm)
         heads = [svm_heads(make_callbacks(cfg.callbacks, one)) for one in grid]
         found["svm"] = best(grid, [head_scores(*one.values()) for one in heads])
         svm = found["svm"]["chosen"]
-    if "thresholds" in node["choose"]:
-        offsets = offset_grid(node["offsets"], n_classes)
+    if "thresholds" in node.choose:
+        offsets = offset_grid(node.offsets, n_classes)
         scores = {"softmax": _log_softmax(softmax[at])}
         for head in heads_of(make_callbacks(cfg.callbacks, svm)):
             scores[head.name] = head_scores(head)
@@ -201,11 +185,11 @@ def decide(
     return found
 
 
-def svm_grid(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def svm_grid(lists: SVMGrid) -> list[dict[str, Any]]:
     """Every combination of `kernel`, `C` and `gamma`; for a linear kernel gamma means nothing."""
     grid = []
-    for kernel, penalty in product(lists["kernel"], lists["C"]):
-        gammas = lists["gamma"][:1] if kernel == "linear" else lists["gamma"]
+    for kernel, penalty in product(lists.kernel, lists.C):
+        gammas = lists.gamma[:1] if kernel == "linear" else lists.gamma
         grid += [{"kernel": kernel, "C": penalty, "gamma": gamma} for gamma in gammas]
     return grid
 

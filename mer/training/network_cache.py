@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
 from mer.callbacks.head import Head, add_scores, fit_heads
 from mer.config import trust
+from mer.config.settings import Settings, to_plain
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
 from mer.runs.rundir import MACHINE
@@ -41,9 +41,9 @@ class KeptNetwork:
         fold: Which samples train, validate and are tested.
     """
 
-    def __init__(self, cfg: DictConfig, data_hash: str, fold: Fold) -> None:
+    def __init__(self, cfg: Settings, data_hash: str, fold: Fold) -> None:
         nodes = ("backbone", "input", "macro", "model", "trainer")
-        plain = {name: trust.with_sources(cfg[name]) for name in nodes}
+        plain = {name: trust.with_sources(to_plain(getattr(cfg, name))) for name in nodes}
         plain["input"].pop("cache_gb")
         plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
         if not cfg.macro.enabled:

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from filelock import FileLock
-from omegaconf import DictConfig, OmegaConf
 
 from mer import __version__
 from mer.config import trust
-from mer.config.composition import typed
+from mer.config.settings import Settings, to_plain
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
@@ -35,13 +34,13 @@ log = logging.getLogger(__name__)
 FORMAT = 4
 
 
-def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> Path:
+def macro_weights(cfg: Settings, corpus: Corpus, tested: Collection[str]) -> Path:
     """Train the macro model, or find the weights that the same settings gave before.
 
     A killed training continues from its last finished epoch.
 
     Args:
-        cfg: Composed configuration; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
+        cfg: Settings of the run; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
         corpus: Macro samples.
         tested: Persons whom the protocol tests; they leave the pool.
 
@@ -77,10 +76,10 @@ def macro_weights(cfg: DictConfig, corpus: Corpus, tested: Collection[str]) -> P
     return folder / "best.ckpt"
 
 
-def _settings(cfg: DictConfig, corpus: Corpus) -> dict[str, Any]:
+def _settings(cfg: Settings, corpus: Corpus) -> dict[str, Any]:
     """All that decides the weights, as plain values."""
     nodes = ("backbone", "input", "macro", "trainer")
-    plain = {name: trust.with_sources(cfg[name]) for name in nodes}
+    plain = {name: trust.with_sources(to_plain(getattr(cfg, name))) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
     own = (*MACHINE, "threads")  # threads of the folds
     plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
@@ -106,13 +105,13 @@ def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 def _train(
-    cfg: DictConfig, corpus: Corpus, folder: Path, report: Path, settings: dict[str, Any]
+    cfg: Settings, corpus: Corpus, folder: Path, report: Path, settings: dict[str, Any]
 ) -> None:
     started = time.time()
     seed = fold_seed(cfg.seed, "macro")
     pl.seed_everything(seed, workers=True, verbose=False)
-    input_settings = OmegaConf.to_container(cfg.input, resolve=True)
-    dataset = sources.dataset(typed(cfg), corpus)
+    input_settings = to_plain(cfg.input)
+    dataset = sources.dataset(cfg, corpus)
     train, validation = _split(corpus, cfg.macro.validation, cfg.seed)
     module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train, seed))
     persons = {
@@ -133,7 +132,7 @@ def _train(
         validation,
         np.empty(0, np.int64),
         batch_size=cfg.macro.batch_size,
-        augment=OmegaConf.to_container(cfg.macro, resolve=True)["augment"],
+        augment=to_plain(cfg.macro.augment),
         seed=seed,
         num_workers=cfg.trainer.num_workers,
         pin_memory=cfg.trainer.pin_memory,

@@ -10,6 +10,8 @@ import contextlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,27 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from mer import protocols
 from mer.config import trust
 from mer.config.composition import typed
+from mer.config.settings import (
+    Backbone,
+    Data,
+    Finetune,
+    Paths,
+    Pretrain,
+    Protocol,
+    Settings,
+    Trainer,
+    to_plain,
+)
 from mer.data import sources
 from mer.data.corpus import Corpus
+from mer.data.dataset import UnifiedDataset
 from mer.files import write_json
 from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs import environment, results, rundir
+from mer.runs.finished import Run
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.training import checks, workers
 from mer.training.devices import devices, fold_device, refuse_torchrun
@@ -44,11 +59,13 @@ from mer.training.trainer import fold_threads
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> dict[str, Any]:
+def run(
+    config: DictConfig | Settings, run_dir: Path, observers: Sequence[Observer] = ()
+) -> dict[str, Any]:
     """Carry out a run in its directory, or finish one that was interrupted.
 
     Args:
-        cfg: Composed configuration (`conf/train.yaml`).
+        config: Composed configuration (`conf/train.yaml`), or the settings read from it.
         run_dir: New, empty, or the directory of the same run.
         observers: Told of the start, every fold and the end.
 
@@ -59,43 +76,115 @@ def run(cfg: DictConfig, run_dir: Path, observers: Sequence[Observer] = ()) -> d
         MerError: If the configuration contradicts itself, data are missing, or the directory
             belongs to a run with another configuration.
     """
-    checks.check(cfg)
+    settings = config if isinstance(config, Settings) else typed(config)
+    _check(settings, observers)
+    roles = ("micro", "macro") if settings.macro.enabled else ("micro",)
+    found = sources.read(settings, *roles)
+    rundir.claim(run_dir, settings)
+    corpus = sources.load(settings, "micro", found["micro"])
+    macro = sources.load(settings, "macro", found["macro"]) if settings.macro.enabled else None
+    folds = sources.folds(settings, corpus.table)
+    return _carry_out(settings, corpus, folds, macro, run_dir, observers)
+
+
+def cross_validate(
+    data: UnifiedDataset,
+    folds: Sequence[Fold],
+    *,
+    backbone: Backbone | str = "mobilevit_xxs",
+    model: Finetune | None = None,
+    heads: Sequence[Any] = (),
+    macro: UnifiedDataset | None = None,
+    pretrain: Pretrain | None = None,
+    trainer: Trainer | None = None,
+    selection: str = "last",
+    seed: int = 0,
+    run_dir: str | Path | None = None,
+    cache: str | Path = "cache",
+    observers: Sequence[Observer] = (),
+) -> Run:
+    """Train and test a model on every fold, and pool the predictions.
+
+    What `mer train` does, without a configuration. Given a directory that holds some of the folds,
+    it does the others.
+
+    Args:
+        data: Labelled samples as inputs.
+        folds: Folds of `mer.protocols` over `data.table`.
+        backbone: A timm name, or its settings.
+        model: Settings of the fine-tuning.
+        heads: Heads beside the softmax, such as `mer.SVMHead(C=10)`; each fold gets its own.
+        macro: Macro-expression samples to pretrain on, with the same input; None for none.
+        pretrain: Settings of the pretraining.
+        trainer: Device, precision and speed.
+        selection: last, or validation (the best epoch on the folds' validation persons).
+        seed: Seed of initial weights, order and augmentation.
+        run_dir: Run directory; None makes a new one below `runs`.
+        cache: Folder for macro weights, which later runs find there.
+        observers: Told of the start, every fold and the end.
+
+    Returns:
+        The run, with its metrics and predictions.
+
+    Raises:
+        MerError: If settings contradict each other, or the directory belongs to another run.
+    """
+    settings = Settings(
+        data=Data(name="custom", micro={"custom": {}}, macro={"custom": {}} if macro else {}),
+        labels={"name": "custom", "classes": data.classes},
+        protocol=Protocol(name="custom", validation=0.2 if any(f.validation for f in folds) else 0),
+        input=data.settings,
+        backbone=backbone if isinstance(backbone, Backbone) else Backbone(backbone),
+        model=model or Finetune(),
+        macro=replace(pretrain or Pretrain(), enabled=macro is not None),
+        callbacks={head.name: trust.describe(head) for head in heads},
+        trainer=trainer or Trainer(),
+        selection=selection,
+        seed=seed,
+        paths=Paths(str(cache)),
+    )
+    _check(settings, observers)
+    directory = Path(run_dir or Path("runs", f"custom-{datetime.now():%Y%m%d-%H%M%S-%f}"))
+    pool = None if macro is None else macro.corpus
+    _carry_out(settings, data.corpus, folds, pool, directory, observers)
+    return Run(directory)
+
+
+def _check(settings: Settings, observers: Sequence[Observer]) -> None:
+    """Find out whether a run can be carried out, before any sample is read."""
+    checks.check(settings)
     refuse_torchrun()
-    devices(cfg)  # a missing one is told now
+    devices(settings)
     for observer in observers:
         observer.check()
-    found = sources.read(typed(cfg), *_roles(cfg))
-    rundir.claim(run_dir, cfg)
-    corpus = sources.load(typed(cfg), "micro", found["micro"])
-    folds = sources.folds(typed(cfg), corpus.table)
+
+
+def _carry_out(
+    settings: Settings,
+    corpus: Corpus,
+    folds: Sequence[Fold],
+    macro: Corpus | None,
+    run_dir: Path,
+    observers: Sequence[Observer],
+) -> dict[str, Any]:
+    """Freeze the splits, train what is not done yet, and pool."""
+    rundir.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
-    environment.write(run_dir, cfg, corpus.hash)
-    pool = sources.load(typed(cfg), "macro", found["macro"]) if cfg.macro.enabled else None
-    context = _context(cfg, run_dir, corpus, folds, pool)
+    environment.write(run_dir, settings, corpus.hash)
+    weights = None
+    if macro is not None:
+        weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
+    dataset = sources.dataset(settings, corpus)
+    order = protocols.running_order(folds, corpus.table)
+    heads = [*(head.name for head in heads_of(make_callbacks(settings.callbacks))), "softmax"]
+    context = RunContext(settings, run_dir, corpus, dataset, order, weights, heads)
     with watch(observers, context):
         _run_folds(context, observers)
         _write_cost(context)
-        result = results.pool(run_dir, cfg)
+        result = results.pool(run_dir, settings)
         for observer in observers:
             observer.end(result)
     return result
-
-
-def _roles(cfg: DictConfig) -> tuple[str, ...]:
-    return ("micro", "macro") if cfg.macro.enabled else ("micro",)
-
-
-def _context(
-    cfg: DictConfig, run_dir: Path, corpus: Corpus, folds: list[Fold], pool: Corpus | None
-) -> RunContext:
-    """Train or find the macro weights and put together what every fold needs."""
-    macro = None
-    if pool is not None:
-        macro = macro_weights(cfg, pool, tested=set(corpus.table["person"]))
-    dataset = sources.dataset(typed(cfg), corpus)
-    order = protocols.running_order(folds, corpus.table)
-    heads = [*(head.name for head in heads_of(make_callbacks(cfg.callbacks))), "softmax"]
-    return RunContext(cfg, run_dir, corpus, dataset, order, macro, heads)
 
 
 def _train_together(
@@ -157,7 +246,7 @@ def _write_cost(run: RunContext) -> None:
     if path.exists() or not done:
         return
     checkpoint = rundir.fold_folder(run.run_dir, done[0]) / "model.ckpt"
-    module = load_module(MicroFinetuneModule, checkpoint, trust.names(run.cfg).values())
+    module = load_module(MicroFinetuneModule, checkpoint, trust.names(to_plain(run.cfg)).values())
     image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
     write_json(cost.measure(module, image, fold_device(run.cfg)), path)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
+from mer.config.settings import Finetune, Pretrain, Settings, to_plain
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
 from mer.training.devices import fold_device, on_cpu
@@ -30,13 +30,13 @@ def fold_seed(seed: int, name: str) -> int:
 
 
 @contextlib.contextmanager
-def fold_threads(cfg: DictConfig) -> Iterator[int]:
+def fold_threads(cfg: Settings) -> Iterator[int]:
     """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number.
 
     Args:
-        cfg: Composed configuration. Null, or no such key in an older one, leaves the number alone.
+        cfg: Settings of the run; `trainer.threads=null` leaves the number alone.
     """
-    before, wanted = torch.get_num_threads(), cfg.trainer.get("threads")
+    before, wanted = torch.get_num_threads(), cfg.trainer.threads
     if wanted is None or not on_cpu(cfg):
         yield before
         return
@@ -48,8 +48,8 @@ def fold_threads(cfg: DictConfig) -> Iterator[int]:
 
 
 def module_arguments(
-    cfg: DictConfig,
-    node: DictConfig,
+    cfg: Settings,
+    node: Finetune | Pretrain,
     dataset: UnifiedDataset,
     train: NDArray[np.int64],
     seed: int,
@@ -57,13 +57,13 @@ def module_arguments(
     """Plain arguments of a module; all that is fitted comes from the training side.
 
     Args:
-        cfg: Composed configuration.
-        node: `model` or `macro`: optimizer, class weights, label smoothing.
+        cfg: Settings of the run.
+        node: Settings of fine-tuning or of pretraining: optimizer, class weights, label smoothing.
         dataset: All samples.
         train: Positions of the training side. Shape: (M,).
         seed: Of order, augmentation and dropout.
     """
-    backbone = OmegaConf.to_container(cfg.backbone, resolve=True)
+    backbone = to_plain(cfg.backbone)
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))
     weighting = node.class_weights
     if weighting == "balanced":
@@ -76,9 +76,9 @@ def module_arguments(
         "classes": dataset.classes,
         "input_mean": mean,
         "input_std": std,
-        "image_size": int(cfg.input.size),
+        "image_size": cfg.input.size,
         "class_weights": weights,
-        "optimizer": OmegaConf.to_container(node.optimizer, resolve=True),
+        "optimizer": to_plain(node.optimizer),
         "label_smoothing": node.label_smoothing,
         "loss": OmegaConf.to_container(node.loss, resolve=True) if node.loss is not None else None,
         "dropout": node.dropout,
@@ -87,8 +87,8 @@ def module_arguments(
 
 
 def make_trainer(
-    cfg: DictConfig,
-    node: DictConfig,
+    cfg: Settings,
+    node: Finetune | Pretrain,
     folder: Path,
     callbacks: list[pl.Callback],
     history: bool = True,
@@ -97,16 +97,16 @@ def make_trainer(
     """Build a Lightning trainer from the `trainer` node, for one device.
 
     Args:
-        cfg: Composed configuration.
-        node: `model` or `macro`; gives the number of epochs.
+        cfg: Settings of the run.
+        node: Settings of fine-tuning or of pretraining; gives the number of epochs.
         folder: Where the CSV history goes.
         callbacks: Callbacks of this training.
         history: Whether to write one.
         progress: Whether to show a bar per epoch.
     """
-    options = OmegaConf.to_container(cfg.trainer, resolve=True)
-    for own in (*OWN, "strategy", "num_nodes"):  # the last two: of older configurations
-        options.pop(own, None)
+    options: dict[str, Any] = to_plain(cfg.trainer)
+    for own in OWN:
+        del options[own]
     bar = options.pop("enable_progress_bar")
     # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
     options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]

@@ -24,13 +24,11 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
+from mer.config.settings import Settings
 from mer.errors import MerError
 from mer.runs.observers import RunContext
 from mer.training.devices import devices, on_cpu
@@ -115,8 +113,7 @@ def helping(run: RunContext, queue: FoldQueue, pending: int, threads: int) -> It
     count = _number(run.cfg, pending, threads)
     speakers = []
     if count > 1:
-        resolved = OmegaConf.create(OmegaConf.to_container(run.cfg, resolve=True))
-        data = pickle.dumps(replace(run, cfg=resolved))
+        data = pickle.dumps(run)
         job = ("run", Path.cwd(), threads, data)
         speakers = [
             threading.Thread(target=_speak, args=(worker, queue, job), daemon=True)
@@ -137,10 +134,10 @@ def helping(run: RunContext, queue: FoldQueue, pending: int, threads: int) -> It
             speaker.join()
 
 
-def _number(cfg: DictConfig, pending: int, threads: int) -> int:
+def _number(cfg: Settings, pending: int, threads: int) -> int:
     if not on_cpu(cfg):
         return 1
-    wanted = cfg.trainer.get("folds_at_once", 1)
+    wanted = cfg.trainer.folds_at_once
     beside = multiprocessing.parent_process() is None  # else the launcher shares out the cores
     found = at_once(wanted, pending, cores(), threads, room(), beside, len(devices(cfg)))
     if wanted == "auto" and beside and pending and (text := advice(found, cores(), threads)):

@@ -29,7 +29,6 @@ from mer.runs import curves
 from mer.runs.observers import RunContext
 from mer.training import fold
 from mer.training.devices import fold_device
-from mer.training.engines.parallel import KNOWN
 from mer.training.fold import Job
 from mer.training.trainer import fold_seed
 
@@ -46,7 +45,7 @@ def applies(run: RunContext) -> bool:
         and _is_all(cfg.model.transfer.freeze)
         and cfg.model.transfer.input_stats == "macro"
         and (cfg.model.augment is None or cfg.model.augment_draws is not None)
-        and cfg.trainer.get("folds_at_once", 1) != 1
+        and cfg.trainer.folds_at_once != 1
         and cfg.selection == "last"
         and not cfg.protocol.validation  # whose scores per epoch belong into the history
         and cfg.protocol.inner.n_splits is None
@@ -54,7 +53,7 @@ def applies(run: RunContext) -> bool:
         and cfg.model.loss is None
         and cfg.model.optimizer.get("_target_") is None
         and cfg.trainer.precision == "32-true"
-        and not set(cfg.trainer) - set(KNOWN)
+        and not cfg.trainer.options
         and fold.has_heads_alone(run)
     )
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from mer.callbacks.head import fit_on_samples
+from mer.config.settings import Settings, to_plain
 from mer.models import backbones, frozen_blocks
 from mer.models.checkpoints import save_network
 from mer.models.modules import MicroFinetuneModule
@@ -42,7 +42,7 @@ KNOWN = (
 )
 
 
-def obstacles(cfg: DictConfig) -> list[str]:
+def obstacles(cfg: Settings) -> list[str]:
     """Settings that keep the folds of a configuration from being trained in parallel."""
     augment = cfg.model.augment
     found = {
@@ -54,16 +54,16 @@ def obstacles(cfg: DictConfig) -> list[str]:
         "model.loss": cfg.model.loss is not None,
         "model.optimizer._target_": cfg.model.optimizer.get("_target_") is not None,
         "model.augment_draws": augment is None or cfg.model.augment_draws is not None,
-        "model.augment.transforms": bool(augment and augment.get("transforms")),
+        "model.augment.transforms": augment is not None and bool(augment.transforms),
         f"trainer.precision={cfg.trainer.precision}": cfg.trainer.precision
         not in ("32-true", "bf16-mixed"),
-        "trainer.folds_at_once=1": cfg.trainer.get("folds_at_once", 1) == 1,
+        "trainer.folds_at_once=1": cfg.trainer.folds_at_once == 1,
     }
-    unknown = sorted(set(cfg.trainer) - set(KNOWN))
+    unknown = sorted(cfg.trainer.options)
     return [name for name, holds in found.items() if holds] + [f"trainer.{n}" for n in unknown]
 
 
-def _on_gpu(cfg: DictConfig) -> bool:
+def _on_gpu(cfg: Settings) -> bool:
     return fold_device(cfg).type == "cuda"
 
 
@@ -79,7 +79,7 @@ def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
     found = obstacles(run.cfg)
     if not fold.has_heads_alone(run):
         found.append("callbacks")
-    backbone = OmegaConf.to_container(run.cfg.backbone, resolve=True)
+    backbone = to_plain(run.cfg.backbone)
     plain = {**backbone, "pretrained": False, "weights": None}
     if frozen_blocks.is_random(backbones.build(plain, run.dataset.kind.channels)):
         found.append("dropout inside the backbone")
