@@ -50,6 +50,19 @@ def constant(u: float, v: float, size: int = 128) -> tuple[np.ndarray, np.ndarra
     return np.full((size, size), u, np.float32), np.full((size, size), v, np.float32)
 
 
+def own_flow(onset: np.ndarray, apex: np.ndarray, gain: float = 1.0) -> np.ndarray:
+    """The difference as motion to the right, none downwards."""
+    return np.stack([gain * (apex.astype(np.float64) - onset), np.zeros(onset.shape)])
+
+
+def flat_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+    return np.moveaxis(own_flow(onset, apex), 0, -1)
+
+
+def endless_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+    return own_flow(onset, apex) / 0
+
+
 def field(u: np.ndarray, v: np.ndarray) -> FlowField:
     return FlowField(u.astype(np.float32), v.astype(np.float32), "dis", (1, 9), u.shape[1])
 
@@ -207,3 +220,42 @@ def test_wrong_pictures_are_refused_by_name() -> None:
         flow.compute(gray[:28, :28], gray[:28, :28], Flow())
     with pytest.raises(MerError, match="method is null"):
         flow.compute(gray, gray, Flow(method=None))
+
+
+def test_an_own_function_is_a_method() -> None:
+    onset, apex = np.full((2, 40, 40), 100, np.uint8)
+    apex[0, 0] = 103
+    settings = Flow(target=f"{__name__}.own_flow", kwargs={"gain": 0.5}, **PLAIN)
+    made = flow.compute(onset, apex, settings, frames=(1, 9))
+    assert (made.u[0, 0], made.u[1:].any(), made.v.any()) == (1.5, False, False)
+    assert (made.u.dtype, made.method) == (np.float32, f"{__name__}.own_flow")
+    assert Flow(method=None, target=f"{__name__}.own_flow").used is None
+    steady = flow.compute(onset, onset + 3, Flow(target=f"{__name__}.own_flow"))
+    assert np.abs(steady.u).max() < 1e-6  # the head's motion is taken out of it too
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"target": "flat_flow"},
+            r"gave an array of \(40, 40, 2\), expected .* \(2, 40, 40\)",
+        ),
+        ({"target": "endless_flow"}, r"gave an array of \(2, 40, 40\), expected finite numbers"),
+        ({"target": "own_flow", "kwargs": {"speed": 1}}, "does not take these arguments"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_an_own_function_gives_a_field(settings: dict, message: str) -> None:
+    onset, apex = np.full((2, 40, 40), 100, np.uint8)
+    apex[0, 0] = 103
+    settings = {**settings, "target": f"{__name__}.{settings['target']}"}
+    with pytest.raises(MerError, match=message):
+        flow.compute(onset, apex, Flow(**settings, **PLAIN))
+
+
+def test_an_own_function_is_looked_for_before_anything_is_read() -> None:
+    with pytest.raises(MerError, match="there is no package nolab"):
+        flow.check(Flow(target="nolab.flow"))
+    with pytest.raises(MerError, match=r"set prepare.flow._target_"):
+        flow.check(Flow(kwargs={"gain": 1}))

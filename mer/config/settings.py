@@ -228,7 +228,7 @@ class TVL1:
 
 @settings
 class Flow:
-    """Optical flow from onset to apex."""
+    """Optical flow from onset to apex, by a built-in method or an own function."""
 
     method: Literal["dis", "farneback", "tvl1"] | None = "dis"
     stabilise: StrictBool = True
@@ -236,6 +236,13 @@ class Flow:
     dis: DIS = _made(DIS)
     farneback: Farneback = _made(Farneback)
     tvl1: TVL1 = _made(TVL1)
+    kwargs: dict[str, Any] = _made(dict)
+    target: StrictStr | None = Field(default=None, alias="_target_")
+
+    @property
+    def used(self) -> str | None:
+        """Name of the method, or of an own function; None for no flow."""
+        return None if self.method is None else self.target or self.method
 
 
 @settings

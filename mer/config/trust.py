@@ -79,11 +79,11 @@ def build(node: Any, key: str, nested: bool = False, **arguments: Any) -> Any:
     return call(resolve(target, key), key, target, options)
 
 
-def call(function: Any, key: str, target: str, options: Mapping[str, Any]) -> Any:
-    """Call a class or function with keywords that it has been checked to take.
+def call(function: Any, key: str, target: str, options: Mapping[str, Any], *arguments: Any) -> Any:
+    """Call a class or function with arguments that it has been checked to take.
 
     Raises:
-        MerError: If it cannot be called, or not with these keywords.
+        MerError: If it cannot be called, or not with these arguments.
     """
     where = f"{key}._target_={target}"
     if not callable(function) or isinstance(function, ModuleType):
@@ -91,13 +91,14 @@ def call(function: Any, key: str, target: str, options: Mapping[str, Any]) -> An
     special = [f"{key}.{name}: remove it" for name in options if name.startswith("_")]
     raise_all("Of the keys with an underscore only `_target_` has a meaning:", special)
     try:
-        inspect.signature(function).bind(**options)
+        inspect.signature(function).bind(*arguments, **options)
     except TypeError as error:
-        given = ", ".join(options) or "none"
-        raise MerError(f"{where} does not take these arguments ({given}): {error}") from error
+        given = [f"{len(arguments)} without a name"] if arguments else []
+        listed = ", ".join([*given, *options]) or "none"
+        raise MerError(f"{where} does not take these arguments ({listed}): {error}") from error
     except ValueError:  # a builtin that does not tell its arguments
         pass
-    return function(**options)
+    return function(*arguments, **options)
 
 
 def describe(made: Any) -> dict[str, Any]:

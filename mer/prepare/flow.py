@@ -1,4 +1,4 @@
-"""Optical flow between onset and apex: DIS, Farneback and TV-L1 behind one switch.
+"""Optical flow between onset and apex: DIS, Farneback, TV-L1, or a function of one's own.
 
 Flow is a type, not an array: numbers without their method, frames and reference size cannot be
 compared.
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mer.config import settings
+from mer.config import settings, trust
 from mer.errors import MerError
 from mer.prepare import methods
 from mer.prepare.stabilise import head_motion, soft_edge
@@ -24,7 +24,8 @@ class FlowField:
     Attributes:
         u: float32 (H, W), motion to the right in pixels of this grid.
         v: float32 (H, W), motion downwards in pixels of this grid.
-        method: dis, farneback, tvl1, or the origin of a precomputed field.
+        method: dis, farneback, tvl1, the dotted name of an own function, or the origin of a
+            precomputed field.
         frames: Frame numbers of onset and apex in the recording, None where unknown.
         reference_size: Side in pixels of the crop that the motion was measured on.
     """
@@ -79,9 +80,10 @@ def compute(
         face: bool (H, W), True inside the face, for `stabilise` and `face_only`; None: everywhere.
 
     Raises:
-        MerError: For colour or unequal pictures, other types, sides below 32 px, or no method.
+        MerError: For colour or unequal pictures, other types, sides below 32 px, no method, or an
+            own function that gives something else than a field.
     """
-    method = settings.method
+    method = settings.used
     for name, picture in (("onset", onset), ("apex", apex)):
         if picture.ndim != 2 or picture.dtype != np.uint8:
             raise MerError(
@@ -102,10 +104,41 @@ def compute(
     if np.array_equal(onset, apex):
         zero = np.zeros(onset.shape, np.float32)
         return FlowField(zero, zero.copy(), method, frames, onset.shape[1])
-    field = methods.COMPUTE[method](onset, apex, getattr(settings, method))
+    if settings.target is None:
+        field = methods.COMPUTE[method](onset, apex, getattr(settings, method))
+    else:
+        field = np.moveaxis(_own_field(onset, apex, settings), 0, -1)
     if settings.stabilise:
         field = field - head_motion(field, face)
     if settings.face_only and face is not None:
         field = field * soft_edge(face)[..., None]
     u, v = np.ascontiguousarray(np.moveaxis(field, -1, 0), np.float32)
     return FlowField(u, v, method, frames, onset.shape[1])
+
+
+def check(chosen: settings.Flow) -> None:
+    """Import an own function of the settings, if there is one.
+
+    Raises:
+        MerError: If there is none of that name, or options are given without one.
+    """
+    if chosen.target is not None:
+        trust.resolve(chosen.target, "prepare.flow")
+    elif chosen.kwargs:
+        raise MerError(
+            "prepare.flow.kwargs are options of a function of your own; set prepare.flow._target_"
+        )
+
+
+def _own_field(onset: np.ndarray, apex: np.ndarray, chosen: settings.Flow) -> np.ndarray:
+    """Call an own function; its answer is float32 (2, H, W), u and v."""
+    target, key = str(chosen.target), "prepare.flow"
+    field = trust.call(trust.resolve(target, key), key, target, chosen.kwargs, onset, apex)
+    expected = (2, *onset.shape)
+    if np.shape(field) != expected or not np.isfinite(field).all():
+        found = f"an array of {np.shape(field)}"
+        raise MerError(
+            f"{key}._target_={target} gave {found}, expected finite numbers of shape {expected}: u "
+            "(right) and v (down) in pixels"
+        )
+    return np.asarray(field, np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from mer.config import trust
 from mer.config.settings import Prepare, to_plain
 from mer.datasets.index import COLUMNS
 from mer.errors import MerError
@@ -49,7 +50,7 @@ def layout(table: pd.DataFrame, settings: Prepare) -> dict[str, tuple[list[int],
     if kind == "pictures":
         size = settings.size
         found = {"frames": ([count, 2, size, size, 3], "uint8")}
-        if settings.flow.method is not None and table["onset_path"].notna().any():
+        if settings.flow.used is not None and table["onset_path"].notna().any():
             found["flow"] = ([count, 3, size, size], "float16")
         if settings.faces == "landmarks":
             found["landmarks"] = ([count, 2, faces.LANDMARKS, 2], "float32")
@@ -75,8 +76,9 @@ def settings_hash(settings: Prepare, table: pd.DataFrame) -> str:
     """Name a store: twelve hex digits that change with anything that changes its content.
 
     Of the settings those count that the arrays depend on (not `workers`, not the options of a flow
-    method that isn't used); of the table every column, with each path relative to the folder that
-    all share and with the file's size, so that a dataset has the same hash on every machine.
+    method that isn't used), and the source of an own flow function; of the table every column, with
+    each path relative to the folder that all share and with the file's size, so that a dataset has
+    the same hash on every machine.
     """
     columns = [name for name in COLUMNS if name.endswith("_path")]
     paths = [path for name in columns for path in table[name].dropna().unique()]
@@ -119,11 +121,13 @@ def relevant(settings: Prepare, kind: str) -> dict[str, Any]:
     if settings.faces == "as_is":
         unused |= {"margin", "confidence"}
     kept = {key: value for key, value in plain.items() if key not in unused}
-    method = settings.flow.method
-    if method is None:
+    if settings.flow.used is None:
         return kept | {"flow": {"method": None}}
-    others = {"dis", "farneback", "tvl1"} - {method}
-    kept["flow"] = {key: value for key, value in plain["flow"].items() if key not in others}
+    others = {"dis", "farneback", "tvl1"} - {settings.flow.used}
+    if settings.flow.target is not None:
+        others.add("method")
+    chosen = {key: value for key, value in plain["flow"].items() if key not in others}
+    kept["flow"] = trust.with_sources(chosen)
     return kept
 
 

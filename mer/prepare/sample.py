@@ -149,7 +149,7 @@ def prepare_pictures(
     apex = pictures[-1]
     onset = pictures[0] if has_onset else np.zeros_like(apex)
     motion = None
-    if has_onset and settings.flow.method is not None:
+    if has_onset and settings.flow.used is not None:
         motion = flow.compute(
             cv2.cvtColor(onset, cv2.COLOR_RGB2GRAY),
             cv2.cvtColor(apex, cv2.COLOR_RGB2GRAY),

@@ -130,7 +130,8 @@ def _header(
     if store.frames is not None:
         parts = ["onset, apex" if index["has_onset"].any() else "apex"]
     if store.flow is not None:
-        method = store.settings.get("flow", {}).get("method", "precomputed")
+        chosen = store.settings.get("flow", {})
+        method = chosen.get("_target_") or chosen.get("method", "precomputed")
         # Precomputed flow comes without pictures and without a known unit.
         unit = "" if store.frames is None else " px"
         parts += [f"flow ({method}; full colour = {motion:.2f}{unit})"]

@@ -3,6 +3,7 @@
 from mer.config.settings import Settings
 from mer.data import inputs
 from mer.errors import raise_all
+from mer.prepare import flow
 from mer.training import heads, inner
 
 
@@ -14,6 +15,7 @@ def check(cfg: Settings) -> None:
     """
     problems = []
     kind = inputs.make(cfg.input).kind
+    flow.check(cfg.prepare.flow)
     if cfg.selection == "validation" and not cfg.protocol.validation:
         problems.append(
             "selection=validation needs validation persons; set protocol.validation to a share "
