@@ -80,7 +80,7 @@ def module_arguments(
         "class_weights": weights,
         "optimizer": to_plain(node.optimizer),
         "label_smoothing": node.label_smoothing,
-        "loss": OmegaConf.to_container(node.loss, resolve=True) if node.loss is not None else None,
+        "loss": node.loss,
         "dropout": node.dropout,
         "seed": seed,
     }

@@ -51,7 +51,7 @@ def applies(run: RunContext) -> bool:
         and cfg.protocol.inner.n_splits is None
         and not cfg.reuse_networks
         and cfg.model.loss is None
-        and cfg.model.optimizer.get("_target_") is None
+        and cfg.model.optimizer.target is None
         and cfg.trainer.precision == "32-true"
         and not cfg.trainer.options
         and fold.has_heads_alone(run)

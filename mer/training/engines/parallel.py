@@ -52,7 +52,7 @@ def obstacles(cfg: Settings) -> list[str]:
         "protocol.inner makes choices": cfg.protocol.inner.n_splits is not None,
         "reuse_networks": cfg.reuse_networks,
         "model.loss": cfg.model.loss is not None,
-        "model.optimizer._target_": cfg.model.optimizer.get("_target_") is not None,
+        "model.optimizer._target_": cfg.model.optimizer.target is not None,
         "model.augment_draws": augment is None or cfg.model.augment_draws is not None,
         "model.augment.transforms": augment is not None and bool(augment.transforms),
         f"trainer.precision={cfg.trainer.precision}": cfg.trainer.precision
