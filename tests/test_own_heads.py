@@ -224,6 +224,15 @@ def test_export_refuses_a_head_without_a_graph_and_takes_the_others(
     assert files.read_facts(file)["heads"] == ["svm", "softmax"]
 
 
+def test_the_report_shows_an_own_head_first(run_dir: Path, metrics: dict) -> None:
+    assert main(["report", str(run_dir), "--quick", "--trust", "own_heads"]) == 0
+    page = (run_dir / "report.html").read_text()
+    uf1 = metrics["heads"]["nearest"]["pooled"]["uf1"]
+    first, *others = (page.index(word) for word in ("nearest", "SVM on embeddings", "majority"))
+    assert first < min(others)
+    assert f"{uf1:.3f}" in page
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mer.report.stored_run import StoredRun
-from mer.runs.results import HEADS
+from mer.runs.head_columns import SOFTMAX, heading
 from mer.training import inner
 
 SELECTIONS = {
@@ -52,7 +52,7 @@ def facts(run: StoredRun) -> dict[str, Any]:
         "training": f"{'' if fixed else 'at most '}{get('model.epochs')} epochs, "
         f"{get('model.optimizer._target_') or get('model.optimizer.name')}, "
         f"learning rate {get('model.optimizer.lr')}",
-        "heads": ", ".join(_with_settings(run, head) for head in run.heads or ["softmax"]),
+        "heads": ", ".join(_with_settings(run, head) for head in run.heads or [SOFTMAX]),
         "seed": get("seed"),
         "run directory": run.run_dir.resolve().name,
         "started": _moment(run.environment[0]) if run.environment else None,
@@ -91,10 +91,17 @@ def _settings(values: dict[str, Any]) -> str:
 
 def _with_settings(run: StoredRun, head: str) -> str:
     """A head and its settings, unless each fold chose its own."""
-    title = run.heads.get(head, HEADS.get(head, head))
-    node = run.get(f"callbacks.{head}_head") or {}
+    title = heading(head)
+    nodes = (run.get("callbacks") or {}).items()
+    named = [node for key, node in nodes if node and head in (node.get("name"), key)]
+    # Earlier runs give the SVM head no name.
+    node = named[0] if named else run.get(f"callbacks.{head}_head") or {}
     own = head in (inner.settings(run.cfg) or {}).get("choose", [])
-    settings = "" if own else _settings({key: node[key] for key in node if key != "normalise"})
+    settings = (
+        ""
+        if own
+        else _settings({key: node[key] for key in node if key not in ("name", "normalise")})
+    )
     return f"{title} ({settings})" if settings else title
 
 

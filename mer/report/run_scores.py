@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from mer import metrics
 from mer.report.stored_run import StoredRun
-from mer.runs.results import HEADS
+from mer.runs.head_columns import MAJORITY, heading
 
 #: Scores in the order of the tables; those that a run's `metrics.json` lacks are left out.
 NAMES = {
@@ -60,7 +60,7 @@ def score_table(run: StoredRun) -> list[Part]:
             Row(title, "" if place else "main", _scores(run, run.scores[head][part]))
             for place, (head, title) in enumerate(run.heads.items())
         ]
-        rows.append(Row(HEADS["majority"], "aside", _scores(run, counts)))
+        rows.append(Row(heading(MAJORITY), "aside", _scores(run, counts)))
         rows.append(Row("guessing", "aside", _scores(run, _guesses(counts["confusion"]))))
         parts.append(Part(part, counts["samples"], counts["persons"], rows))
     return parts

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mer.config import trust
 from mer.errors import MerError, one_line
 from mer.runs import label_access, log_values
-from mer.runs.results import HEADS
+from mer.runs.head_columns import MAJORITY, heading
 from mer.runs.rundir import find, fold_folder, is_done
 from mer.training import inner
 
@@ -100,7 +100,7 @@ class StoredRun:
     @property
     def heads(self) -> dict[str, str]:
         """Heads that predicted and what tables call them, the one that counts first."""
-        return {head: HEADS.get(head, head) for head in self.scores if head != "majority"}
+        return {head: heading(head) for head in self.scores if head != MAJORITY}
 
     @property
     def scores(self) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ import pandas as pd
 SOFTMAX, MAJORITY = "softmax", "majority"
 
 #: Headings of heads; others go by their names.
-HEADS = {"svm": "SVM on embeddings", SOFTMAX: SOFTMAX, MAJORITY: "majority class"}
+_HEADINGS = {"svm": "SVM on embeddings", SOFTMAX: SOFTMAX, MAJORITY: "majority class"}
 
 
 def heads(frame: pd.DataFrame) -> list[str]:
@@ -39,7 +39,7 @@ def main_head(names: Iterable[str]) -> str:
 
 def heading(head: str) -> str:
     """How a head is called in tables and figures."""
-    return HEADS.get(head, head)
+    return _HEADINGS.get(head, head)
 
 
 def read_states(path: Path) -> dict[str, Any]:

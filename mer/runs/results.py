@@ -22,7 +22,6 @@ from mer.config.settings import Settings, to_plain
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.runs import label_access
-from mer.runs.head_columns import HEADS as HEADS
 from mer.runs.head_columns import MAJORITY, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
