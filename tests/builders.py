@@ -66,7 +66,9 @@ def flow_dataset(**settings: Any) -> UnifiedDataset:
         }
     )
     chosen = Input(**{"name": "flow", "size": 32, "center": "none", "cache_gb": 1, **settings})
-    return UnifiedDataset(table, [SimpleNamespace(frames=None, flow=flow)], CLASSES, chosen)
+    return UnifiedDataset(
+        table, [SimpleNamespace(key="k", frames=None, flow=flow)], CLASSES, chosen
+    )
 
 
 def with_scores(frame: pd.DataFrame, classes: list[str], *heads: str) -> pd.DataFrame:

@@ -71,21 +71,21 @@ def test_what_a_dataset_hands_out_is_a_copy(store: Store, tmp_path: Path) -> Non
 def test_the_file_is_reused_for_the_same_inputs_alone(store: Store, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     make(store, cache)
-    [file] = cache.glob("*.npy")
+    [file] = cache.glob("*/*.npy")
     made = file.stat().st_mtime_ns
     make(store, cache, cache_gb=2)
-    assert [file] == list(cache.glob("*.npy"))
+    assert [file] == list(cache.glob("*/*.npy"))
     assert file.stat().st_mtime_ns == made
     for changes in ({"size": 8}, {"center": "median"}, {"rows": COUNT - 1}):
         make(store, cache, **changes)
-    assert len(list(cache.glob("*.npy"))) == 4
-    assert not list(cache.glob("*.tmp"))
+    assert len(list(cache.glob("*/*.npy"))) == 4
+    assert {path.name for path in cache.glob("*/*")} == {"inputs.npy", "settings.json"}
 
 
 @pytest.mark.parametrize("content", [b"no array", b""])
 def test_a_damaged_file_is_named(store: Store, tmp_path: Path, content: bytes) -> None:
     make(store, tmp_path)
-    [file] = tmp_path.glob("*.npy")
+    [file] = tmp_path.glob("flow-*/*.npy")
     file.write_bytes(content)
     with pytest.raises(MerError, match=rf"{file.name} is damaged .* delete it"):
         make(store, tmp_path)
@@ -95,7 +95,7 @@ def test_a_file_that_was_cut_short_or_holds_something_else_is_named(
     store: Store, tmp_path: Path
 ) -> None:
     make(store, tmp_path)
-    [file] = tmp_path.glob("*.npy")
+    [file] = tmp_path.glob("flow-*/*.npy")
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(MerError, match=rf"{file.name} is damaged"):
         make(store, tmp_path)

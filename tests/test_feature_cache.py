@@ -15,6 +15,7 @@ from mer.data.dataset import SampleView
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError
+from mer.files import UNFINISHED
 from mer.models.frozen_blocks import FrozenBlocks, split_off
 from mer.models.modules import MicroFinetuneModule
 from mer.training.predictions import predict
@@ -138,12 +139,13 @@ def test_a_cache_is_reused_resumed_and_extended(blocks: FrozenBlocks, tmp_path: 
     lost = first.folder / "augmented-0000.npy"
     content = lost.read_bytes()
     lost.unlink()
-    (first.folder / "augmented-0001.tmp").write_bytes(b"half")  # what a killed process leaves
     times = {path: path.stat().st_mtime_ns for path in first.folder.glob("*.npy")}
+    leftover = first.folder / f"{UNFINISHED}0-augmented-0001.npy"
+    leftover.write_bytes(b"half")  # by a killed process
     second = FeatureCache.open_or_compute(blocks, augmented(count=3), tmp_path, "d")
     assert second.folder == first.folder
     assert second.count == 3
-    assert lost.read_bytes() == content
+    assert lost.read_bytes() == content and not leftover.exists()
     assert {path: path.stat().st_mtime_ns for path in times} == times
     again = FeatureCache.open_or_compute(blocks, augmented(count=1), tmp_path, "d")
     assert again.count == 1

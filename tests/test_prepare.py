@@ -37,7 +37,7 @@ def test_faces_become_aligned_frames_flow_and_landmarks(
     faces_table: pd.DataFrame, tmp_path: Path
 ) -> None:
     made = prepare_store(faces_table, Prepare(size=128), tmp_path / "out", 1, "made")
-    assert made.path.name == f"made-{made.hash}" and made.size == 128
+    assert made.path.name == f"made-{made.key}" and made.size == 128
     assert made.frames.shape == (3, 2, 128, 128, 3) and made.frames.dtype == np.uint8
     assert made.flow.shape == (3, 3, 128, 128) and made.flow.dtype == np.float16
     assert made.landmarks.shape == (3, 2, 478, 2) and made.landmarks.dtype == np.float32

@@ -38,7 +38,7 @@ def test_flow_pictures_become_centred_flow(tmp_path: Path) -> None:
     other = prepare_store(
         table, Prepare(array_channels=["u", "v", "strain"]), tmp_path / "out", None, "made"
     )
-    assert other.hash != made.hash and np.allclose(other.flow[1, 2, 3, 4], 194 / 255, atol=1e-3)
+    assert other.key != made.key and np.allclose(other.flow[1, 2, 3, 4], 194 / 255, atol=1e-3)
 
 
 def test_float_flow_is_taken_as_it_is_and_loaded_once(

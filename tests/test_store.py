@@ -14,10 +14,11 @@ import pytest
 from filelock import FileLock
 from prepare_inputs import clips
 
+from mer import cache
 from mer.config.settings import Prepare, updated
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import build, sample, store
+from mer.prepare import build, sample
 from mer.prepare.layout import settings_hash
 from mer.prepare.store import Store, prepare_store
 
@@ -106,7 +107,7 @@ def test_a_second_caller_waits_and_opens(
             hidden.rename(first.path)
             lock.release()
 
-    monkeypatch.setattr(store.log, "info", finish)
+    monkeypatch.setattr(cache.log, "info", finish)
     monkeypatch.setattr(build, "prepare_chunk", None)
     assert len(prepare_store(table, AS_IS, tmp_path / "out", 1, "made").index) == 2
 
@@ -146,12 +147,11 @@ def test_opening_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(MerError, match="no prepared store: it has no"):
         Store.open(tmp_path)
     facts = json.loads((made.path / "settings.json").read_text())
-    (made.path / "settings.json").write_text(json.dumps({**facts, "format": 0}))
-    with pytest.raises(MerError, match="has format 0, this version of mer reads 1"):
-        Store.open(made.path)
-    (made.path / "settings.json").write_text("{")
-    with pytest.raises(MerError, match=r"settings.json is damaged(.|\n)*delete"):
-        Store.open(made.path)
+    of_before = {name: value for name, value in facts.items() if name != "key"}
+    for text in (json.dumps(of_before), "{"):
+        (made.path / "settings.json").write_text(text)
+        with pytest.raises(MerError, match=r"settings.json is damaged(.|\n)*delete"):
+            Store.open(made.path)
     (made.path / "settings.json").write_text(json.dumps(facts))
     (made.path / "flow.npy").unlink()
     with pytest.raises(MerError, match=r"is damaged(.|\n)*flow.npy"):

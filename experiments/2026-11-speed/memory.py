@@ -56,8 +56,6 @@ def configuration(folder: Path, *words: str) -> DictConfig:
 
 def write_store(path: Path, size: int) -> None:
     """Write a prepared store of flow whose samples are mostly zero and take no disk."""
-    from mer.prepare.layout import FORMAT
-
     path.mkdir(parents=True)
     shape = (size, 3, SIDE, SIDE)
     flow = np.lib.format.open_memmap(path / "flow.npy", "w+", np.float16, shape)
@@ -72,9 +70,9 @@ def write_store(path: Path, size: int) -> None:
     index.to_parquet(path / "index.parquet", index=False)
     (path / "drops.csv").write_text("sample_id,reason,detail\n")
     facts = {
-        "format": FORMAT,
         "hash": "0" * 12,
-        "settings": {},
+        "key": "0" * 12,
+        "settings": {"prepare": {}},
         "size": SIDE,
         "arrays": {"flow": [list(shape), "float16"]},
     }

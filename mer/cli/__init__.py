@@ -75,6 +75,11 @@ COMMANDS: dict[str, Command] = {
         "measure latency, throughput, LOSO, preparation, memory and start-up of this machine",
         "What was measured is in the JSON file, if one was named.",
     ),
+    "cache": Command(
+        "mer.cli.cache:main",
+        "list or remove what is kept for later runs: stores, inputs, features, weights, networks",
+        "What was removed is made again when it is needed.",
+    ),
     "doctor": Command(
         "mer.cli.doctor:main",
         "check Python, packages, device, face model and datasets, with the mend of each problem",

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.settings import Input, without_cache
 from mer.data import inputs
@@ -22,13 +21,11 @@ from mer.data.augmentation import Augmentation
 from mer.data.corpus import Corpus, combine
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
+from mer.files import write_json, write_whole
 from mer.prepare.sample import Sample
 from mer.prepare.store import Store
 
 log = logging.getLogger(__name__)
-
-#: Raise it when a change of the code changes the inputs that the same settings give.
-FORMAT = 1
 
 #: Samples that are built at a time.
 PART = 256
@@ -78,8 +75,7 @@ class UnifiedDataset:
         elif cache is None:
             self._built = np.stack([self._build(position) for position in range(len(self))])
         else:
-            self._file = self._keep(cache, shape)
-            self._open()
+            self._keep(cache, shape)
 
     @classmethod
     def from_stores(
@@ -197,31 +193,28 @@ class UnifiedDataset:
             squares.append(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
         return np.concatenate(means), np.concatenate(squares)
 
-    def _keep(self, cache: Path, shape: tuple[int, ...]) -> Path:
-        """Build all inputs into a file, unless one of an earlier run holds the same."""
-        facts = {
-            "format": FORMAT,
+    def _keep(self, cache: Path, shape: tuple[int, ...]) -> None:
+        """Build all inputs into a file, unless one of an earlier run holds the same; open it."""
+        settings = {
             "input": trust.with_sources(without_cache(self.settings)),
-            "stores": [store.hash for store in self.stores],
+            "stores": [store.key for store in self.stores],
             "rows": hashlib.sha256(self._place.tobytes()).hexdigest(),
         }
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-        file = cache / f"{self.settings.name}-{digest}.npy"
-        if file.exists():
-            return file
+        key = make_key("inputs", settings)
+        folder = cache / f"{self.settings.name}-{key.digest}"
+        self._file = folder / "inputs.npy"
         try:
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_suffix(".lock")):
-                if not file.exists():
-                    temporary = file.with_suffix(".tmp")
-                    self._write(temporary, shape)
-                    temporary.rename(file)
+            with exclusive(folder):
+                if not self._file.exists():
+                    folder.mkdir(exist_ok=True)
+                    write_json(key.record, folder / "settings.json")
+                    write_whole(self._file, lambda temporary: self._write(temporary, shape))
+                self._open()
         except OSError as error:
             raise MerError(
                 f"The built inputs cannot be written to {cache}: {error}. Mend that, set another "
                 "folder with paths.cache, or set input.cache_gb=0."
             ) from error
-        return file
 
     def _write(self, file: Path, shape: tuple[int, ...]) -> None:
         # Plain writing: on a full disk a mapped file would end the process without a word.
@@ -244,6 +237,7 @@ class UnifiedDataset:
         if array.shape != shape or array.dtype != np.float32:
             text = f"{self._file} is {array.shape} {array.dtype}, not {shape} float32; delete it."
             raise MerError(text)
+        hold(self._file.parent, self)
         self._built = array
 
     def _build(self, position: int) -> NDArray[np.float32]:

@@ -3,30 +3,28 @@
 All epochs, all folds with the same frozen blocks, and all trials of a search share them.
 """
 
+import functools
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
 from mer.config.settings import without_cache
 from mer.data.dataset import UnifiedDataset
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError
+from mer.files import write_json, write_whole
 
 log = logging.getLogger(__name__)
-
-#: Raise it when a change of this code changes the features that the same settings give.
-FORMAT = 2
 
 #: Samples per forward pass.
 BATCH = 32
@@ -70,20 +68,18 @@ class FeatureCache(FixedInputs):
         Raises:
             MerError: If the limit would be exceeded, the disk is full, or a file is damaged.
         """
-        facts = _facts(blocks, images, data_hash)
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-        path = folder / digest
+        key = _key(blocks, images, data_hash)
+        path = folder / f"{images.dataset.settings.name}-{key.digest}"
         numbers: list[int | None] = [None, *range(images.count)]
         names = {n: "plain" if n is None else f"augmented-{n:04d}" for n in numbers}
         files = {path / f"{name}.npy": number for number, name in names.items()}
         shape = (len(images.dataset), *_features(blocks, images, np.array([0]), None).shape[1:])
         try:
-            if not all(file.exists() for file in files):
-                path.mkdir(parents=True, exist_ok=True)
-                with FileLock(path / ".lock"):
-                    missing = {file: n for file, n in files.items() if not file.exists()}
+            with exclusive(path):
+                if missing := {file: n for file, n in files.items() if not file.exists()}:
                     _check_room(folder, 4e-9 * len(missing) * np.prod(shape), limit_gb)
-                    (path / "settings.json").write_text(json.dumps(facts, indent=2))
+                    path.mkdir(exist_ok=True)
+                    write_json(key.record, path / "settings.json")
                     _compute(blocks, images, missing)
                     log.info(
                         "features of the frozen blocks: %d samples, plain and in %d augmentations, "
@@ -93,12 +89,14 @@ class FeatureCache(FixedInputs):
                         4e-9 * len(files) * np.prod(shape),
                         path,
                     )
+                cache = cls(path, images.dataset, [_open(file, shape) for file in files])
+                hold(path, cache)
+                return cache
         except OSError as error:
             raise MerError(
                 f"The features of the frozen blocks cannot be written to {path}: {error}. Mend "
                 "that, or set another folder with paths.cache."
             ) from error
-        return cls(path, images.dataset, [_open(file, shape) for file in files])
 
     def tensors(
         self, positions: NDArray[np.int64], numbers: NDArray[np.int64] | None
@@ -110,24 +108,24 @@ class FeatureCache(FixedInputs):
         return torch.from_numpy(np.stack([self.arrays[n + 1][p] for p, n in pairs]))
 
 
-def _facts(blocks: nn.Module, images: FixedAugmentations, data_hash: str) -> dict[str, Any]:
-    """All that decides the features, as plain values."""
+def _key(blocks: nn.Module, images: FixedAugmentations, data_hash: str) -> Key:
     # Tensors alone do not tell strides and activation functions; the printed structure does.
     weights = hashlib.sha256(repr(blocks).encode())
     for name, tensor in blocks.state_dict().items():
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.cpu().contiguous().numpy().tobytes())
     dataset = images.dataset
-    return {
-        "format": FORMAT,
+    settings = {
         "blocks": weights.hexdigest(),
-        "device": next(blocks.buffers()).device.type,
         "input": trust.with_sources(without_cache(dataset.settings)),
         "data": data_hash,
+        "stores": [store.key for store in dataset.stores],
         "samples": hashlib.sha256("\n".join(dataset.table["sample_id"]).encode()).hexdigest(),
-        "augment": images.augment,
+        "augment": trust.with_sources(images.augment),
         "seed": None if images.augment is None else images.seed,
     }
+    device = next(blocks.buffers()).device.type
+    return make_key("features", settings, device)
 
 
 def _features(
@@ -149,10 +147,8 @@ def _compute(
             _features(blocks, images, np.arange(start, min(start + BATCH, count)), number)
             for start in range(0, count, BATCH)
         ]
-        temporary = file.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
-            np.save(stream, np.concatenate(parts))
-        temporary.rename(file)
+        array = np.concatenate(parts)
+        write_whole(file, functools.partial(np.save, arr=array))
 
 
 def _check_room(folder: Path, more_gb: float, limit_gb: float) -> None:

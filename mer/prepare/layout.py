@@ -14,9 +14,6 @@ from mer.datasets.index import COLUMNS
 from mer.errors import MerError
 from mer.prepare import faces, precomputed
 
-#: Version of the folder's layout and of the way its arrays are computed; part of the hash.
-FORMAT = 1
-
 
 def source_kind(table: pd.DataFrame) -> str:
     """Say what the samples of a table come from: pictures, flow or image (precomputed arrays).
@@ -73,7 +70,7 @@ def layout(table: pd.DataFrame, settings: Prepare) -> dict[str, tuple[list[int],
 
 
 def settings_hash(settings: Prepare, table: pd.DataFrame) -> str:
-    """Name a store: twelve hex digits that change with anything that changes its content.
+    """Identify what is prepared, and how: twelve hex digits, whatever version prepares it.
 
     Of the settings those count that the arrays depend on (not `workers`, not the options of a flow
     method that isn't used), and the source of an own flow function; of the table every column, with
@@ -96,7 +93,7 @@ def settings_hash(settings: Prepare, table: pd.DataFrame) -> str:
         for row in table.sort_values("sample_id")[list(COLUMNS)].to_dict("records")
     ]
     content = {
-        "format": FORMAT,
+        "format": 1,  # a constant: run directories hold this hash
         "settings": relevant(settings, source_kind(table)),
         "columns": list(COLUMNS),
         "rows": rows,

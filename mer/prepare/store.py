@@ -15,11 +15,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from mer.cache import Key, exclusive, hold, make_key
+from mer.config import trust
 from mer.config.settings import Prepare
 from mer.datasets.index import Reading, validate
 from mer.errors import MerError, raise_all
 from mer.prepare.build import Partial, build
-from mer.prepare.layout import FORMAT, layout, relevant, settings_hash, source_kind
+from mer.prepare.layout import layout, relevant, settings_hash, source_kind
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ class Store:
         flow: float16 (N, 3, S, S): u right, v down in pixels of the crop, optical strain.
         landmarks: float32 (N, 2, 478, 2), x and y in pixels of the crop.
         settings: The settings that the arrays depend on.
-        hash: Twelve hex digits, see `settings_hash`.
+        hash: Identifies samples and settings, see `settings_hash`. Twelve hex digits.
+        key: Identifies code and package versions too, see `mer.cache.make_key`. Twelve hex digits.
         size: Side of the crops in pixels.
     """
 
@@ -52,6 +55,7 @@ class Store:
     landmarks: np.ndarray | None
     settings: dict[str, Any]
     hash: str
+    key: str
     size: int
 
     @classmethod
@@ -59,8 +63,7 @@ class Store:
         """Open a store without reading its arrays.
 
         Raises:
-            MerError: If the folder is missing, is no store, is unfinished or damaged, or was
-                written by another version.
+            MerError: If the folder is missing, is no store, or is unfinished or damaged.
         """
         path = Path(path)
         mend = f"delete {path} and type `mer prepare` again"
@@ -70,17 +73,14 @@ class Store:
             raise MerError(f"{path} is an unfinished store; type `mer prepare` to complete it")
         try:
             facts = json.loads((path / "settings.json").read_text())
-            found = facts["format"]
+            _ = facts["settings"]["prepare"], [facts[n] for n in ("arrays", "hash", "key", "size")]
         except FileNotFoundError:
             raise MerError(f"{path} is no prepared store: it has no settings.json") from None
         except (ValueError, KeyError, TypeError) as error:
             raise MerError(f"{path / 'settings.json'} is damaged ({error!r}); {mend}") from error
-        if found != FORMAT:
-            raise MerError(
-                f"{path} has format {found}, this version of mer reads {FORMAT}; type "
-                "`mer prepare` to write it anew"
-            )
-        return cls._read(path, facts, mend)
+        store = cls._read(path, facts, mend)
+        hold(path, store)
+        return store
 
     @classmethod
     def _read(cls, path: Path, facts: Mapping[str, Any], mend: str) -> Self:
@@ -105,8 +105,9 @@ class Store:
             path=path,
             index=index,
             drops=drops,
-            settings=facts["settings"],
+            settings=facts["settings"]["prepare"],
             hash=facts["hash"],
+            key=facts["key"],
             size=facts["size"],
             **maps,
         )
@@ -134,6 +135,15 @@ def prepare_samples(
     return prepare_store(samples.table, chosen, Path(cache, "prepared"), chosen.workers, name)
 
 
+def store_path(
+    table: pd.DataFrame, settings: Prepare, out: str | Path, name: str
+) -> tuple[Path, Key]:
+    """Folder and key of the store that `prepare_store` gives for the same arguments."""
+    chosen = trust.with_sources(relevant(settings, source_kind(table)))
+    key = make_key("prepared", {"data": settings_hash(settings, table), "prepare": chosen})
+    return Path(out, f"{name}-{key.digest}"), key
+
+
 def prepare_store(
     table: pd.DataFrame,
     settings: Prepare,
@@ -158,28 +168,12 @@ def prepare_store(
         MerError: For a wrong table or settings, an unwritable or full disk, or when no sample is
             left.
     """
-    from filelock import FileLock, Timeout
-
     validate(table)
     table = table.sort_values("sample_id", kind="stable", ignore_index=True)
-    digest = settings_hash(settings, table)
-    path = Path(out) / f"{name}-{digest}"
-    if path.is_dir():
-        return _reuse(path)
+    path, key = store_path(table, settings, out, name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / f".{path.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("%s: another process prepares this store; waiting for it", name)
-            lock.acquire()
-        try:
-            if path.is_dir():
-                return _reuse(path)
-            return _write(path, table, settings, workers, digest)
-        finally:
-            lock.release()
+        with exclusive(path):
+            return _reuse(path) if path.is_dir() else _write(path, table, settings, workers, key)
     except OSError as error:
         raise MerError(
             f"The prepared store {path} can't be written: {error}. Mend that, or set another "
@@ -195,7 +189,7 @@ def _reuse(path: Path) -> Store:
 
 
 def _write(
-    path: Path, table: pd.DataFrame, settings: Prepare, workers: int | None, digest: str
+    path: Path, table: pd.DataFrame, settings: Prepare, workers: int | None, key: Key
 ) -> Store:
     from mer.prepare import sheet
 
@@ -220,14 +214,13 @@ def _write(
     drops.to_csv(folder / "drops.csv", index=False)
     shape = next(iter(arrays.values()))[0]
     facts = {
-        "format": FORMAT,
-        "hash": digest,
-        "settings": relevant(settings, source_kind(table)),
+        **key.record,
+        "hash": key.record["settings"]["data"],
+        "key": key.digest,
         "size": shape[3],
         "samples": len(index),
         "dropped": len(drops),
         "arrays": arrays,
-        "versions": _versions(),
     }
     (folder / "settings.json").write_text(json.dumps(facts, indent=2) + "\n")
     sheet.draw(Store._read(folder, facts, "type `mer prepare` again"), folder / "contact_sheet.png")
@@ -245,11 +238,3 @@ def _drop_report(drops: pd.DataFrame) -> str:
         if len(group) > 3:
             lines.append(f"           and {len(group) - 3} more")
     return "\n".join(lines)
-
-
-def _versions() -> dict[str, str]:
-    import cv2
-
-    from mer import __version__
-
-    return {"mer": __version__, "opencv": cv2.__version__, "numpy": np.__version__}

@@ -18,7 +18,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
-from mer.prepare.layout import settings_hash
+from mer.prepare.store import store_path
 from mer.report.stored_run import StoredRun
 from mer.runs import rundir
 
@@ -99,10 +99,9 @@ class Networks:
 def _require_store(settings: Settings, source: sources.Source) -> None:
     """Preparing can take hours, which nobody expects of a report."""
     chosen = sources.prepare_settings(settings, source)
-    table = source.reading.table.sort_values("sample_id", kind="stable", ignore_index=True)
-    name = f"{source.name}-{settings_hash(chosen, table)}"
-    folder = Path(settings.paths.cache, "prepared", name)
-    if not folder.is_dir():
+    out = Path(settings.paths.cache, "prepared")
+    path, _ = store_path(source.reading.table, chosen, out, source.name)
+    if not path.is_dir():
         raise Absent(
             f"{source.name} is not prepared under {settings.paths.cache}. Type `mer report` where "
             "the run was started, or prepare the data again with `mer prepare`."

@@ -168,8 +168,8 @@ def _choose(job: Job) -> Job:
 def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
     run = job.run
-    kept = KeptNetwork(run.cfg, run.corpus.hash, job.fold)
-    with kept.lock():
+    kept = KeptNetwork(run.cfg, run.corpus, job.fold, run.macro)
+    with kept.exclusive():
         if kept.exists:
             outputs, record = kept.restore(job.folder)
             fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))

@@ -4,7 +4,7 @@ Kept are a fold's weights and what they say of its samples: logits and embedding
 fitted on kept embeddings is the head that would be fitted after training, to the last bit.
 """
 
-import hashlib
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +12,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
+from mer.cache import exclusive, make_key
 from mer.callbacks.head import Head, add_scores, fit_heads
 from mer.config import trust
 from mer.config.settings import Settings, to_plain
-from mer.files import link_or_copy, write_json
+from mer.data.corpus import Corpus
+from mer.files import fingerprint, link_or_copy, write_json
 from mer.protocols import Fold
 from mer.runs.rundir import MACHINE
+from mer.training.devices import fold_device
 from mer.training.heads import make_callbacks, plain_of
-
-#: Raise it when a change of the code changes the networks that the same settings give.
-FORMAT = 4
 
 Outputs = dict[str, list[dict[str, torch.Tensor]]]
 
@@ -37,36 +36,38 @@ class KeptNetwork:
 
     Args:
         cfg: Composed configuration; all but heads and what says where and how fast decides.
-        data_hash: Hash of the samples.
+        corpus: The samples.
         fold: Which samples train, validate and are tested.
+        macro: Checkpoint of the macro weights that the fold begins with, if any.
     """
 
-    def __init__(self, cfg: Settings, data_hash: str, fold: Fold) -> None:
-        nodes = ("backbone", "input", "macro", "model", "trainer")
+    def __init__(
+        self, cfg: Settings, corpus: Corpus, fold: Fold, macro: Path | None = None
+    ) -> None:
+        nodes = ("backbone", "input", "model", "trainer")
         plain = {name: trust.with_sources(to_plain(getattr(cfg, name))) for name in nodes}
         plain["input"].pop("cache_gb")
         plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
-        if not cfg.macro.enabled:
-            plain["macro"] = None
-        sides = {side: sorted(getattr(fold, side)) for side in ("train", "validation", "test")}
+        plain["macro"] = macro and macro.parent.name  # the key of its entry
+        sides = ("train", "validation", "test")
         settings = {
-            "format": FORMAT,
             "seed": cfg.seed,
             "selection": cfg.selection,
-            "data": data_hash,
-            "fold": {"name": fold.name, **sides},
+            "data": corpus.hash,
+            "stores": [store.key for store in corpus.stores],
+            "fold": fold.name,
+            "samples": [fingerprint(getattr(fold, side)) for side in sides],
             **plain,
         }
         if keys := plain_of(make_callbacks(cfg.callbacks)):
             settings["callbacks"] = trust.with_sources({key: cfg.callbacks[key] for key in keys})
-        text = json.dumps(settings, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.folder = Path(cfg.paths.cache, "networks", digest)
+        self.key = make_key("networks", settings, fold_device(cfg).type)
+        name = f"{cfg.backbone.name}-{cfg.input.name}-{self.key.digest}"
+        self.folder = Path(cfg.paths.cache, "networks", name)
 
-    def lock(self) -> FileLock:
-        """The lock under which a network is trained and kept: of two runs one waits."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / ".lock")
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
+        """While a network is trained and kept, another run that wants it waits."""
+        return exclusive(self.folder)
 
     @property
     def exists(self) -> bool:
@@ -82,6 +83,8 @@ class KeptNetwork:
                 `embedding`.
             record: What `fold.json` says of the training.
         """
+        self.folder.mkdir(exist_ok=True)
+        write_json(self.key.record, self.folder / "settings.json")
         for name in FILES:
             if (fold_folder / name).exists():
                 link_or_copy(fold_folder / name, self.folder / name)

@@ -4,7 +4,6 @@ The pool never holds a person whom the protocol tests. Persons kept apart for va
 best epoch by accuracy, as the paper saves its weights "at highest accuracy".
 """
 
-import hashlib
 import json
 import logging
 import time
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from filelock import FileLock
 
 from mer import __version__
+from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.settings import Settings, to_plain
 from mer.data import sources
@@ -26,12 +25,10 @@ from mer.errors import MerError
 from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
 from mer.runs.rundir import MACHINE
+from mer.training.devices import fold_device
 from mer.training.trainer import fold_seed, make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
-
-#: Raise it when a change of this code changes the weights that the same settings give.
-FORMAT = 4
 
 
 def macro_weights(cfg: Settings, corpus: Corpus, tested: Collection[str]) -> Path:
@@ -56,15 +53,15 @@ def macro_weights(cfg: Settings, corpus: Corpus, tested: Collection[str]) -> Pat
         shared = sorted(set(corpus.table["person"]) & set(tested))
         log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
     corpus = corpus._replace(table=pool)
-    settings = _settings(cfg, corpus)
-    text = json.dumps(settings, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder = Path(cfg.paths.cache, "macro", f"{cfg.backbone.name}-{cfg.input.name}-{digest}")
-    folder.mkdir(parents=True, exist_ok=True)
+    key = make_key("macro", _settings(cfg, corpus), fold_device(cfg).type)
+    folder = Path(cfg.paths.cache, "macro", f"{cfg.backbone.name}-{cfg.input.name}-{key.digest}")
     report = folder / "pretraining.json"
-    with FileLock(folder / ".lock"):
+    with exclusive(folder):
+        hold(folder)
         if not report.exists():
-            _train(cfg, corpus, folder, report, settings)
+            folder.mkdir(exist_ok=True)
+            write_json(key.record, folder / "settings.json")
+            _train(cfg, corpus, folder, report, key.record["settings"])
     result = json.loads(report.read_text())
     log.info(
         "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",
@@ -83,7 +80,8 @@ def _settings(cfg: Settings, corpus: Corpus) -> dict[str, Any]:
     plain["input"].pop("cache_gb")  # changes memory, not weights
     own = (*MACHINE, "threads")  # threads of the folds
     plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
-    return {"format": FORMAT, "seed": cfg.seed, "data": corpus.hash, **plain}
+    stores = [store.key for store in corpus.stores]
+    return {"seed": cfg.seed, "data": corpus.hash, "stores": stores, **plain}
 
 
 def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
