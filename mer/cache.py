@@ -42,7 +42,7 @@ class Kind(NamedTuple):
         code: Files and packages of mer whose source decides the result, beside what its settings
             name (an entry of another kind, for one).
         packages: Other packages whose version does.
-        shown: Dotted keys of the settings that tell one entry from another.
+        shown: Dotted keys of the settings that are listed.
     """
 
     title: str
@@ -53,7 +53,6 @@ class Kind(NamedTuple):
 
 _NETWORK = ("data", "models", "metrics.py", "randomness.py")
 _TRAINING = ("numpy", "opencv", "torch", "timm", "pytorch-lightning")
-_INPUT = ("input.name", "input.size")
 
 #: Folder -> what it holds.
 KINDS = {
@@ -64,25 +63,25 @@ KINDS = {
         ("prepare.size", "prepare.faces", "prepare.flow.method"),
     ),
     "inputs": Kind(
-        "built inputs", ("data/inputs.py", "data/dataset.py"), ("numpy", "opencv"), _INPUT
+        "built inputs", ("data/inputs.py", "data/dataset.py"), ("numpy", "opencv"), ("input.size",)
     ),
     "features": Kind(
         "features of frozen blocks",
         ("data", "models", "randomness.py"),
         ("numpy", "opencv", "torch", "timm"),
-        (*_INPUT, "seed"),
+        ("input.size", "seed"),
     ),
     "macro": Kind(
         "macro weights",
         (*_NETWORK, *(f"training/{name}.py" for name in ("pretrain", "trainer", "predictions"))),
         _TRAINING,
-        ("backbone.name", *_INPUT, "macro.epochs", "seed"),
+        ("input.size", "macro.epochs", "seed"),
     ),
     "networks": Kind(
         "networks of folds",
         (*_NETWORK, "training"),
         _TRAINING,
-        ("backbone.name", *_INPUT, "model.epochs", "seed", "fold"),
+        ("input.size", "model.epochs", "seed", "fold"),
     ),
 }
 

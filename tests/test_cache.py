@@ -162,7 +162,7 @@ def test_entries_are_listed_with_settings_size_and_last_use(tmp_path: Path) -> N
     assert list(listed)[-1] == "flow-1"  # the last used ones first
     assert set(listed) == {".made-3.partial", "flow-0.npy", "flow-1", "flow-2"}
     entry = listed["flow-1"]
-    assert entry.settings == "input.name=flow input.size=64"
+    assert entry.settings == "input.size=64"
     assert entry.size == 1000 + (old / "settings.json").stat().st_size
     assert abs(time.time() - entry.used - 90) < 5
     assert (listed["flow-0.npy"].settings, listed["flow-0.npy"].size) == ("", 2)
@@ -241,7 +241,6 @@ def test_unfinished_files_of_a_killed_process_go_with_the_next_one(tmp_path: Pat
 def test_the_command_lists_asks_and_removes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
     where = f"paths.cache={tmp_path}"
     kept, old = make(tmp_path, "macro", "m-1"), make(tmp_path, "macro", "m-2", 10**7, 7200)
     small = make(tmp_path, "inputs", "flow-1", unused_for=7200)
@@ -249,8 +248,9 @@ def test_the_command_lists_asks_and_removes(
     cache.hold(kept, owner)
     assert main(["cache", where]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"macro +│ m-1 +│ input.name=flow input.size=64 seed=0 +│.*in use", shown)
-    assert "2 entries, 10.0 MB can be removed" in shown
+    assert re.search(r"^macro +m-1 +0.2 kB  in use now +input.size=64 seed=0$", shown, re.M)
+    assert re.search(r"^macro +m-2 +10.0 MB  20\d\d-\d\d-\d\d \d\d:\d\d +input", shown, re.M)
+    assert f"2 entries, 10.0 MB, can be removed from {tmp_path}" in shown
     assert main(["cache", where, "--empty"]) == 2
     assert "add --yes" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())

@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from mer.cache import entries
 from mer.data.augmentation import augmentation
 from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
 from mer.data.inputs import INPUTS
@@ -64,7 +65,7 @@ def test_frozen_blocks_computed_once_give_the_same_predictions(
     cfg.paths.cache = str(tmp_path / "cache") if augment[0].endswith("null") else cfg.paths.cache
     runner.run(cfg, tmp_path / "cached")
     if "null" in augment[0]:  # one set of normalisation constants: all folds use one cache
-        assert len(list(Path(cfg.paths.cache, "features").iterdir())) == 1
+        assert len(entries(cfg.paths.cache, "features")) == 1
     monkeypatch.setattr(fold.frozen_blocks, "split_off", lambda module: None)
     runner.run(cfg, tmp_path / "whole")
     cached, whole = predictions(tmp_path / "cached"), predictions(tmp_path / "whole")

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
+from mer.cache import entries
 from mer.cli import main
 from mer.config.composition import conf_dir, typed
 from mer.data import sources
@@ -137,8 +138,8 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
         with pytest.raises(Killed):
             weights(tmp_path / "killed")
     assert not last
-    [folder] = (tmp_path / "killed" / "macro").iterdir()
-    assert (folder / "last.ckpt").exists()
+    [entry] = entries(tmp_path / "killed", "macro")
+    assert (entry.path / "last.ckpt").exists()
     resumed = weights(tmp_path / "killed")
     assert list(resumed) == list(whole)
     for name, tensor in whole.items():

@@ -1,4 +1,4 @@
-"""`mer cache`: what is kept for later runs, and emptying it."""
+"""`mer cache`: list what is kept below paths.cache, or remove what no running command uses."""
 
 import argparse
 import re
@@ -19,10 +19,11 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer cache", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="mer cache", description=__doc__)
+    kinds = ", ".join(f"{name} ({kind.title})" for name, kind in KINDS.items())
     parser.add_argument("overrides", nargs="*", help="such as paths.cache=FOLDER")
     parser.add_argument("--empty", action="store_true", help="remove what is listed")
-    parser.add_argument("--kind", choices=KINDS, help="only those of one kind")
+    parser.add_argument("--kind", choices=KINDS, help=f"only {kinds}")
     parser.add_argument("--older-than", metavar="TIME", help="only those unused for 30d, 12h")
     parser.add_argument("--larger-than", metavar="SIZE", help="only those larger than 1GB")
     parser.add_argument("--yes", action="store_true", help="remove without a question")
@@ -30,32 +31,26 @@ def main(argv: list[str]) -> int:
     older = quantity(given.older_than, SECONDS, "--older-than")
     larger = quantity(given.larger_than, BYTES, "--larger-than")
 
-    from rich.console import Console
-    from rich.table import Table
-
     from mer.config.composition import compose
 
     folder = compose(given.overrides).paths.cache
     listed = entries(folder, given.kind, older, larger)
-    table = Table(title=f"Kept in {folder}", title_justify="left")
-    for column in ("kind", "entry", "settings", "size", "last used", ""):
-        table.add_column(column, justify="right" if column == "size" else "left")
+    width = max((len(entry.path.name) for entry in listed), default=0)
     for entry in listed:
-        used = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
-        words = (entry.kind, entry.path.name, entry.settings or "unfinished", size(entry.size))
-        table.add_row(*words, used, "in use" if entry.in_use else "")
-    console = Console()
-    console.print(table)
+        date = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
+        used = "in use now" if entry.in_use else date
+        words = f"{entry.kind:8}  {entry.path.name:{width}}  {size(entry.size):>8}  {used:16}"
+        print(f"{words}  {entry.settings or 'unfinished, or of an earlier version'}")
     free = [entry for entry in listed if not entry.in_use]
     text = f"{len(free)} entries, {size(sum(entry.size for entry in free))}"
     if not given.empty or not free:
-        console.print(f"{text} can be removed (mer cache --empty).")
+        print(f"{text}, can be removed from {folder} (mer cache --empty).")
         return 0
     if not given.yes and not sys.stdin.isatty():
         raise MerError("Nobody can be asked here whether to remove these; add --yes")
     if given.yes or input(f"Remove {text}? [y/N] ").strip().lower() in ("y", "yes"):
         removed = empty(free)
-        console.print(f"Removed {len(removed)}, {size(sum(entry.size for entry in removed))}.")
+        print(f"Removed {len(removed)}, {size(sum(entry.size for entry in removed))}.")
     return 0
 
 
