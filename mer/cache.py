@@ -79,7 +79,7 @@ KINDS = {
     ),
     "networks": Kind(
         "networks of folds",
-        (*_NETWORK, "training"),
+        (*_NETWORK, "training", "callbacks/epochs.py"),
         _TRAINING,
         ("input.size", "model.epochs", "seed", "fold"),
     ),

@@ -38,6 +38,8 @@ BESIDE = (
     "synthetic",
     "runs",
 )
+#: Fitted anew on a network's embeddings.
+HEADS = tuple(f"callbacks/{name}.py" for name in ("head", "svm_head", "svm_scores"))
 
 
 def digest(kind: str = "inputs", device: str | None = None, **changes: Any) -> str:
@@ -113,7 +115,7 @@ def imported(path: Path) -> set[Path]:
             ("prepare", "metrics.py"),
         ),
         ("macro", ["training/pretrain.py"], ("prepare", "training/devices.py")),
-        ("networks", ["training/fold.py"], ("prepare",)),
+        ("networks", ["training/fold.py"], ("prepare", *HEADS)),
     ],
 )
 def test_all_code_that_decides_a_result_is_in_its_key(
