@@ -7,6 +7,7 @@ takes no time:
     store = mer.prepare_samples(samples, mer.Prepare(size=224), cache="cache")
     data = mer.UnifiedDataset.from_stores([store], "samm-5", mer.Input("flow", size=64))
     folds = mer.protocols.loso(data.table)
+    run = mer.cross_validate(data, folds, heads=[mer.SVMHead(C=10)], run_dir="runs/samm")
 """
 
 import importlib
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Run": "mer.runs.finished",
     "SVMHead": "mer.callbacks.svm_head",
     "UnifiedDataset": "mer.data.dataset",
+    "cross_validate": "mer.training.runner",
     "load_run": "mer.runs.finished",
     "prepare_samples": "mer.prepare.store",
 }
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from mer.prepare.store import prepare_samples as prepare_samples
     from mer.runs.finished import Run as Run
     from mer.runs.finished import load_run as load_run
+    from mer.training.runner import cross_validate as cross_validate
 
 
 def __getattr__(name: str) -> Any:

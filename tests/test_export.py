@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from mer.callbacks.head import add_scores
 from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
-from mer.deploy import engines, export, files
+from mer.deploy import engines, export, model_files
 from mer.deploy.engines import Unavailable, open_engine
 from mer.deploy.graph import Deployed
 from mer.errors import MerError
@@ -65,7 +65,7 @@ def model(module: MicroFinetuneModule, head: SVMHead) -> Deployed:
 def onnx_file(model: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnx")
     path = tmp_path_factory.mktemp("export") / "model.onnx"
-    files.write_onnx(model, path)
+    model_files.write_onnx(model, path)
     return path
 
 
@@ -145,7 +145,7 @@ def test_a_head_without_samples_of_a_class_exports_its_minus_infinity(
 ) -> None:
     pytest.importorskip("onnxruntime")
     head = fitted(module, images, [2 * (i % 2) for i in range(SAMPLES)])
-    files.write_onnx(Deployed(module, {"svm": head.fitted}), tmp_path / "model.onnx")
+    model_files.write_onnx(Deployed(module, {"svm": head.fitted}), tmp_path / "model.onnx")
     found = open_engine("onnxruntime", tmp_path / "model.onnx")(images.numpy())
     assert np.isneginf(found.scores["svm"][:, 1]).all()
     np.testing.assert_allclose(
@@ -160,7 +160,7 @@ def test_without_a_head_the_file_has_softmax_alone(
     module: MicroFinetuneModule, images: torch.Tensor, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    files.write_onnx(Deployed(module), tmp_path / "model.onnx")
+    model_files.write_onnx(Deployed(module), tmp_path / "model.onnx")
     found = open_engine("onnxruntime", tmp_path / "model.onnx")(images.numpy())
     assert list(found.scores) == ["softmax"]
     assert found.labels.tolist() == found.scores["softmax"].argmax(1).tolist()
@@ -172,7 +172,7 @@ def test_exporting_leaves_the_module_as_it_was(
     pytest.importorskip("onnx")
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     module.train()
-    files.write_onnx(Deployed(module, {"svm": head.fitted}), tmp_path / "model.onnx")
+    model_files.write_onnx(Deployed(module, {"svm": head.fitted}), tmp_path / "model.onnx")
     assert module.training
     module.eval()
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
@@ -181,7 +181,7 @@ def test_exporting_leaves_the_module_as_it_was(
 
 
 def test_the_metadata_are_in_the_file(onnx_file: Path) -> None:
-    assert files.read_facts(onnx_file) == {"classes": CLASSES, "fold": "samm-006"}
+    assert model_files.read_facts(onnx_file) == {"classes": CLASSES, "fold": "samm-006"}
 
 
 def test_int8_files_say_so_and_agree_with_float32_on_most_samples(
@@ -189,8 +189,8 @@ def test_int8_files_say_so_and_agree_with_float32_on_most_samples(
 ) -> None:
     pytest.importorskip("onnxruntime")
     path = tmp_path / "int8.onnx"
-    files.write_int8(onnx_file, images.numpy(), path)
-    assert files.read_facts(path) == {
+    model_files.write_int8(onnx_file, images.numpy(), path)
+    assert model_files.read_facts(path) == {
         "classes": CLASSES,
         "fold": "samm-006",
         "precision": "int8",
@@ -279,7 +279,7 @@ def test_export_writes_the_model_of_a_fold_and_the_file_repeats_its_predictions(
     file = run_dir / "folds" / fold / "model.onnx"
     assert str(file) in capfd.readouterr().out
     predicted = pd.read_parquet(run_dir / "folds" / fold / "predictions.parquet")
-    facts = files.read_facts(file)
+    facts = model_files.read_facts(file)
     assert facts["fold"] == fold
     assert facts["input"]["size"] == 32
     assert facts["prepare"]["size"] == 96
@@ -292,12 +292,12 @@ def test_export_writes_the_model_of_a_fold_and_the_file_repeats_its_predictions(
     assert [facts["classes"][n] for n in scores.labels] == predicted["svm"].tolist()
 
     assert main(["export", str(run_dir), "--int8", "--out", str(tmp_path / "small.onnx")]) == 0
-    assert files.read_facts(tmp_path / "small.onnx")["precision"] == "int8"
+    assert model_files.read_facts(tmp_path / "small.onnx")["precision"] == "int8"
     assert main(["export", str(run_dir), "--format", "pt2"]) == 0
     first = sorted(path.name for path in (run_dir / "folds").iterdir())[0]
-    extra = {files.KEY: ""}
+    extra = {model_files.KEY: ""}
     torch.export.load(run_dir / "folds" / first / "model.pt2", extra_files=extra)
-    assert json.loads(extra[files.KEY])["fold"] == first
+    assert json.loads(extra[model_files.KEY])["fold"] == first
     assert main(["export", str(run_dir), "--fold", "nobody"]) == 2
     assert "no finished fold `nobody`" in capfd.readouterr().err
 

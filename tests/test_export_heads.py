@@ -14,7 +14,7 @@ from test_export import inputs_of
 from mer.callbacks.head import Head, fit_heads
 from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
-from mer.deploy import export, files
+from mer.deploy import export, model_files
 from mer.deploy.engines import named_scores, open_engine
 from mer.deploy.graph import Deployed
 from mer.models.modules import MERModule
@@ -69,7 +69,7 @@ def test_every_head_has_its_scores_and_its_labels_with_thresholds(
     model, source = deployed(module, heads), tmp_path / "model.onnx"
     if engine != "eager":
         pytest.importorskip(engine)
-        files.write_onnx(model, source)
+        model_files.write_onnx(model, source)
     found = open_engine(engine, model if engine == "eager" else source)(images.numpy())
     frame = predicted(module, heads, images)
     assert list(found.scores) == list(found.classes) == ["linear", "svm", "softmax"]
@@ -87,7 +87,7 @@ def test_an_exported_program_has_the_same_outputs(
     module: MERModule, heads: list[Head], images: torch.Tensor, tmp_path: Path
 ) -> None:
     model = deployed(module, heads)
-    files.write_pt2(model, tmp_path / "model.pt2")
+    model_files.write_pt2(model, tmp_path / "model.pt2")
     with torch.inference_mode():
         parts = torch.export.load(tmp_path / "model.pt2").module()(images)
     found = named_scores(model.outputs, [part.numpy() for part in parts])
@@ -115,7 +115,7 @@ def test_files_of_a_run_give_its_labels_where_its_folds_chose_thresholds(
     for folder in sorted((run_dir / "folds").iterdir()):
         assert main(["export", str(run_dir), "--fold", folder.name]) == 0
         frame = pd.read_parquet(folder / "predictions.parquet")
-        classes = files.read_facts(folder / "model.onnx")["classes"]
+        classes = model_files.read_facts(folder / "model.onnx")["classes"]
         images = inputs_of(run_dir, folder.name, frame)
         found = open_engine("onnxruntime", folder / "model.onnx")(images)
         assert list(found.classes) == ["svm", "second", "softmax"]
@@ -127,4 +127,4 @@ def test_files_of_a_run_give_its_labels_where_its_folds_chose_thresholds(
     assert main(["export", str(run_dir), "--heads", "second,third"]) == 2
     assert "third: name some of svm, second, softmax" in capfd.readouterr().err
     assert main(["export", str(run_dir), "--heads", "second", "--out", str(tmp_path / "x")]) == 0
-    assert files.read_facts(tmp_path / "x")["heads"] == ["second", "softmax"]
+    assert model_files.read_facts(tmp_path / "x")["heads"] == ["second", "softmax"]

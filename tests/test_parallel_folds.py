@@ -10,6 +10,7 @@ import timm
 import torch
 from omegaconf import DictConfig
 
+from mer.config.composition import typed
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.models.loss import CrossEntropy
@@ -150,7 +151,7 @@ def test_a_frozen_training_that_diverges_says_so(tiny_config: Config, tmp_path: 
 def test_what_keeps_folds_from_being_trained_in_parallel_is_named(tiny_config: Config) -> None:
     cfg = tiny_config("selection=oracle", "reuse_networks=true", "+trainer.gradient_clip_val=1")
     cfg.trainer.folds_at_once = "auto"
-    assert parallel.obstacles(cfg) == [
+    assert parallel.obstacles(typed(cfg)) == [
         "selection=oracle",
         "reuse_networks",
         "trainer.gradient_clip_val",
@@ -163,7 +164,7 @@ def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
     cfg = tiny_config()
     cfg.trainer.folds_at_once = "auto"
     monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
-    run = SimpleNamespace(cfg=cfg, dataset=SimpleNamespace(kind=INPUTS["flow"](32).kind))
+    run = SimpleNamespace(cfg=typed(cfg), dataset=SimpleNamespace(kind=INPUTS["flow"](32).kind))
     assert parallel.engine(run, 3).width == 3
     plain = timm.create_model
     monkeypatch.setattr(

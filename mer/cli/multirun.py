@@ -41,6 +41,6 @@ class Summary(Callback):
             return  # the jobs' own errors say why
         cfg = typed(trust.read(run_dir / "config.yaml"))
         result = results.pool(run_dir, cfg)
-        train.show(cfg, run_dir, result)
+        results.show(cfg, run_dir, result)
         if result["status"] == "incomplete":
             train.STATUS.append(3)

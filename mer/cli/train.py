@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +15,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from mer.config.composition import check_words, conf_dir, typed
-from mer.config.settings import Settings
 from mer.errors import MerError
 
 log = logging.getLogger(__name__)
@@ -135,7 +133,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     if not alone and cfg.protocol.folds is not None:
         log.info("folds %s are done", cfg.protocol.folds)  # the sweep shows the whole run, once
     elif cfg.trial.number is None or result["status"] == "incomplete":
-        show(settings, run_dir, result)
+        results.show(settings, run_dir, result)
     else:  # test scores beside each other are an invitation to choose by them
         said = [
             f"{head} {values['uf1']:.3f}" for head, values in scores.items() if head != "majority"
@@ -151,23 +149,3 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         return None
     values = results.objective(scores, result["cost"], names)
     return values[0] if single else values
-
-
-def show(cfg: Settings, run_dir: Path, result: dict[str, Any]) -> None:
-    """Print the table of a run, or what is missing."""
-    from mer.runs import results
-
-    console = results.console()
-    if result["status"] == "incomplete":
-        missing = result["missing_folds"]
-        console.print(
-            f"{len(missing)} of {result['folds']} folds are missing ({', '.join(missing[:3])}): "
-            f"no score. Start the same command with run.dir={run_dir} to do them."
-        )
-        return
-    title = f"{cfg.data.name}, {cfg.protocol.name}, {cfg.backbone.name} on {cfg.input.name}"
-    title += ", macro-pretrained" if cfg.macro.enabled else ", not macro-pretrained"
-    console.print(
-        results.to_table(result, f"{title}: pooled scores and 95 % intervals over persons")
-    )
-    console.print(f"Run directory: {run_dir}", soft_wrap=True)

@@ -54,7 +54,7 @@ def export(
     Raises:
         MerError: If the fold is not there, packages are missing, or the file's scores differ.
     """
-    from mer.deploy import files
+    from mer.deploy import model_files
     from mer.runs import rundir
 
     if int8 and form != "onnx":
@@ -66,17 +66,17 @@ def export(
     temporary = path.with_name(f".{path.name}")
     try:
         if form == "pt2":
-            files.write_pt2(model, temporary)
+            model_files.write_pt2(model, temporary)
             _verify_pt2(model, temporary)
         elif not int8:
-            files.write_onnx(model, temporary)
+            model_files.write_onnx(model, temporary)
             _verify_onnx(model, temporary)
         else:
             images = fold_images(run_dir, name, "train", CALIBRATION, trust)
             plain = temporary.with_suffix(".float32")
             try:
-                files.write_onnx(model, plain)
-                files.write_int8(plain, images, temporary)
+                model_files.write_onnx(model, plain)
+                model_files.write_int8(plain, images, temporary)
             finally:
                 plain.unlink(missing_ok=True)
             _report_int8(model, temporary, images)

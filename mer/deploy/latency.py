@@ -18,7 +18,7 @@ from mer.config import trust
 from mer.config.composition import typed
 from mer.config.settings import Input, Prepare, Settings
 from mer.data import sources
-from mer.deploy import export, files
+from mer.deploy import export, model_files
 from mer.deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
 from mer.deploy.graph import Deployed
 from mer.deploy.measurement import Measurement, milliseconds, summarise
@@ -115,10 +115,10 @@ def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, E
         if engine in ("eager", "compile"):
             return model
         if not plain.exists():
-            files.write_onnx(model, plain)
+            model_files.write_onnx(model, plain)
         if precision == "int8" and not small.exists():
             images = export.fold_images(run_dir, fold, "train", export.CALIBRATION, own)
-            files.write_int8(plain, images, small)
+            model_files.write_int8(plain, images, small)
         return small if precision == "int8" else plain
 
     for name in ENGINES:

@@ -275,3 +275,19 @@ def to_table(result: dict[str, Any], title: str) -> Table:
 def console() -> Console:
     """A console as wide as the terminal, or wide enough for the table where there is none."""
     return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def show(cfg: Settings, run_dir: Path, result: dict[str, Any]) -> None:
+    """Print the table of a run, or what is missing."""
+    terminal = console()
+    if result["status"] == "incomplete":
+        missing = result["missing_folds"]
+        terminal.print(
+            f"{len(missing)} of {result['folds']} folds are missing ({', '.join(missing[:3])}): "
+            f"no score. Start the same command with run.dir={run_dir} to do them."
+        )
+        return
+    title = f"{cfg.data.name}, {cfg.protocol.name}, {cfg.backbone.name} on {cfg.input.name}"
+    title += ", macro-pretrained" if cfg.macro.enabled else ", not macro-pretrained"
+    terminal.print(to_table(result, f"{title}: pooled scores and 95 % intervals over persons"))
+    terminal.print(f"Run directory: {run_dir}", soft_wrap=True)

@@ -155,8 +155,6 @@ def _assemble(
     Raises:
         MerError: If a fold has no trial with a value.
     """
-    from mer.cli import train
-
     best = {name: trials.best(study) for name, study in studies.items()}
     nothing = [name for name in best if not best[name]]
     if nothing:
@@ -203,7 +201,7 @@ def _assemble(
         write_json(costs[0], run_dir / "cost.json")
     result = results.pool(run_dir, cfg)
     _show(entries, cfg.objective)
-    train.show(cfg, run_dir, result)
+    results.show(cfg, run_dir, result)
 
 
 def _copy(trial: Path, fold: str, run_dir: Path) -> None:

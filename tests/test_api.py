@@ -1,0 +1,85 @@
+"""The public interface: names, and a cross-validation without Hydra."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import mer
+
+
+def test_every_public_name_is_there_and_explains_itself() -> None:
+    for name in mer.__all__:
+        assert getattr(mer, name) is not None
+        assert name == "__version__" or (getattr(mer, name).__doc__ or "").strip()
+    assert set(mer.__all__) <= set(dir(mer))
+    with pytest.raises(AttributeError, match="no attribute 'croos_validate'"):
+        mer.croos_validate  # noqa: B018
+
+
+def test_importing_mer_imports_nothing_else() -> None:
+    heavy = ["torch", "numpy", "pandas", "hydra", "pydantic"]
+    program = f"import sys, mer; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def run(tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> mer.Run:
+    """A cross-validation over the tiny corpora, with two heads and macro-pretraining."""
+    folder = tmp_path_factory.mktemp("api")
+    prepare = mer.Prepare(size=96)
+
+    def samples(labels: str, **roots: str) -> mer.UnifiedDataset:
+        stores = [
+            mer.prepare_samples(
+                mer.datasets.read(reader, tiny_corpora / root), prepare, folder / "cache"
+            )
+            for reader, root in roots.items()
+        ]
+        return mer.UnifiedDataset.from_stores(stores, labels, mer.Input("flow", size=32))
+
+    data = samples("megc2019", casme2="CASME2", samm="SAMM", smic="SMIC")
+    return mer.cross_validate(
+        data,
+        mer.protocols.group_kfold(data.table, n_splits=3),
+        backbone="test_efficientnet",
+        model=mer.Finetune(epochs=2, transfer=mer.Transfer(blocks="all")),
+        heads=[mer.SVMHead(), mer.SVMHead(name="line", kernel="linear")],
+        macro=samples("macro-3", ckplus="CK+", mug="MUG"),
+        pretrain=mer.Pretrain(epochs=1),
+        trainer=mer.Trainer(accelerator="cpu", folds_at_once=1, enable_progress_bar=False),
+        run_dir=folder / "run",
+        cache=folder / "cache",
+    )
+
+
+def test_a_run_holds_predictions_scores_and_networks(run: mer.Run) -> None:
+    assert run.metrics["status"] == "complete"
+    assert {"svm", "line", "softmax"} <= set(run.predictions)
+    assert run.predictions["sample_id"].is_unique
+    true = run.predictions["label"].map(run.metrics["classes"].index)
+    for head in ("svm", "line", "softmax"):
+        said = run.predictions[head].map(run.metrics["classes"].index)
+        assert run.scores[head]["uf1"] == pytest.approx(mer.metrics.scores(true, said, 3)["uf1"])
+    module = run.module(run.folds[0])
+    assert not module.training
+    assert module.classes == ["negative", "positive", "surprise"]
+    assert mer.load_run(run.directory).scores == run.scores
+
+
+def test_a_run_directory_from_python_is_one_as_of_the_command_line(run: mer.Run) -> None:
+    config = run.config
+    assert config["callbacks"]["line"]["_target_"] == "mer.callbacks.svm_head.SVMHead"
+    assert config["callbacks"]["line"]["kernel"] == "linear"
+    assert config["protocol"]["name"] == "custom"
+    splits = pd.read_parquet(run.directory / "splits.parquet")
+    sides = splits.groupby(["fold", "side"])["sample_id"].nunique().unstack(fill_value=0)
+    assert (sides["test"].sum(), (sides["train"] > 0).all()) == (len(run.predictions), True)
+
+
+def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(mer.MerError, match=r"is no run directory: it has no config\.yaml"):
+        mer.load_run(tmp_path)
