@@ -159,7 +159,6 @@ def test_contradictions_are_refused_together(tiny_config: Config) -> None:
     cfg = tiny_config(
         "protocol.inner.n_splits=2",
         "protocol.inner.choose=[epochs,svm]",
-        "protocol.inner.offsets=[]",
         "protocol.validation=0.2",
         "selection=validation",
         "callbacks=none",
@@ -170,7 +169,6 @@ def test_contradictions_are_refused_together(tiny_config: Config) -> None:
     for said in (
         "selection=validation and protocol.inner both choose the epoch",
         "names svm, and no SVM head is named svm",
-        "protocol.inner.offsets is empty",
         "reuse_networks=true",
     ):
         assert said in str(caught.value)
