@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -18,6 +18,8 @@ from mer.config import trust
 from mer.errors import one_line
 from mer.runs import rundir
 from mer.runs.head_columns import read_states
+
+T = TypeVar("T")
 
 #: Normalisation constants: they differ between folds even where the trained tensors are copies.
 CONSTANTS = ("input_mean", "input_std")
@@ -151,7 +153,7 @@ class Artefacts:
     def _found(self, folder: Path, name: str) -> Path:
         return rundir.find(folder, name) or folder / name
 
-    def _json(self, path: Path, kind: type) -> Any:
+    def _json(self, path: Path, kind: type[T]) -> T:
         return self._read(path, lambda path: json.loads(path.read_text()), kind)
 
     def _table(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -162,7 +164,7 @@ class Artefacts:
             frame[name] = frame[name].astype("str")
         return frame
 
-    def _read(self, path: Path, reader: Callable[[Path], Any], kind: type) -> Any:
+    def _read(self, path: Path, reader: Callable[[Path], Any], kind: type[T]) -> T:
         if not path.is_file():
             raise Unavailable(self._name(path), "is missing", False)
         try:

@@ -1,4 +1,4 @@
-"""Checks of what was chosen, by whose labels: epochs, repeated looks, searches, completeness."""
+"""Checks of choices: the epoch, looks at the test labels, searches; and of completeness."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mer.audit.check_nested import (
     read_study,
     validation_scores,
 )
-from mer.audit.check_samples import count, scores
+from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings, check, some
 from mer.runs import label_access
 from mer.runs.head_columns import main_head
@@ -27,30 +27,32 @@ from mer.runs.rundir import mark
     "selection",
     "an epoch chosen on the test persons lifts even noise far above chance",
 )
-def check_selection(run: Artefacts, found: Findings) -> str:
+def check_selection(run: Artefacts, findings: Findings) -> str:
     """No epoch was chosen by labels of test persons, as config, weights and histories tell."""
     selection = str(run.config["selection"])
     if selection == "oracle":
-        found.problems.append("selection=oracle: each fold's epoch was chosen on its test persons")
+        findings.problems.append(
+            "selection=oracle: each fold's epoch was chosen on its test persons"
+        )
     elif selection not in ("last", "validation"):
-        found.gaps.append(f"selection={selection} is not known to this audit")
-    _marks(run, selection, found)
+        findings.gaps.append(f"selection={selection} is not known to this audit")
+    _marks(run, selection, findings)
     traced = nested = 0
     for fold in run.done:
-        with found.attempt():
-            traced += _epoch(run, fold, selection, found)
-        with found.attempt():
-            nested += check_inner(run, fold, found)
-        with found.attempt():
+        with findings.attempt():
+            traced += _epoch(run, fold, selection, findings)
+        with findings.attempt():
+            nested += check_inner(run, fold, findings)
+        with findings.attempt():
             provenance = run.weights(fold).provenance
             if provenance.get("selection", selection) != selection:
-                found.problems.append(
+                findings.problems.append(
                     f"fold {fold}: the weights say selection={provenance['selection']}, the "
                     f"configuration {selection}"
                 )
             monitor = provenance.get("monitor")
             if monitor is not None and not str(monitor).startswith("val/"):
-                found.problems.append(f"fold {fold}: the epoch was chosen by {monitor}")
+                findings.problems.append(f"fold {fold}: the epoch was chosen by {monitor}")
     what = "the last epoch" if selection == "last" else "the best epoch of the validation persons"
     if nested:
         return (
@@ -65,20 +67,20 @@ def check_selection(run: Artefacts, found: Findings) -> str:
     )
 
 
-def _marks(run: Artefacts, selection: str, found: Findings) -> None:
+def _marks(run: Artefacts, selection: str, findings: Findings) -> None:
     """The names of scores and predictions say whether an oracle chose, or a leaky split."""
     files = [*run.run_dir.glob("*.*"), *run.run_dir.glob("folds/*/*.*")]
     judged = [path for path in files if path.name.startswith(("predictions", "metrics"))]
     judged = [path for path in judged if path.suffix in (".parquet", ".json")]
     due = mark(run.config).removeprefix("-")
     wrong = [path for path in judged if path.stem.partition("-")[2] != due]
-    found.add(
+    findings.add(
         f"{{}} files are named as if selection were not {selection}, or the split another",
         (str(path.relative_to(run.run_dir)) for path in wrong),
     )
 
 
-def _epoch(run: Artefacts, fold: str, selection: str, found: Findings) -> bool:
+def _epoch(run: Artefacts, fold: str, selection: str, findings: Findings) -> bool:
     """Compare the kept epoch with the history, and the history with who stands on which side.
 
     Returns:
@@ -86,17 +88,17 @@ def _epoch(run: Artefacts, fold: str, selection: str, found: Findings) -> bool:
     """
     record, history = run.record(fold), run.history(fold)
     seen = [name for name in history if str(name).startswith("test/")]
-    found.add(f"fold {fold}: {{}} metrics of test persons during training", seen)
+    findings.add(f"fold {fold}: {{}} metrics of test persons during training", seen)
     epochs, best = int(record["epochs"]), record.get("best_epoch")
     if selection == "last" and best is not None:
-        found.problems.append(f"fold {fold} keeps epoch {best}, though selection=last")
+        findings.problems.append(f"fold {fold} keeps epoch {best}, though selection=last")
     if selection != "last" and (best is None or not 0 <= int(best) < epochs):
-        found.problems.append(f"fold {fold}: the best epoch is {best}, of {epochs}")
+        findings.problems.append(f"fold {fold}: the best epoch is {best}, of {epochs}")
         return False
     values = history["val/uf1"].dropna() if "val/uf1" in history else pd.Series(dtype=float)
     if not run.sides(fold)["validation"]:
         if len(values) or selection == "validation":
-            found.problems.append(
+            findings.problems.append(
                 f"fold {fold} has no validation persons, but values of some: they are the test's"
             )
         return False
@@ -105,15 +107,15 @@ def _epoch(run: Artefacts, fold: str, selection: str, found: Findings) -> bool:
     if kept not in by_epoch.index:
         raise Unavailable(f"folds/{fold}/metrics.csv", f"lacks val/uf1 of epoch {kept}", False)
     if best is not None and by_epoch[kept] < by_epoch.max():
-        found.problems.append(
+        findings.problems.append(
             f"fold {fold} keeps epoch {kept}, the best of the validation persons is "
             f"{int(by_epoch.idxmax())}"
         )
-    return _whose(run, fold, float(by_epoch[kept]), found)
+    return _equals_validation(run, fold, float(by_epoch[kept]), findings)
 
 
-def _whose(run: Artefacts, fold: str, value: float, found: Findings) -> bool:
-    """Find out whose score the history holds: predict-time scores of both sides are at hand."""
+def _equals_validation(run: Artefacts, fold: str, value: float, findings: Findings) -> bool:
+    """Whether a score of the history is that of the validation predictions, not the test's."""
     frames = {"validation": run.fold_validation(fold), "test": run.fold_predictions(fold)}
     if frames["validation"] is None:
         raise Unavailable(f"folds/{fold}/validation.parquet", "is missing", False)
@@ -124,26 +126,32 @@ def _whose(run: Artefacts, fold: str, value: float, found: Findings) -> bool:
         matrix = count(frame["sample_id"].map(label_of), frame["softmax"], classes)
         same[side] = bool(np.isclose(scores(matrix)["uf1"], value, rtol=0, atol=1e-5))
     if same["test"] and not same["validation"]:
-        found.problems.append(f"fold {fold}: val/uf1 of the kept epoch is the test persons' score")
+        findings.problems.append(
+            f"fold {fold}: val/uf1 of the kept epoch is the test persons' score"
+        )
     return same["validation"]
 
 
 @check(
     "openings", "who looks at the test score, changes something and looks again, has chosen on it"
 )
-def check_openings(run: Artefacts, found: Findings) -> str:
+def check_openings(run: Artefacts, findings: Findings) -> str:
     """The test labels were opened once, for the predictions that are stored."""
     openings = run.openings
     if len(openings) > 1:
         how = [str(entry["how"]) for entry in openings]
-        found.problems.append(f"peek {len(openings)}: the test labels were opened for {some(how)}")
+        findings.problems.append(
+            f"peek {len(openings)}: the test labels were opened for {some(how)}"
+        )
     if not openings:
-        found.gaps.append("openings.json holds no opening")
+        findings.gaps.append("openings.json holds no opening")
     elif label_access.digest_of(run.predictions) not in {entry["sha256"] for entry in openings}:
-        found.problems.append("the predictions are not those for which the labels were opened")
-    said = run.metrics.get("openings", len(openings))
-    if said != len(openings):
-        found.problems.append(f"metrics.json counts {said} openings, openings.json {len(openings)}")
+        findings.problems.append("the predictions are not those for which the labels were opened")
+    stated = run.metrics.get("openings", len(openings))
+    if stated != len(openings):
+        findings.problems.append(
+            f"metrics.json counts {stated} openings, openings.json {len(openings)}"
+        )
     return "the test labels were opened once, for the predictions that are stored."
 
 
@@ -151,29 +159,31 @@ def check_openings(run: Artefacts, found: Findings) -> str:
     "search",
     "settings chosen by the test score of many trials: the best of many is high without any merit",
 )
-def check_search(run: Artefacts, found: Findings) -> str:
+def check_search(run: Artefacts, findings: Findings) -> str:
     """A trial of a search reported the score of validation persons."""
     number = (run.config.get("trial") or {}).get("number")
     nested = bool((run.config.get("search") or {}).get("nested"))
     if (run.run_dir / FILE).exists():
-        return check_nested(run, found)
+        return check_nested(run, findings)
     if number is None and nested:
-        found.gaps.append(f"a nested search chose per fold, and {FILE} is missing")
+        findings.gaps.append(f"a nested search chose per fold, and {FILE} is missing")
         return ""
     if number is None:
         return "this run is no trial of a search."
     objective = run.config["objective"]
     names = objective if isinstance(objective, list) else [objective]
     if set(names) - set(COSTS) and not run.config["protocol"].get("validation"):
-        found.problems.append("the search optimised a score, but there were no validation persons")
+        findings.problems.append(
+            "the search optimised a score, but there were no validation persons"
+        )
         return ""
     path = run.run_dir.resolve().parents[int(nested)] / "study.db"  # a fold has a folder of trials
     if not path.is_file():
-        found.gaps.append("the study of this trial is not in the folder above (study.db)")
+        findings.gaps.append("the study of this trial is not in the folder above (study.db)")
         return ""
     state, stored, total = _trial(path, int(number), run.run_dir)
     if state != "COMPLETE":
-        found.gaps.append(f"the study says of trial {number}: {state.lower()}")
+        findings.gaps.append(f"the study says of trial {number}: {state.lower()}")
         return ""
     validation, cost = run.metrics.get("validation") or {}, run.metrics.get("cost") or {}
     if nested:  # a run of one fold is not pooled
@@ -186,11 +196,11 @@ def check_search(run: Artefacts, found: Findings) -> str:
             for head, parts in run.metrics.get("heads", {}).items()
         ]
         leaked = any(np.isclose(stored, values, rtol=0, atol=1e-9).any() for values in tested)
-        whose = (
+        source = (
             "which is the score of the test persons" if leaked else "which this run does not have"
         )
-        found.problems.append(
-            f"the study stores {some(map(str, stored))} for trial {number}, {whose}; the "
+        findings.problems.append(
+            f"the study stores {some(map(str, stored))} for trial {number}, {source}; the "
             f"validation persons' is {some(map(str, reported))}"
         )
     return (
@@ -216,11 +226,11 @@ def _trial(path: Path, number: int, run_dir: Path) -> tuple[str, list[float], in
             (number,),
         ).fetchall()
         depth = len(run_dir.resolve().parts) - len(path.parent.parts)
-        own = run_dir.resolve().parts[-depth:]
-        mine = [row for row in rows if Path((row[3] or "").strip('"')).parts[-depth:] == own]
-        if not mine:
+        folder = run_dir.resolve().parts[-depth:]
+        trials = [row for row in rows if Path((row[3] or "").strip('"')).parts[-depth:] == folder]
+        if not trials:
             raise Unavailable("../study.db", f"has no trial {number} of this folder", False)
-        trial, study, state, _ = mine[0]
+        trial, study, state, _ = trials[0]
         values = database.execute(
             "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (trial,)
         ).fetchall()
@@ -231,17 +241,17 @@ def _trial(path: Path, number: int, run_dir: Path) -> tuple[str, list[float], in
 
 
 @check("complete", "there is no headline score while folds are missing")
-def check_complete(run: Artefacts, found: Findings) -> str:
+def check_complete(run: Artefacts, findings: Findings) -> str:
     """Every fold is done and scored."""
     missing = [fold for fold in run.folds if fold not in run.done]
     if run.metrics.get("status") != "complete":
-        found.gaps.append(
+        findings.gaps.append(
             f"no headline score: {len(missing)} of {len(run.folds)} folds are missing"
             if missing
             else "no headline score: the run was not pooled"
         )
     elif missing:
-        found.add("status is complete, but {} folds have no predictions", missing)
+        findings.add("status is complete, but {} folds have no predictions", missing)
     elif not run.metrics.get("heads"):
-        found.problems.append("status is complete, but metrics.json holds no score")
+        findings.problems.append("status is complete, but metrics.json holds no score")
     return f"all {len(run.folds)} folds are done."

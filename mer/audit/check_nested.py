@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mer.audit.artefacts import Artefacts, Unavailable
-from mer.audit.check_samples import count, scores
+from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings
 from mer.config import trust
 from mer.runs import rundir
@@ -23,7 +23,7 @@ from mer.training import inner
 FILE = "nested.json"
 
 
-def check_inner(run: Artefacts, fold: str, found: Findings) -> bool:
+def check_inner(run: Artefacts, fold: str, findings: Findings) -> bool:
     """The inner choices of a fold: made on its training persons, the best, and followed.
 
     Returns:
@@ -34,79 +34,81 @@ def check_inner(run: Artefacts, fold: str, found: Findings) -> bool:
         return False
     content = load(rundir.fold_folder(run.run_dir, fold) / inner.FILE, run.run_dir)
     training = {run.person_of[sample] for sample in run.sides(fold)["train"]}
-    for place, split in enumerate(content["splits"]):
+    for number, split in enumerate(content["splits"]):
         train, validation = set(split["train"]), set(split["validation"])
-        where = f"fold {fold}, inner split {place}"
-        found.add(f"{where}: {{}} persons on both sides", train & validation)
-        strangers = (train | validation) - training
-        found.add(f"{where}: {{}} persons from outside of the fold's training side", strangers)
+        where = f"fold {fold}, inner split {number}"
+        findings.add(f"{where}: {{}} persons on both sides", train & validation)
+        outsiders = (train | validation) - training
+        findings.add(f"{where}: {{}} persons from outside of the fold's training side", outsiders)
     chosen = inner.made(content["choices"])
-    for name, one in _flat(content["choices"]).items():
-        best = one["candidates"][int(np.argmax(np.round(one["uf1"], 12)))]
-        if one["chosen"] != best:
-            found.problems.append(
-                f"fold {fold}: inner choice of {name} is {one['chosen']}, the best is {best}"
+    for name, choice in _flat(content["choices"]).items():
+        best = choice["candidates"][int(np.argmax(np.round(choice["uf1"], 12)))]
+        if choice["chosen"] != best:
+            findings.problems.append(
+                f"fold {fold}: inner choice of {name} is {choice['chosen']}, the best is {best}"
             )
     if run.weights(fold).provenance.get("inner") != chosen:
-        found.problems.append(f"fold {fold}: the weights do not name the inner choices")
+        findings.problems.append(f"fold {fold}: the weights do not name the inner choices")
     epochs = int(run.record(fold)["epochs"])
     if chosen.get("epochs", epochs) != epochs:
-        found.problems.append(f"fold {fold} trained {epochs} epochs, not {chosen['epochs']}")
+        findings.problems.append(f"fold {fold} trained {epochs} epochs, not {chosen['epochs']}")
     head = run.heads(fold).get("svm", {}).get("settings")
     if head and "svm" in chosen and head["kernel"] != chosen["svm"]["kernel"]:
-        found.problems.append(f"fold {fold}: the SVM's kernel is not the chosen one")
+        findings.problems.append(f"fold {fold}: the SVM's kernel is not the chosen one")
     return True
 
 
 def _flat(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Name -> one choice; those of the thresholds are per head."""
-    return {name: one for name, one in choices.items() if name != "thresholds"} | {
-        f"thresholds of {head}": one for head, one in choices.get("thresholds", {}).items()
+    """Name -> choice; thresholds have one choice per head."""
+    return {name: choice for name, choice in choices.items() if name != "thresholds"} | {
+        f"thresholds of {head}": choice for head, choice in choices.get("thresholds", {}).items()
     }
 
 
-def check_nested(run: Artefacts, found: Findings) -> str:
+def check_nested(run: Artefacts, findings: Findings) -> str:
     """Each fold of an assembled run is the best trial of its own search, by validation."""
     content = load(run.run_dir / FILE, run.run_dir)
     objective, higher = str(content["objective"]), content["direction"] == "maximize"
     if objective not in COSTS and not run.config["protocol"].get("validation"):
-        found.problems.append("the searches optimised a score, but nobody validated")
+        findings.problems.append("the searches optimised a score, but nobody validated")
     entries = {str(entry["fold"]): entry for entry in content["folds"]}
-    found.add("{} folds have no search in nested.json", set(run.folds) - set(entries))
-    found.add("{} folds of nested.json are not of this run", set(entries) - set(run.folds))
+    findings.add("{} folds have no search in nested.json", set(run.folds) - set(entries))
+    findings.add("{} folds of nested.json are not of this run", set(entries) - set(run.folds))
     database = run.run_dir.resolve().parent / "study.db"
     if not database.is_file():
-        found.gaps.append("the studies of the searches are not in the folder above (study.db)")
+        findings.gaps.append("the studies of the searches are not in the folder above (study.db)")
     total = 0
     for fold, entry in entries.items():
-        tried = {int(one["number"]): one["value"] for one in entry["trials"]}
+        tried = {int(trial["number"]): trial["value"] for trial in entry["trials"]}
         done = {number: float(value) for number, value in tried.items() if value is not None}
         total += len(done)
         if database.is_file():
-            with found.attempt():
+            with findings.attempt():
                 stored = _stored(database, str(entry["study"]))
                 if {n: round(v, 9) for n, v in stored.items()} != {
                     n: round(v, 9) for n, v in done.items()
                 }:
-                    found.problems.append(f"fold {fold}: the study has other values of its trials")
+                    findings.problems.append(
+                        f"fold {fold}: the study has other values of its trials"
+                    )
                     done = stored
         # Numbers rise, so of equal trials the first is the best.
         best = min(done, key=lambda number: (-done[number] if higher else done[number], number))
         chosen = int(entry["trial"])
         if chosen != best:
-            found.problems.append(
+            findings.problems.append(
                 f"fold {fold} uses trial {chosen} ({objective} {done.get(chosen, np.nan):.4g}), "
                 f"the best by its validation persons is trial {best} ({done[best]:.4g})"
             )
-        with found.attempt():
-            _followed(run, fold, entry["overrides"], found)
+        with findings.attempt():
+            _followed(run, fold, entry["overrides"], findings)
         if objective not in COSTS and fold in run.done:
-            with found.attempt():
-                own = validation_scores(run, [fold])[objective]
-                if not np.isclose(own, float(entry["value"]), rtol=0, atol=1e-9):
-                    found.problems.append(
+            with findings.attempt():
+                value = validation_scores(run, [fold])[objective]
+                if not np.isclose(value, float(entry["value"]), rtol=0, atol=1e-9):
+                    findings.problems.append(
                         f"fold {fold} is not of trial {chosen}: its validation persons' "
-                        f"{objective} is {own:.4g}, nested.json says {entry['value']:.4g}"
+                        f"{objective} is {value:.4g}, nested.json says {entry['value']:.4g}"
                     )
     return (
         f"each of {len(entries)} folds is the best trial of its own search, {total} trials in all, "
@@ -114,25 +116,27 @@ def check_nested(run: Artefacts, found: Findings) -> str:
     )
 
 
-def _followed(run: Artefacts, fold: str, overrides: Mapping[str, Any], found: Findings) -> None:
+def _followed(run: Artefacts, fold: str, overrides: Mapping[str, Any], findings: Findings) -> None:
     """A fold's own configuration holds what was searched, and is the run's otherwise."""
     path = rundir.fold_folder(run.run_dir, fold) / "config.yaml"
     if not path.is_file():
         raise Unavailable(str(path.relative_to(run.run_dir)), "is missing", False)
-    own = rundir.flatten(trust.read(path))
+    settings = rundir.flatten(trust.read(path))
     for key, value in overrides.items():
-        if key in own and str(own[key]).lower() != str(value).strip("'\"").lower():
-            found.problems.append(f"fold {fold}: {key} is {own[key]}, nested.json says {value}")
+        if key in settings and str(settings[key]).lower() != str(value).strip("'\"").lower():
+            findings.problems.append(
+                f"fold {fold}: {key} is {settings[key]}, nested.json says {value}"
+            )
     base = rundir.flatten(run.config)
     searched = tuple(key.replace("/", ".") for key in overrides)
-    found.add(
+    findings.add(
         f"fold {fold}: {{}} settings differ from the run's and were not searched",
         (
             key
-            for key in {*base, *own}
-            if base.get(key) != own.get(key)
+            for key in {*base, *settings}
+            if base.get(key) != settings.get(key)
             and not rundir.is_volatile(key)
-            and not any(key == one or key.startswith(f"{one}.") for one in searched)
+            and not any(key == name or key.startswith(f"{name}.") for name in searched)
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Checks of who is on which side: persons, weights, what was fitted on whom."""
+"""Checks of persons: who is on which side, who trained the weights, who was fitted on."""
 
 import re
 
@@ -14,26 +14,28 @@ from mer.protocols import LEAKY
     "persons",
     "a person on both sides is recognised by the face, so the score says little about new people",
 )
-def check_persons(run: Artefacts, found: Findings) -> str:
+def check_persons(run: Artefacts, findings: Findings) -> str:
     """In every fold persons are disjoint, test sides partition the manifest, names are unique."""
-    aliases, split, known = "", _leaky_split(run, found), set()
-    with found.attempt():
-        aliases = _identities(run, found)
+    aliases, split, known = "", _leaky_split(run, findings), set()
+    with findings.attempt():
+        aliases = _identities(run, findings)
     expected = {
         str(fold): set(part["sample_id"]) for fold, part in run.manifest.groupby("fold", sort=False)
     }
     frozen = set(run.splits["fold"])
-    found.add("{} folds have no frozen sides", set(expected) - frozen)
-    found.add("{} frozen folds are not in the manifest", frozen - set(expected))
+    findings.add("{} folds have no frozen sides", set(expected) - frozen)
+    findings.add("{} frozen folds are not in the manifest", frozen - set(expected))
     validated = 0
     for fold in sorted(frozen & set(expected)):
         sides = run.sides(fold)
         foreign = set().union(*sides.values()) - set(run.person_of)
-        found.add(f"fold {fold}: {{}} samples that the manifest lacks", foreign)
+        findings.add(f"fold {fold}: {{}} samples that the manifest lacks", foreign)
         if sides["test"] != expected[fold]:
-            found.problems.append(f"fold {fold} does not test the samples that the manifest says")
+            findings.problems.append(
+                f"fold {fold} does not test the samples that the manifest says"
+            )
         if not sides["train"]:
-            found.problems.append(f"fold {fold} has no training side")
+            findings.problems.append(f"fold {fold} has no training side")
         validated += bool(sides["validation"])
         who = {
             side: {run.person_of[sample] for sample in ids - foreign} for side, ids in sides.items()
@@ -43,12 +45,12 @@ def check_persons(run: Artefacts, found: Findings) -> str:
             if split and second == "test":
                 known |= both
                 twice = sides[first] & sides[second]
-                found.add(f"fold {fold}: {{}} samples in {first} and in {second}", twice)
+                findings.add(f"fold {fold}: {{}} samples in {first} and in {second}", twice)
             else:
-                found.add(f"fold {fold}: {{}} persons in {first} and in {second}", both)
+                findings.add(f"fold {fold}: {{}} persons in {first} and in {second}", both)
     persons = run.manifest["person"].nunique()
     if split:
-        found.problems.insert(
+        findings.problems.insert(
             0,
             f"protocol={split} splits by sample: {len(known)} of {persons} persons are tested by "
             "networks that know them",
@@ -60,30 +62,32 @@ def check_persons(run: Artefacts, found: Findings) -> str:
     )
 
 
-def _leaky_split(run: Artefacts, found: Findings) -> str:
+def _leaky_split(run: Artefacts, findings: Findings) -> str:
     """The name of the protocol, if it tests persons who trained; else nothing."""
-    with found.attempt():
+    with findings.attempt():
         name = (run.config.get("protocol") or {}).get("name")
         return name if name in LEAKY else ""
     return ""
 
 
-def _identities(run: Artefacts, found: Findings) -> str:
+def _identities(run: Artefacts, findings: Findings) -> str:
     """Look for persons who lost the name of their dataset, or share a number by accident."""
     table = run.manifest
     for column in ("sample_id", "subject"):
         pairs = zip(table[column], table["dataset"], strict=True)
         bare = [value for value, dataset in pairs if not value.startswith(f"{dataset}/")]
-        found.add(f"{{}} values of `{column}` lack their dataset", bare)
+        findings.add(f"{{}} values of `{column}` lack their dataset", bare)
     micro = run.config["data"].get("micro") or {}
     if any((node or {}).get("persons") for node in micro.values()):
         several = table.groupby("person")["subject"].nunique()
         return f"; data.micro says which {int((several > 1).sum())} persons have several names"
     renamed = table[table["person"] != table["subject"]]
-    found.add("{} persons lack their dataset", {who for who in renamed["person"] if "/" not in who})
+    findings.add(
+        "{} persons lack their dataset", {who for who in renamed["person"] if "/" not in who}
+    )
     raw = table["subject"].str.replace(r"^[^/]*/", "", regex=True).map(_number)
     joined = table.assign(raw=raw).groupby(["person", "raw"])["dataset"].nunique()
-    found.add(
+    findings.add(
         "{} persons are one number in several datasets, and no file of `persons` says that they "
         "are the same",
         joined[joined > 1].index.get_level_values("person"),
@@ -101,57 +105,59 @@ def _number(subject: str) -> str:
     "weights",
     "weights that have seen a test person score by memory, in that fold or in all of them",
 )
-def check_weights(run: Artefacts, found: Findings) -> str:
-    """No checkpoint was trained by whom it is tested on, or belongs to another fold or data."""
+def check_weights(run: Artefacts, findings: Findings) -> str:
+    """No test person trained a checkpoint; checkpoints are of their own fold and data."""
     tested = run.manifest.groupby("fold")["person"].agg(set)
-    sides, by_design = _training_persons(run), bool(_leaky_split(run, found))
+    sides, by_design = _training_persons(run), bool(_leaky_split(run, findings))
     hashes: dict[str, list[str]] = {}
     copies: dict[str, list[str]] = {}
     trained: set[str] = set()
     for fold in run.done:
-        with found.attempt():
+        with findings.attempt():
             provenance, digest = run.weights(fold)
             if provenance["fold"] != fold:
-                found.problems.append(f"fold {fold} holds the weights of fold {provenance['fold']}")
+                findings.problems.append(
+                    f"fold {fold} holds the weights of fold {provenance['fold']}"
+                )
             macro = set((provenance.get("transfer") or {}).get("persons", []))
             persons = {*provenance["persons"], *macro}
             trained |= persons
             pool = macro & tested[fold]
-            found.add(f"fold {fold}: macro weights trained by {{}} tested persons", pool)
-            found.add(
+            findings.add(f"fold {fold}: macro weights trained by {{}} tested persons", pool)
+            findings.add(
                 f"fold {fold}: weights trained by {{}} tested persons",
-                # By design, and said of the split; the macro pool has no such excuse.
+                # The check of the persons reports a split that leaks by design.
                 set() if by_design else (persons - macro) & tested[fold],
             )
-            unsaid = sides.get(fold, set()) - persons
-            found.add(f"fold {fold}: the weights do not name {{}} persons who trained", unsaid)
+            unnamed = sides.get(fold, set()) - persons
+            findings.add(f"fold {fold}: the weights do not name {{}} persons who trained", unnamed)
             hashes.setdefault(str(provenance["data_hash"]), []).append(fold)
             copies.setdefault(digest, []).append(fold)
-    found.problems[:0] = [
+    findings.problems[:0] = [
         f"the same weights in folds {some(folds)}" for folds in copies.values() if len(folds) > 1
     ]
     if not run.done:
-        found.gaps.append("no fold is finished")
+        findings.gaps.append("no fold is finished")
     stated = {str(start["data_hash"]) for start in run.environment}
     if not stated:
-        found.gaps.append("environment.json holds no data hash")
+        findings.gaps.append("environment.json holds no data hash")
     if len({*hashes, *stated}) > 1:
-        found.problems.append(f"several data hashes: {some(sorted({*hashes, *stated}))}")
-    strangers = (
-        "whom they know is a matter of the split"
+        findings.problems.append(f"several data hashes: {some(sorted({*hashes, *stated}))}")
+    known_persons = (
+        "the split decides which test persons trained them"
         if by_design
-        else "none was trained by a person whom it is tested on"
+        else "no test person trained them"
     )
     return (
-        f"the weights of {len(run.done)} folds differ, were made on the same data, and {strangers} "
-        f"({len(trained)} persons in all, macro included)."
+        f"the weights of {len(run.done)} folds differ, were made on the same data, and "
+        f"{known_persons} ({len(trained)} persons in all, macro included)."
     )
 
 
 def _training_persons(run: Artefacts) -> dict[str, set[str]]:
     """Fold -> persons of its training side, validation included; empty without frozen sides."""
-    found = Findings()
-    with found.attempt():
+    findings = Findings()
+    with findings.attempt():
         table: pd.DataFrame = run.splits[run.splits["side"] != "test"]
         persons = table["sample_id"].map(run.person_of).dropna()
         return {str(fold): set(part) for fold, part in persons.groupby(table["fold"])}
@@ -162,7 +168,7 @@ def _training_persons(run: Artefacts) -> dict[str, set[str]]:
     "statistics",
     "what is fitted on all samples carries the test side into training",
 )
-def check_statistics(run: Artefacts, found: Findings) -> str:
+def check_statistics(run: Artefacts, findings: Findings) -> str:
     """Normalisation constants and heads name exactly the training side of their fold."""
     everyone = fingerprint(run.person_of)
     heads = set()
@@ -174,24 +180,26 @@ def check_statistics(run: Artefacts, found: Findings) -> str:
             fingerprint(sides["train"] | sides["test"]): "training and test side",
             fingerprint(sides["train"] | sides["validation"]): "training and validation side",
             fingerprint(sides["train"]): None,
-            # The constants of macro-pretraining, whose persons the check of the weights looks at.
+            # The constants of macro-pretraining; the check of the weights names its persons.
             "macro": None,
         }
-        fitted = {}
-        with found.attempt():
-            fitted["the normalisation"] = run.weights(fold).provenance
-        with found.attempt():
-            fitted |= run.heads(fold)
-        for what, state in fitted.items():
+        states = {}
+        with findings.attempt():
+            states["the normalisation"] = run.weights(fold).provenance
+        with findings.attempt():
+            states |= run.heads(fold)
+        for what, state in states.items():
             heads.add(what)
             if "fitted_on" not in state:
-                found.gaps.append(f"fold {fold} does not say on whom {what} was fitted")
+                findings.gaps.append(
+                    f"fold {fold} does not name the samples that {what} was fitted on"
+                )
                 continue
-            other = names.get(state["fitted_on"], "other samples than the training side")
-            if other:
-                found.problems.append(f"fold {fold}: {what} was fitted on {other}")
+            samples = names.get(state["fitted_on"], "other samples than the training side")
+            if samples:
+                findings.problems.append(f"fold {fold}: {what} was fitted on {samples}")
     if not run.done:
-        found.gaps.append("no fold is finished")
+        findings.gaps.append("no fold is finished")
     return (
         f"{some(sorted(heads), ' and ')} name exactly the training side, in {len(run.done)} folds."
     )

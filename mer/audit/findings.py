@@ -1,4 +1,4 @@
-"""One check of an audit: what speaks against the score, what could not be looked at, or neither."""
+"""One check of an audit: problems with the score, gaps in the evidence, or neither."""
 
 import contextlib
 import functools
@@ -70,13 +70,13 @@ def check(
     def decorate(function: Callable[[Artefacts, Findings], str]) -> Callable[[Artefacts], Check]:
         @functools.wraps(function)
         def run(artefacts: Artefacts) -> Check:
-            found, evidence = Findings(), ""
-            with found.attempt():
-                evidence = function(artefacts, found)
-            if found.problems:
-                return Check(name, "fail", _sentence(found.problems), meaning)
-            if found.gaps:
-                return Check(name, "unknown", _sentence(found.gaps), meaning)
+            findings, evidence = Findings(), ""
+            with findings.attempt():
+                evidence = function(artefacts, findings)
+            if findings.problems:
+                return Check(name, "fail", _sentence(findings.problems), meaning)
+            if findings.gaps:
+                return Check(name, "unknown", _sentence(findings.gaps), meaning)
             return Check(name, "pass", evidence, meaning)
 
         return run

@@ -83,9 +83,14 @@ class NullTest:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as they stand in `null.json`."""
-        own = {"run": self.run, "verdict": self.verdict, "sentences": self.sentences}
         scores = [{**asdict(score), "leaks": score.leaks} for score in self.scores]
-        return {**own, "scores": scores, "remarks": self.remarks}
+        return {
+            "run": self.run,
+            "verdict": self.verdict,
+            "sentences": self.sentences,
+            "scores": scores,
+            "remarks": self.remarks,
+        }
 
 
 def null_test(
@@ -131,7 +136,7 @@ def null_test(
     guess = metrics.chance(counts, len(classes))["prior"]
     guessing = f"Guessing by class frequency gives UF1 {guess['uf1']:.3f}, UAR {guess['uar']:.3f}."
     scores = compare(frames, heads(frames[0]), classes)
-    constant = sorted({one.head for one in scores if one.bound - one.expected < 1e-9})
+    constant = sorted({score.head for score in scores if score.bound - score.expected < 1e-9})
     remarks = [
         guessing,
         *(f"{head} gives each person one class, so it can show nothing." for head in constant),

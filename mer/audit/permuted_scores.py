@@ -101,8 +101,9 @@ def compare(
         expected = float(means.mean())
         excess = float(np.quantile(means, level, method="higher")) - expected
         bound = expected + float(np.sqrt(VARIANCE_FACTOR)) * excess
-        own = values[column, name]
-        compared.append(PermutedScore(column, name, own, float(np.mean(own)), expected, bound))
+        repeated = values[column, name]
+        mean = float(np.mean(repeated))
+        compared.append(PermutedScore(column, name, repeated, mean, expected, bound))
     return compared
 
 

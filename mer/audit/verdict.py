@@ -11,7 +11,8 @@ from mer import __version__
 from mer.audit.artefacts import Artefacts
 from mer.audit.check_choices import check_complete, check_openings, check_search, check_selection
 from mer.audit.check_persons import check_persons, check_statistics, check_weights
-from mer.audit.check_samples import check_duplicates, check_predictions, check_samples
+from mer.audit.check_predictions import check_predictions
+from mer.audit.check_samples import check_duplicates, check_samples
 from mer.audit.findings import Check, Findings, Verdict, check, some
 from mer.errors import MerError
 from mer.runs.rundir import MARKS
@@ -43,7 +44,7 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 1, "unknown": 4}
 
 @dataclass(frozen=True)
 class Audit:
-    """What the artefacts of one run say.
+    """All checks of one run.
 
     Attributes:
         run: Run directory.
@@ -107,20 +108,20 @@ def comparable(runs: Sequence[Path]) -> Check:
     """Check that several runs were made on the same data, samples and labels."""
 
     @check("comparable", "a difference between these scores may be one between the data")
-    def compare(_: Artefacts, found: Findings) -> str:
+    def compare(_: Artefacts, findings: Findings) -> str:
         artefacts = [Artefacts(path) for path in runs]
         hashes: dict[str, list[str]] = {}
         samples: dict[str, list[str]] = {}
         for run in artefacts:
-            with found.attempt():
+            with findings.attempt():
                 for key in {str(start["data_hash"]) for start in run.environment}:
                     hashes.setdefault(key, []).append(str(run.run_dir))
-            with found.attempt():
+            with findings.attempt():
                 samples.setdefault(_content(run.manifest), []).append(str(run.run_dir))
         for what, groups in (("data (by hash)", hashes), ("samples, labels or persons", samples)):
             if len(groups) > 1:
                 sets = " | ".join(some(names) for names in groups.values())
-                found.problems.append(f"the runs have different {what}: {sets}")
+                findings.problems.append(f"the runs have different {what}: {sets}")
         return f"the {len(runs)} runs have the same data, samples, labels and persons."
 
     return compare(Artefacts(runs[0]))

@@ -1,0 +1,120 @@
+"""The audit's checks of choices: epochs, looks at the test labels, searches, completeness."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from audit.tampering import failures, first_fold, in_fold, manifest, pooled, set_config
+from mer.audit import audit
+from mer.audit.check_predictions import count, scores
+from mer.cli import main
+from mer.training import runner
+
+Config = Callable[..., DictConfig]
+
+
+def test_an_oracle_fails_and_its_marks_must_agree_with_the_configuration(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    cfg = tiny_config("selection=oracle", "macro.enabled=false", "protocol.n_splits=2")
+    runner.run(cfg, tmp_path / "oracle")
+    evidence = failures(tmp_path / "oracle")
+    assert list(evidence) == ["selection"]
+    assert evidence["selection"].startswith("selection=oracle")
+    assert "are named as if" not in evidence["selection"]
+    set_config(tmp_path / "oracle", "selection", "validation")
+    evidence = failures(tmp_path / "oracle")
+    assert "4 files are named as if selection were not validation" in evidence["selection"]
+    assert "no validation persons, but values of some" in evidence["selection"]
+
+
+def test_an_oracle_that_calls_itself_validation_is_unmasked_by_its_history(run_dir: Path) -> None:
+    """The validation values of the kept epoch are replaced with those of the test persons."""
+    table = pd.read_parquet(in_fold(run_dir, "predictions.parquet"))
+    labels = manifest(run_dir).set_index("sample_id")["label"]
+    classes = ["negative", "positive", "surprise"]
+    tested = scores(count(table["sample_id"].map(labels), table["softmax"], classes))["uf1"]
+    path = in_fold(run_dir, "metrics.csv")
+    history = pd.read_csv(path)
+    own = history["val/uf1"].max()
+    assert abs(tested - own) > 1e-3  # or there would be nothing to see
+    rows = history["val/uf1"].notna()
+    history.loc[rows, "val/uf1"] += tested - own
+    history.to_csv(path, index=False)
+    assert "is the test persons' score" in failures(run_dir)["selection"]
+
+
+def test_an_epoch_other_than_the_best_of_the_validation_persons_is_seen(run_dir: Path) -> None:
+    path = in_fold(run_dir, "fold.json")
+    record = json.loads(path.read_text())
+    csv = in_fold(run_dir, "metrics.csv")
+    history = pd.read_csv(csv)
+    other = 1 - record["best_epoch"]
+    best = (history["epoch"] == other) & history["val/uf1"].notna()
+    history.loc[best, "val/uf1"] = 0.999
+    history.to_csv(csv, index=False)
+    fold = first_fold(run_dir)
+    expected = f"fold {fold} keeps epoch {record['best_epoch']}, the best of the validation"
+    assert expected in failures(run_dir)["selection"]
+    path.write_text(json.dumps({**record, "best_epoch": 2}))
+    assert f"fold {fold}: the best epoch is 2, of 2" in failures(run_dir)["selection"]
+
+
+def test_a_second_opening_is_a_peek_and_says_how(run_dir: Path) -> None:
+    path = run_dir / "openings.json"
+    how = "evaluate callbacks.svm_head.C=10"
+    path.write_text(
+        json.dumps([*json.loads(path.read_text()), {"at": "", "how": how, "sha256": "0"}])
+    )
+    evidence = failures(run_dir)
+    assert list(evidence) == ["openings"]
+    assert f"peek 2: the test labels were opened for run, {how}" in evidence["openings"]
+
+
+def write_study(path: Path, value: float, directory: Path) -> None:
+    """What Optuna's SQLite storage holds of a study with one complete trial."""
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "CREATE TABLE trials (trial_id, number, study_id, state);"
+            "CREATE TABLE trial_values (trial_id, objective, value);"
+            "CREATE TABLE trial_user_attributes (trial_id, key, value_json);"
+            "INSERT INTO trials VALUES (1, 0, 1, 'COMPLETE');"
+        )
+        database.execute("INSERT INTO trial_values VALUES (1, 0, ?)", (value,))
+        attribute = (1, "directory", json.dumps(str(directory)))
+        database.execute("INSERT INTO trial_user_attributes VALUES (?, ?, ?)", attribute)
+    database.close()
+
+
+def test_a_search_must_store_the_score_of_the_validation_persons(run_dir: Path) -> None:
+    set_config(run_dir, "trial.number", 0)
+    assert "study.db" in {c.name: c.evidence for c in audit(run_dir).checks}["search"]
+    assert audit(run_dir).verdict == "unknown"
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    study = run_dir.parent / "study.db"
+    write_study(study, metrics["validation"]["svm"]["pooled"]["uf1"], run_dir)
+    assert audit(run_dir).verdict == "pass"
+    study.unlink()
+    write_study(study, metrics["heads"]["svm"]["pooled"]["uf1"], run_dir)
+    assert "which is the score of the test persons" in failures(run_dir)["search"]
+    study.write_bytes(b"no database at all")
+    assert "cannot be read" in failures(run_dir)["search"]
+
+
+def test_an_incomplete_run_has_no_headline_score(run_dir: Path) -> None:
+    in_fold(run_dir, "predictions.parquet").unlink()
+    pooled(run_dir).unlink()
+    (run_dir / "openings.json").unlink()
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    stripped = {key: metrics[key] for key in ("classes", "folds")} | {"status": "incomplete"}
+    (run_dir / "metrics.json").write_text(json.dumps(stripped))
+    found = audit(run_dir)
+    assert found.verdict == "unknown"
+    assert found.sentence == (
+        "There is nothing to believe yet: no headline score: 1 of 3 folds are missing."
+    )
+    assert main(["audit", str(run_dir)]) == 4

@@ -1,0 +1,98 @@
+"""The audit of a run: a clean run passes, no artefact can be lost, runs compare."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audit.tampering import failures, in_fold
+from mer.audit import Audit, audit
+from mer.cli import main
+
+
+def test_a_clean_run_passes_every_check_and_says_so(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", str(run_dir)]) == 0
+    assert (
+        "Nothing speaks against the score of this run: 10 checks passed." in capsys.readouterr().out
+    )
+    stored = json.loads((run_dir / "audit.json").read_text())
+    assert stored["verdict"] == "pass"
+    evidence = {check["name"]: check["evidence"] for check in stored["checks"]}
+    assert "there is no official count" in evidence["samples"]
+    assert "in 3 of 3 folds" in evidence["selection"]
+
+
+FILES = [
+    "config.yaml",
+    "environment.json",
+    "manifest.parquet",
+    "splits.parquet",
+    "openings.json",
+    "predictions.parquet",
+    "metrics.json",
+    "folds/*/model.ckpt",
+    "folds/*/heads.pt",
+    "folds/*/fold.json",
+    "folds/*/metrics.csv",
+    "folds/*/validation.parquet",
+    "folds/*/predictions.parquet",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_artefact_can_be_lost_cut_or_emptied_without_the_audit_saying_which(
+    run_dir: Path, name: str
+) -> None:
+    path = min(run_dir.glob(name))
+
+    def said(found: Audit) -> str:
+        assert found.verdict != "pass"
+        return " ".join(check.evidence for check in found.checks if check.verdict != "pass")
+
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if name not in ("config.yaml", "folds/*/metrics.csv"):  # half of a text may still be one
+        assert f"{path.relative_to(run_dir)} cannot be read" in said(audit(run_dir))
+    for content in [b"", b"[]"] if path.suffix == ".json" else [b""]:
+        path.write_bytes(content)
+        said(audit(run_dir))
+    path.unlink()
+    text = said(audit(run_dir))
+    lost = "are lost from the folds' predictions"
+    assert f"{path.relative_to(run_dir)} is missing" in text or lost in text
+
+
+def test_code_in_a_checkpoint_is_not_run(run_dir: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    torch.save({"mer": Trap()}, in_fold(run_dir, "model.ckpt"))
+    assert "model.ckpt cannot be read" in failures(run_dir)["weights"]
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_runs_compare_on_the_same_data_and_labels_only(
+    run_dir: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = shutil.copytree(finished, tmp_path / "twin")
+    assert main(["audit", "--json", str(run_dir), str(twin)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [entry["verdict"] for entry in printed["runs"]] == ["pass", "pass"]
+    assert printed["comparable"]["verdict"] == "pass"
+    path = twin / "environment.json"
+    path.write_text(json.dumps([{"data_hash": "0" * 12}]))
+    assert main(["audit", str(run_dir), str(twin)]) == 1
+    assert "Not comparable: the runs have different data (by hash)" in capsys.readouterr().out
+    assert not (finished / "audit.json").exists()
+
+
+def test_a_folder_that_is_no_run_is_an_error_of_the_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", str(tmp_path)]) == 2
+    assert "is no run directory" in capsys.readouterr().err
