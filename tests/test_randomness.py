@@ -7,7 +7,7 @@ import torch
 from mer.data.datamodule import EpochOrder
 from mer.models.dropout import DropoutDraws
 from mer.models.modules import MicroFinetuneModule
-from mer.randomness import generator
+from mer.randomness import derived_seed, generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,6 +21,12 @@ def test_a_generator_depends_on_its_names_alone() -> None:
     np.testing.assert_array_equal(generator("0", "order", "3").random(4), first)
     others = [generator(*names).random(4) for names in ((1, "order", 3), (0, "dropout", 3), (0,))]
     assert len({tuple(numbers) for numbers in [first, *others]}) == 4
+
+
+def test_a_derived_seed_is_the_first_four_bytes_of_the_digest_of_its_names() -> None:
+    # sha256(b"0 macro") = eb 52 a2 44 ...
+    assert derived_seed(0, "macro") == derived_seed("0 macro") == 0xEB52A244
+    assert derived_seed(1, "macro") != derived_seed(0, "macro")
 
 
 def test_a_generator_gives_evenly_spread_numbers_over_names() -> None:

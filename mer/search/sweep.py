@@ -19,12 +19,12 @@ from optuna.trial import Trial, TrialState
 from mer import metrics
 from mer.config.composition import compose
 from mer.errors import MerError
+from mer.randomness import derived_seed
 from mer.runs import rundir
 from mer.search import nested, page, space, summary
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study
 from mer.training import checks, inner
-from mer.training.trainer import fold_seed
 
 if TYPE_CHECKING:
     from hydra_plugins.mer_optuna import OptunaSweeper
@@ -98,7 +98,7 @@ class Search:
         limits = (options["n_trials"], options["max_attempts"])
         queue = Queue(study, self.storage, folder, self.space, *limits, fold=fold)
         seed = self.config.seed if options["seed"] is None else options["seed"]
-        drawn = fold_seed(seed, f"sampler {number} {len(study.trials)}")
+        drawn = derived_seed(seed, "sampler", number, len(study.trials))
         sampler = options["sampler"]
         target = sampler.get("_target_") if isinstance(sampler, dict) else sampler
         if target == GRID:

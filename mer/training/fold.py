@@ -27,6 +27,7 @@ from mer.models import frozen_blocks
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.protocols import LEAKY, Fold
+from mer.randomness import derived_seed
 from mer.runs import rundir
 from mer.runs.observers import RunContext
 from mer.training import inner
@@ -35,7 +36,7 @@ from mer.training.fold_queue import Outcome
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
 from mer.training.predictions import predict, to_frame
-from mer.training.trainer import fold_seed, make_trainer, module_arguments
+from mer.training.trainer import make_trainer, module_arguments
 
 #: Sides whose predictions are written.
 SCORED = ("validation", "test")
@@ -258,7 +259,7 @@ def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
         The network, with what is known of its making, and the persons who trained the blocks.
     """
     cfg = job.run.cfg
-    pl.seed_everything(fold_seed(cfg.seed, job.fold.name), workers=True, verbose=False)
+    pl.seed_everything(derived_seed(cfg.seed, job.fold.name), workers=True, verbose=False)
     module = MicroFinetuneModule(
         **arguments(job),
         freeze=cfg.model.transfer.freeze,
@@ -271,7 +272,7 @@ def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
 def arguments(job: Job) -> dict[str, Any]:
     """What the network of a fold is made with; all that is fitted comes from its training side."""
     run, cfg = job.run, job.run.cfg
-    seed = fold_seed(cfg.seed, job.fold.name)
+    seed = derived_seed(cfg.seed, job.fold.name)
     found = module_arguments(cfg, cfg.model, run.dataset, job.sides.train, seed)
     if _takes_macro_statistics(run):
         found["input_mean"], found["input_std"] = frozen_blocks.input_statistics(run.macro)

@@ -24,9 +24,10 @@ from mer.data.datamodule import MERDataModule
 from mer.errors import MerError
 from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
+from mer.randomness import derived_seed
 from mer.runs.rundir import MACHINE
 from mer.training.devices import fold_device
-from mer.training.trainer import fold_seed, make_trainer, module_arguments
+from mer.training.trainer import make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _train(
     cfg: Settings, corpus: Corpus, folder: Path, report: Path, settings: dict[str, Any]
 ) -> None:
     started = time.time()
-    seed = fold_seed(cfg.seed, "macro")
+    seed = derived_seed(cfg.seed, "macro")
     pl.seed_everything(seed, workers=True, verbose=False)
     input_settings = to_plain(cfg.input)
     dataset = sources.dataset(cfg, corpus)

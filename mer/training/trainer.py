@@ -1,7 +1,6 @@
 """What macro-pretraining and micro fine-tuning do alike: seeds, module arguments, the trainer."""
 
 import contextlib
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -22,11 +21,6 @@ from mer.training.devices import fold_device, on_cpu
 
 #: Keys of the `trainer` node that are not Lightning's.
 OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
-
-
-def fold_seed(seed: int, name: str) -> int:
-    """A seed of its own for each fold, so that a fold gives the same whatever ran before it."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
 
 
 @contextlib.contextmanager

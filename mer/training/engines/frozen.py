@@ -25,12 +25,12 @@ from mer.models.checkpoints import read_checkpoint, save_network
 from mer.models.dropout import DropoutDraws
 from mer.models.modules import first_classifier
 from mer.protocols import Fold
+from mer.randomness import derived_seed
 from mer.runs import curves
 from mer.runs.observers import RunContext
 from mer.training import fold
 from mer.training.devices import fold_device
 from mer.training.fold import Job
-from mer.training.trainer import fold_seed
 
 #: Folds at a time.
 WIDTH = 64
@@ -185,7 +185,7 @@ class _Stack:
         self.weight = nn.Parameter(torch.stack(weights))
         self.bias = nn.Parameter(torch.stack(biases))
         self.of_classes = torch.stack(of_classes)
-        self.seeds = [fold_seed(job.run.cfg.seed, job.fold.name) for job in jobs]
+        self.seeds = [derived_seed(job.run.cfg.seed, job.fold.name) for job in jobs]
         given = network.module.hparams
         self.smoothing, self.settings = given["label_smoothing"], given["optimizer"]
         decay = self.settings["weight_decay"]
