@@ -9,7 +9,6 @@ import pandas as pd
 
 from mer.report.stored_run import StoredRun
 from mer.runs.head_columns import SOFTMAX, heading
-from mer.training import inner
 
 SELECTIONS = {
     "last": "the last epoch of each fold",
@@ -35,7 +34,7 @@ def facts(run: StoredRun) -> dict[str, Any]:
     share = get("protocol.validation", 0)
     validation = f"; {100 * share:.0f} % of the training persons validate" if share else ""
     selection = str(get("selection"))
-    fixed = selection == "last" and inner.settings(run.cfg) is None
+    fixed = selection == "last" and run.inner is None
     return {
         "data": data + (" (synthetic faces, of nobody)" if run.synthetic else ""),
         "classes": f"{get('labels.name')}: {', '.join(run.classes)}",
@@ -70,7 +69,7 @@ def _moment(start: dict[str, Any]) -> str:
 
 def _inner(run: StoredRun) -> str:
     """What `protocol.inner` has chosen, and in how many folds."""
-    node = inner.settings(run.cfg)
+    node = run.inner
     if node is None:
         return "nothing"
     counts: dict[str, Counter[str]] = {name: Counter() for name in node["choose"]}
@@ -96,7 +95,7 @@ def _with_settings(run: StoredRun, head: str) -> str:
     named = [node for key, node in nodes if node and head in (node.get("name"), key)]
     # Earlier runs give the SVM head no name.
     node = named[0] if named else run.get(f"callbacks.{head}_head") or {}
-    own = head in (inner.settings(run.cfg) or {}).get("choose", [])
+    own = head in (run.inner or {}).get("choose", [])
     settings = (
         ""
         if own

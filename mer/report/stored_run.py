@@ -103,6 +103,11 @@ class StoredRun:
         return {head: heading(head) for head in self.scores if head != MAJORITY}
 
     @property
+    def inner(self) -> dict[str, Any] | None:
+        """The node `protocol.inner`; None where nothing was chosen inside the folds."""
+        return dict(self.get("protocol.inner")) if self.get("protocol.inner.n_splits") else None
+
+    @property
     def scores(self) -> dict[str, dict[str, Any]]:
         """Scores of each head, `majority` among them, by part; empty for an incomplete run."""
         return dict(self.metrics.get("heads", {}))
