@@ -200,7 +200,7 @@ def _assemble(
     if len({cost.get("parameters") for cost in costs}) == 1:  # else it is no single network's
         write_json(costs[0], run_dir / "cost.json")
     result = results.pool(run_dir, cfg)
-    _show(entries, cfg.objective)
+    _show(entries, str(cfg.objective))
     results.show(cfg, run_dir, result)
 
 

@@ -17,14 +17,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import Trial, TrialState
 
 from mer import metrics
-from mer.config.composition import compose
+from mer.config.composition import compose, typed
 from mer.errors import MerError
 from mer.randomness import derived_seed
 from mer.runs import rundir
 from mer.search import nested, page, space, summary
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study
-from mer.training import checks, inner
+from mer.training import checks
 
 if TYPE_CHECKING:
     from hydra_plugins.mer_optuna import OptunaSweeper
@@ -219,8 +219,7 @@ class Search:
             ):
                 raise space.option(name, value, "1 or more")
         cfg = self.trial_config()
-        checks.check(cfg)
-        inner.check(cfg)
+        checks.check(typed(cfg))
         if self.nested:
             nested.check(cfg, list(self.space.params), options)
         names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)

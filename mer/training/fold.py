@@ -274,7 +274,7 @@ def arguments(job: Job) -> dict[str, Any]:
     run, cfg = job.run, job.run.cfg
     seed = derived_seed(cfg.seed, job.fold.name)
     found = module_arguments(cfg, cfg.model, run.dataset, job.sides.train, seed)
-    if _takes_macro_statistics(run):
+    if run.macro is not None and _takes_macro_statistics(run):
         found["input_mean"], found["input_std"] = frozen_blocks.input_statistics(run.macro)
     return found
 
@@ -328,7 +328,7 @@ def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:
     run = job.run
     if run.macro is None:
         return []
-    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks, job.announce)
+    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks or [], job.announce)
     tested = set(run.corpus.table["person"].iloc[job.sides.test])
     refuse_known_persons(report.provenance, tested)
     (job.folder / "transfer.txt").write_text(f"{report}\n")

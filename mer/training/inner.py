@@ -255,7 +255,7 @@ def _train(split: Fold, file: Path, table: pd.DataFrame, train: Train, every: bo
         for side in sides
         for which, key in enumerate(("logits", "embeddings"))
     }
-    write_whole(file, lambda temporary: np.savez(temporary, **arrays))
+    write_whole(file, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
 
 
 def _read(file: Path, split: Fold, labels: pd.Series) -> Part:

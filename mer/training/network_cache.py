@@ -93,7 +93,7 @@ class KeptNetwork:
             for side, batches in outputs.items()
             for key in ("index", "logits", "embedding")
         }
-        np.savez(self.folder / "outputs.npz", **arrays)
+        np.savez(self.folder / "outputs.npz", allow_pickle=False, **arrays)
         write_json(record, self.folder / "record.json")
 
     def restore(self, fold_folder: Path) -> tuple[Outputs, dict[str, Any]]:

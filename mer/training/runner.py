@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
@@ -97,7 +97,7 @@ def cross_validate(
     macro: UnifiedDataset | None = None,
     pretrain: Pretrain | None = None,
     trainer: Trainer | None = None,
-    selection: str = "last",
+    selection: Literal["last", "validation"] = "last",
     seed: int = 0,
     run_dir: str | Path | None = None,
     cache: str | Path = "cache",

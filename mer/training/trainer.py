@@ -5,13 +5,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
 from mer.config.settings import Finetune, Pretrain, Settings, to_plain
@@ -60,6 +60,7 @@ def module_arguments(
     backbone = to_plain(cfg.backbone)
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))
     weighting = node.class_weights
+    weights: list[float] | None
     if weighting == "balanced":
         weights = dataset.class_weights(train)
     else:
@@ -107,7 +108,7 @@ def make_trainer(
     device = fold_device(cfg)
     options["devices"] = 1 if device.index is None else [device.index]
     # Lightning takes this from the variables of srun, also for tasks that are runs of their own.
-    rank_zero_only.rank = 0
+    cast("Any", rank_zero_only).rank = 0
     quiet()
     return pl.Trainer(
         max_epochs=node.epochs,

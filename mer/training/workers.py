@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mer.config.settings import Settings
 from mer.errors import MerError
@@ -293,7 +293,9 @@ def _work(connection: Connection) -> None:
                 run = pickle.loads(data)
                 folds = {fold.name: fold for fold in run.folds}
             else:
-                line.say("settled", train_fold(run, folds[name], announce=False))
+                line.say(
+                    "settled", train_fold(cast("RunContext", run), folds[name], announce=False)
+                )
         except Exception as error:
             line.say("failed", _portable(error, name))
 

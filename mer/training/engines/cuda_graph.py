@@ -111,7 +111,9 @@ class ParallelTrainer:
             images = augmentation(images, self._parameters(augmentation, active, batches, epoch))
         labels, done = self.labels[positions], epoch * per_epoch + step
         size = len(batches[0])
-        for slot, image, label in zip(active, images.split(size), labels.split(size), strict=True):
+        for slot, image, label in zip(
+            active, torch.split(images, size), torch.split(labels, size), strict=True
+        ):
             slot.fill(image, label)
             optim.set_rates(
                 slot.optimizer, slot.module.hparams["optimizer"], done, per_epoch, self.epochs
@@ -121,7 +123,7 @@ class ParallelTrainer:
         self,
         augmentation: Augmentation,
         active: Sequence["_Slot"],
-        batches: list[NDArray],
+        batches: list[NDArray[np.int64]],
         epoch: int,
     ) -> torch.Tensor:
         names = [
@@ -159,7 +161,7 @@ class _Slot:
         self.mask = torch.ones(size, self.module.embedding_width, device=device)
         self.tally = EpochTally(len(self.module.classes), device)
         self.data: MERDataModule
-        self._order: NDArray
+        self._order: NDArray[np.int64]
 
     def load(self, training: FoldTraining) -> None:
         """Begin with the weights of a fold and an optimizer without state."""
@@ -180,7 +182,7 @@ class _Slot:
         self.module.dropout.start(epoch)
         self.tally.clear()
 
-    def batch(self, step: int) -> NDArray:
+    def batch(self, step: int) -> NDArray[np.int64]:
         """Positions of the samples of a step. Shape: (B,)."""
         size = len(self.label)
         return self._order[step * size : (step + 1) * size]

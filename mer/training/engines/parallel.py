@@ -5,6 +5,7 @@ import functools
 import logging
 import time
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -137,7 +138,7 @@ class ParallelFolds:
         return torch.cat(images).permute(0, 3, 1, 2), labels
 
     def _conclude(self, job: Job, training: FoldTraining, started: float) -> None:
-        module: MicroFinetuneModule = training.module
+        module = cast("MicroFinetuneModule", training.module)
         fold.check_persons(job, module)
         epochs = self.run.cfg.model.epochs
         save_network(module, job.folder / "model.ckpt", epochs, epochs * training.shape[1])
