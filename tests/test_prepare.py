@@ -14,7 +14,7 @@ from prepare_inputs import clips, paint, row, save
 from mer.config.settings import Flow, Prepare
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import sample, sheet, workers
+from mer.prepare import sample, sheet
 from mer.prepare.store import prepare_store
 
 SMALL = Prepare(size=64)
@@ -70,21 +70,8 @@ def test_two_workers_write_the_same_bytes_as_one(faces_table: pd.DataFrame, tmp_
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-def test_stores_of_one_block_share_their_worker_processes(tmp_path: Path) -> None:
-    first, second = (make_table(clips(tmp_path / name, 3)) for name in "ab")
-    with workers.shared() as processes:
-        prepare_store(first, AS_IS, tmp_path / "out", 2, "a")
-        pool = processes.pool(2)
-        prepare_store(second, AS_IS, tmp_path / "out", 2, "b")
-        # A wish for fewer is met by what is there.
-        assert processes.pool(2) is pool and processes.pool(1) is pool
-        assert pool.submit(len, "abc").result() == 3
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        pool.submit(len, "abc")
-
-
 def test_a_worker_starts_without_pandas() -> None:
-    lines = "import sys, mer.prepare.sample, mer.prepare.workers; print('pandas' in sys.modules)"
+    lines = "import sys, mer.prepare.sample; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -185,8 +185,12 @@ def die(*_chunk: object) -> None:
     os._exit(9)
 
 
-def test_a_killed_worker_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_that_kills_every_worker_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = make_table(clips(tmp_path, 2))
     monkeypatch.setattr(build, "prepare_chunk", die)
-    with pytest.raises(MerError, match=r"worker process was killed.*prepare.workers=1"):
+    with pytest.raises(
+        MerError, match=r"samples 0 to 1 has ended by itself, 3 times.*prepare.workers=1"
+    ):
         prepare_store(table, AS_IS, tmp_path / "out", 2, "made")

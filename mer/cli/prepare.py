@@ -21,25 +21,21 @@ def main(argv: list[str]) -> int:
 
     from mer.config.composition import compose, typed
     from mer.data import sources
-    from mer.prepare import workers
 
     settings = typed(compose(overrides))
     table = Table(title="Prepared stores", title_justify="left")
     for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
         table.add_column(column)
     sheets = []
-    with workers.shared():
-        for role, found in sources.read(settings, "micro", "macro").items():
-            for source in found:
-                store, remarks = sources.prepare(settings, source), source.reading.remarks
-                for remark in remarks:
-                    log.info(
-                        "%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason
-                    )
-                persons = store.index["person"].nunique()
-                counts = [len(store.index), persons, len(store.drops), len(remarks)]
-                table.add_row(role, source.name, *map(str, counts))
-                sheets.append(store.path / "contact_sheet.png")
+    for role, found in sources.read(settings, "micro", "macro").items():
+        for source in found:
+            store, remarks = sources.prepare(settings, source), source.reading.remarks
+            for remark in remarks:
+                log.info("%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason)
+            persons = store.index["person"].nunique()
+            counts = [len(store.index), persons, len(store.drops), len(remarks)]
+            table.add_row(role, source.name, *map(str, counts))
+            sheets.append(store.path / "contact_sheet.png")
     console = Console()
     console.print(table)
     console.print("Look at the contact sheets:", *sheets, sep="\n  ", soft_wrap=True)

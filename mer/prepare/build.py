@@ -4,13 +4,12 @@ Only the main process writes. A chunk of samples goes to the arrays first and to
 that, so a line of the journal means arrays on disk, wherever the run is cut.
 """
 
+import functools
 import json
 import logging
 import os
 import shutil
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +18,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from mer import processes
 from mer.config.settings import Prepare
 from mer.errors import MerError
-from mer.prepare import workers as worker_processes
 from mer.prepare.layout import plain_rows
 from mer.prepare.sample import Drop, Sample, prepare_chunk
 
@@ -33,8 +32,10 @@ CHUNK = 16
 #: Fewer samples per worker don't pay for its start: 1.1 s of imports against 0.1 s a sample.
 SAMPLES_PER_WORKER = 25
 
+#: What a worker takes, most of it for MediaPipe and OpenCV.
+BYTES_PER_WORKER = 2**29
+
 Layout = Mapping[str, tuple[Sequence[int], str]]
-Results = Generator[tuple[list[int], list[Sample | Drop]], None, None]
 
 
 class Partial:
@@ -126,69 +127,38 @@ def build(partial: Partial, table: pd.DataFrame, settings: Prepare, workers: int
     """Prepare the rows of a table that `partial` hasn't done yet.
 
     Raises:
-        MerError: For an error of the settings, or when a worker process is killed.
+        MerError: For an error of the settings, or when worker processes are killed repeatedly.
     """
     from tqdm import tqdm
 
     rows = [row for row in range(len(table)) if row not in partial.done]
-    chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+    records = plain_rows(table)
+    chunks = [
+        {row: records[row] for row in rows[i : i + CHUNK]} for i in range(0, len(rows), CHUNK)
+    ]
     # Arrays need no computing worth a process, and each process would load them again.
     count = 1 if table["array_path"].notna().all() else _worker_count(workers, len(rows))
-    results = _here if count < 2 else _in_workers
+    prepare = functools.partial(prepare_chunk, settings)
+    results = processes.run(
+        [prepare] * max(1, count),
+        chunks,
+        name=lambda chunk: f"samples {min(chunk)} to {max(chunk)}",
+        fewer="with prepare.workers=1",
+    )
     bar = tqdm(
         total=len(table), initial=len(partial.done), unit="sample", desc="prepare", disable=None
     )
-    # Closed here and now, also on Ctrl-C: an open pool would first work off its queue.
-    with bar, closing(results(chunks, plain_rows(table), settings, count)) as finished:
-        for chunk, prepared in finished:
-            partial.write(dict(zip(chunk, prepared, strict=True)))
-            bar.update(len(chunk))
-
-
-def _here(
-    chunks: list[list[int]], records: list[dict[str, Any]], settings: Prepare, _count: int
-) -> Results:
-    import cv2
-
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        for chunk in chunks:
-            yield chunk, prepare_chunk([records[row] for row in chunk], settings)
-    finally:
-        cv2.setNumThreads(threads)
-
-
-def _in_workers(
-    chunks: list[list[int]], records: list[dict[str, Any]], settings: Prepare, count: int
-) -> Results:
-    with worker_processes.shared() as processes:
-        pool = processes.pool(count)
-        pending = {
-            pool.submit(prepare_chunk, [records[row] for row in chunk], settings): chunk
-            for chunk in chunks
-        }
-        try:
-            for future in as_completed(list(pending)):
-                yield pending.pop(future), future.result()
-        except BrokenProcessPool as error:
-            processes.end()
-            raise MerError(
-                "A worker process was killed, most often because the memory was full. Finished "
-                "samples are kept: type the same command again, with prepare.workers=1 if it "
-                "happens again"
-            ) from error
-        finally:
-            for future in pending:
-                future.cancel()
+    with bar, closing(results):
+        for _, prepared in results:
+            partial.write(prepared)
+            bar.update(len(prepared))
 
 
 def _worker_count(workers: int | None, samples: int) -> int:
     if workers is not None:
         return workers
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return min(cores, samples // SAMPLES_PER_WORKER)
+    room = processes.free_memory() // BYTES_PER_WORKER
+    return int(min(processes.cores(), room, samples // SAMPLES_PER_WORKER))
 
 
 def _reserve(folder: Path, layout: Layout) -> None:

@@ -3,7 +3,7 @@
 A picture that can't be used drops its sample and never stops the run; wrong settings stop it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,17 +42,27 @@ class Sample:
     still: bool = False
 
 
-def prepare_chunk(rows: Sequence[Mapping[str, Any]], settings: Prepare) -> list[Sample | Drop]:
-    """Prepare some rows of the index table in one process.
+def prepare_chunk(
+    settings: Prepare, rows: Mapping[int, Mapping[str, Any]]
+) -> dict[int, Sample | Drop]:
+    """Prepare some rows of the index table in one process, with one thread.
 
     The face finder lives as long as the chunk (it opens in 50 ms): an open one can hang the end of
     a worker process, and a worker has no safe moment to close it later.
+
+    Args:
+        settings: Settings of the preparation.
+        rows: Number of a row -> its columns.
     """
+    import cv2
+
     with ExitStack() as stack:
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)
         finder = None
-        if settings.faces == "landmarks" and any(row["array_path"] is None for row in rows):
+        if settings.faces == "landmarks" and any(r["array_path"] is None for r in rows.values()):
             finder = stack.enter_context(faces.FaceFinder(settings.confidence))
-        return [prepare_sample(row, settings, finder) for row in rows]
+        return {number: prepare_sample(row, settings, finder) for number, row in rows.items()}
 
 
 def prepare_sample(

@@ -6,20 +6,17 @@ run leaves no half corpus behind, and the next run goes on with the missing ones
 
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from filelock import FileLock
 from tqdm import tqdm
 
+from mer import processes
 from mer.errors import MerError, raise_all
 from mer.synthetic.plan import MACRO, MICRO, Clip, plan
 
@@ -58,7 +55,7 @@ def generate(
     from mer.synthetic.trees import ROOTS
 
     clips = plan(preset, seed)
-    count = os.cpu_count() or 1 if workers is None else workers
+    count = processes.cores() if workers is None else workers
     if count < 1:
         raise MerError(f"workers={workers}: type at least 1, or null for all cores.")
     out = Path(out)
@@ -77,13 +74,10 @@ def generate(
     ):  # of two runs at once, the second finds the first's work
         todo = {name: root for name, root in roots.items() if _holds(root) != what}
         total = sum(clip.dataset in todo for clip in clips)
-        with (
-            tqdm(total=total, desc="synthetic clips", unit="clip", disable=None) as bar,
-            _pool(count) as pool,
-        ):
+        with tqdm(total=total, desc="synthetic clips", unit="clip", disable=None) as bar:
             for name, root in todo.items():
                 own = [clip for clip in clips if clip.dataset == name]
-                _write_corpus(root, own, seed, what, pool, bar)
+                _write_corpus(root, own, seed, what, count, bar)
     return roots
 
 
@@ -123,29 +117,37 @@ def _write_corpus(
     clips: list[Clip],
     seed: int,
     what: dict[str, object],
-    pool: ProcessPoolExecutor | None,
+    workers: int,
     bar: tqdm,
 ) -> None:
     """Write one corpus beside its place and move it there."""
     from mer.synthetic.trees import write_annotations
     from mer.synthetic.truth import write_truth
 
-    partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir()
+    unfinished = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    unfinished.mkdir()
+    film = partial(film_batch, unfinished, seed)
+    batches = processes.run(
+        [film] * workers,
+        _batches(clips),
+        name=lambda batch: f"synthetic clips of {batch[0].subject}",
+        fewer="with workers=1",
+    )
     try:
-        for done in _run(pool, [(partial, batch, seed) for batch in _batches(clips)]):
-            bar.update(done)
-        write_annotations(partial, clips, seed)
-        write_truth(partial, clips, seed)
+        with closing(batches):
+            for batch, _ in batches:
+                bar.update(len(batch))
+        write_annotations(unfinished, clips, seed)
+        write_truth(unfinished, clips, seed)
         frames = sum(len(clip.frames) for clip in clips)
         marker = what | {"clips": len(clips), "frames": frames}
-        (partial / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+        (unfinished / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
         if root.exists():
             shutil.rmtree(root)
-        partial.rename(root)
+        unfinished.rename(root)
     except BaseException:  # an interruption too leaves nothing behind
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
     _log.info("%s: %d clips, %d frames", root, len(clips), frames)
 
@@ -158,60 +160,11 @@ def _batches(clips: list[Clip]) -> Iterator[list[Clip]]:
             yield own[start : start + _CLIPS_PER_TASK]
 
 
-def _run(
-    pool: ProcessPoolExecutor | None, tasks: Iterable[tuple[Path, list[Clip], int]]
-) -> Iterator[int]:
-    """Film the tasks, yielding the number of clips of each as it is done."""
-    if pool is None:
-        for task in tasks:
-            yield film_batch(*task)
-        return
-    futures: list[Future[int]] = [pool.submit(film_batch, *task) for task in tasks]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
-        wait(futures)  # tasks under way would write into a folder that is being removed
-
-
-def film_batch(root: Path, clips: list[Clip], seed: int) -> int:
-    """Film some clips into the corpus at `root` and return their number."""
+def film_batch(root: Path, seed: int, clips: list[Clip]) -> None:
+    """Film some clips into the corpus at `root`."""
     from mer.synthetic.camera import film
     from mer.synthetic.trees import frame_path, write_picture
 
     for clip in clips:
         for number, picture in zip(clip.frames, film(clip, seed), strict=True):
             write_picture(root / frame_path(clip, number), picture)
-    return len(clips)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
-    if workers == 1:
-        yield None
-        return
-    # Fresh processes: forking one that runs threads (OpenCV, torch) can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the main process, end with it, and use one thread."""
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
