@@ -11,6 +11,7 @@ import sys
 from typing import NamedTuple
 
 import mer
+from mer import processes
 from mer.errors import MerError
 
 
@@ -126,6 +127,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"\nmer: stopped. {str(interrupt) or command.kept}", file=sys.stderr)
         return 130
+    finally:
+        processes.end()
 
 
 def usage() -> str:

@@ -4,7 +4,6 @@ Labels of the test persons play no part here: their loader gives none, and the p
 theirs when the folds are pooled.
 """
 
-import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mer import __version__
@@ -32,7 +30,6 @@ from mer.runs import rundir
 from mer.runs.observers import RunContext
 from mer.training import inner
 from mer.training.devices import fold_device
-from mer.training.fold_queue import Outcome
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
 from mer.training.predictions import predict, to_frame
@@ -65,32 +62,6 @@ class Job(NamedTuple):
     callbacks: list[pl.Callback]
     announce: bool
     chosen: dict[str, Any]
-
-
-def claim_fold(run: RunContext, fold: Fold, locks: contextlib.ExitStack) -> Outcome:
-    """Lock a fold's folder for as long as the stack is open; TRAINED if it is ours to train."""
-    folder = rundir.fold_folder(run.run_dir, fold.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        locks.enter_context(FileLock(folder / ".lock", timeout=0))
-    except Timeout:
-        return Outcome.HELD
-    return Outcome.DONE if rundir.is_done(run.run_dir, fold.name) else Outcome.TRAINED
-
-
-def train_fold(run: RunContext, fold: Fold, announce: bool) -> Outcome:
-    """Train a fold, unless that is done or being done.
-
-    Args:
-        run: The run.
-        fold: The fold.
-        announce: Whether to log what is transferred, which is the same for every fold.
-    """
-    with contextlib.ExitStack() as locks:
-        outcome = claim_fold(run, fold, locks)
-        if outcome is Outcome.TRAINED:
-            run_fold(run, fold, announce=announce)
-    return outcome
 
 
 def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:

@@ -3,12 +3,12 @@
 A fold is finished when its `predictions.parquet` is there. A run started again in its directory
 does the folds that are missing; since every fold has a seed of its own, the result is the same as
 that of an uninterrupted run. Several processes may work on one run directory: each fold is locked.
-On a CPU a run starts such processes itself (`mer.training.workers`).
 """
 
 import contextlib
 import json
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -47,14 +47,10 @@ from mer.runs.finished import Run
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.training import checks, workers
 from mer.training.devices import devices, fold_device, refuse_torchrun
-from mer.training.engines import frozen, parallel
-from mer.training.engines.frozen import Frozen
-from mer.training.engines.parallel import ParallelFolds
-from mer.training.fold import claim_fold, train_fold
-from mer.training.fold_queue import FoldQueue, Outcome
+from mer.training.engines.engine import choose
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.pretrain import macro_weights
-from mer.training.trainer import fold_threads
+from mer.training.workers import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -187,56 +183,27 @@ def _carry_out(
     return result
 
 
-def _train_together(
-    run: RunContext, folds: Sequence[Fold], announce: bool, together: Frozen | ParallelFolds
-) -> list[Outcome]:
-    """As `train_fold`, for several folds at a time on one GPU."""
-    with contextlib.ExitStack() as locks:
-        outcomes = [claim_fold(run, fold, locks) for fold in folds]
-        pairs = zip(folds, outcomes, strict=True)
-        mine = [fold for fold, outcome in pairs if outcome is Outcome.TRAINED]
-        if mine:
-            together.run_folds(mine, announce)
-    return outcomes
-
-
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
-    """Train the folds that are this process's and not done yet, with its workers."""
-    cfg, mine = run.cfg, protocols.select_folds(run.folds, run.cfg.protocol.folds)
-    pending = {fold.name: fold for fold in mine if not rundir.is_done(run.run_dir, fold.name)}
-    if len(pending) < len(mine):
-        log.info("%d of %d folds are done already", len(mine) - len(pending), len(mine))
-    queue = FoldQueue(list(pending))
-    announcer = _Announcer(run, queue, observers)
-    together = frozen.engine(run, len(pending)) or parallel.engine(run, len(pending))
-    title = f"{cfg.protocol.name} folds"
-    hidden = not pending or not cfg.trainer.enable_progress_bar
-    with (
-        tqdm(total=len(pending), desc=title, unit="fold", disable=hidden) as bar,
-        logging_redirect_tqdm(),  # a log line pushes the bar down instead of breaking it
-        fold_threads(cfg) as threads,
-        workers.helping(run, queue, 1 if together else len(pending), threads),
-    ):
-        announce = True
-        while not queue.over:
-            name = queue.take_here()
-            if name is None:
-                queue.wait()
-            elif together is None:
-                bar.set_postfix_str(name)
-                queue.settle(name, train_fold(run, pending[name], announce))
-                announce = False
-            else:
-                more = [queue.take_here() for _ in range(together.width - 1)]
-                names = [name, *(other for other in more if other is not None)]
-                mine = [pending[name] for name in names]
-                outcomes = _train_together(run, mine, announce, together)
-                for one, outcome in zip(names, outcomes, strict=True):
-                    queue.settle(one, outcome)
-                announce = False
-            bar.update(queue.settled - bar.n)
-            for name, outcome in queue.news():
-                announcer(name, outcome)
+    """Train the folds that are this process's and not done yet."""
+    cfg, selected = run.cfg, protocols.select_folds(run.folds, run.cfg.protocol.folds)
+    pending = [fold for fold in selected if not rundir.is_done(run.run_dir, fold.name)]
+    if len(pending) < len(selected):
+        log.info("%d of %d folds are done already", len(selected) - len(pending), len(selected))
+    if not pending:
+        return
+    announcer = _Announcer(run, pending, observers)
+    bar = tqdm(
+        total=len(pending),
+        desc=f"{cfg.protocol.name} folds",
+        unit="fold",
+        disable=not cfg.trainer.enable_progress_bar,
+    )
+    outcomes = workers.train(run, choose(run, len(pending)), pending)
+    # With the redirection a log line pushes the bar down instead of breaking it.
+    with bar, logging_redirect_tqdm(), contextlib.closing(outcomes):
+        for name, outcome in outcomes:
+            bar.update()
+            announcer.settle(name, outcome)
 
 
 def _write_cost(run: RunContext) -> None:
@@ -256,25 +223,33 @@ class _Announcer:
 
     Args:
         run: The run.
-        queue: Knows which folds do not count yet, though they may be done.
+        pending: The folds that are to be told of.
         observers: Who is told.
     """
 
-    def __init__(self, run: RunContext, queue: FoldQueue, observers: Sequence[Observer]) -> None:
-        self.run, self.queue, self.observers = run, queue, observers
+    def __init__(
+        self, run: RunContext, pending: Sequence[Fold], observers: Sequence[Observer]
+    ) -> None:
+        self.run, self.observers = run, observers
+        self._untold = deque(fold.name for fold in pending)
+        self._outcomes: dict[str, Outcome] = {}
         self._names = [fold.name for fold in run.folds]
         self._score = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
 
-    def __call__(self, name: str, outcome: Outcome) -> None:
-        """Tell of a fold what became of it."""
-        if outcome is Outcome.HELD:
-            log.info("fold %s is being trained by another process", name)
-        if outcome is not Outcome.TRAINED:
-            return
+    def settle(self, name: str, outcome: Outcome) -> None:
+        """Take the outcome of a fold; tell of all folds whose turn it is."""
+        self._outcomes[name] = outcome
+        while self._untold and self._untold[0] in self._outcomes:
+            name = self._untold.popleft()
+            if self._outcomes[name] is Outcome.HELD:
+                log.info("fold %s is being trained by another process", name)
+            elif self._outcomes[name] is Outcome.TRAINED:
+                self._tell(name)
+
+    def _tell(self, name: str) -> None:
         run_dir = self.run.run_dir
-        done = [other for other in self._names if rundir.is_done(run_dir, other)]
-        secret = self.queue.secret  # looked at later: what is done by now was taken before
-        done = [other for other in done if other not in secret]
+        told = [other for other in self._names if other not in self._untold]
+        done = [other for other in told if rundir.is_done(run_dir, other)]
         record = json.loads((rundir.fold_folder(run_dir, name) / "fold.json").read_text())
         progress = Progress(name, len(done), len(self._names), record, self._score(done))
         for observer in self.observers:
