@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from report_inputs import Page, predictions, read, write_run
+from page_reader import Page
+from report_inputs import predictions, read, write_run
 
 from mer.cli import main
 from mer.pages import plots
@@ -63,7 +64,7 @@ def test_the_table_shows_each_score_with_its_interval(finished: Path, page: Page
 def test_every_section_is_linked_and_every_picture_described(page: Page) -> None:
     links = [source[1:] for source in page.sources if source.startswith("#")]
     assert [name for name in links if name != "top"] == [
-        re.sub("[^a-z]+", "-", heading.lower()) for heading in page.sections if heading
+        re.sub("[^a-z0-9]+", "-", heading.lower()) for heading in page.sections if heading
     ]
     assert page.alternatives and all(page.alternatives)
 

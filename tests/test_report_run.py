@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from page_reader import Page
 from PIL import Image
-from report_inputs import Page, read
+from report_inputs import read
 
 from mer.pages.plots import Plot
 from mer.report.fold_networks import Absent, Networks

@@ -41,5 +41,5 @@ def _environment(**options: Any) -> Environment:
 
 
 HTML = _environment(autoescape=True)
-HTML.filters["anchor"] = lambda heading: re.sub("[^a-z]+", "-", heading.lower())
+HTML.filters["anchor"] = lambda heading: re.sub("[^a-z0-9]+", "-", heading.lower())
 LATEX = _environment(autoescape=False, finalize=latex)

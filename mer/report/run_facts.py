@@ -85,23 +85,19 @@ def _inner(run: StoredRun) -> str:
 
 
 def _settings(values: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in values.items() if key != "_target_")
+    return " ".join(
+        f"{key}={value}" for key, value in values.items() if key not in ("_target_", "name")
+    )
 
 
 def _with_settings(run: StoredRun, head: str) -> str:
     """A head and its settings, unless each fold chose its own."""
-    title = heading(head)
     nodes = (run.get("callbacks") or {}).items()
-    named = [node for key, node in nodes if node and head in (node.get("name"), key)]
     # Earlier runs give the SVM head no name.
-    node = named[0] if named else run.get(f"callbacks.{head}_head") or {}
-    own = head in (run.inner or {}).get("choose", [])
-    settings = (
-        ""
-        if own
-        else _settings({key: node[key] for key in node if key not in ("name", "normalise")})
-    )
-    return f"{title} ({settings})" if settings else title
+    own = [v for k, v in nodes if v and head in (v.get("name"), k, k.removesuffix("_head"))]
+    inside = head in (run.inner or {}).get("choose", [])
+    settings = "" if inside or not own else _settings(own[0])
+    return f"{heading(head)} ({settings})" if settings else heading(head)
 
 
 def samples(run: StoredRun) -> list[list[Any]]:

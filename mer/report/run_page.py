@@ -20,6 +20,7 @@ from mer.report.fold_networks import Absent, Networks
 from mer.report.sample_pictures import Painter
 from mer.report.stored_run import StoredRun
 from mer.runs import curves
+from mer.runs.head_columns import MAJORITY
 from mer.runs.rundir import fold_folder, marked
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def _scores(run: StoredRun) -> dict[str, Any]:
 def _persons(run: StoredRun) -> dict[str, Any]:
     table = run_scores.per_person(run.predictions, list(run.heads))
     head, title = next(iter(run.heads.items()))
-    majority = {name: values["accuracy"] for name, values in run.scores["majority"].items()}
+    majority = {name: values["accuracy"] for name, values in run.scores[MAJORITY].items()}
     return {
         "head": title,
         "headers": [f"accuracy, {title}" for title in run.heads.values()],

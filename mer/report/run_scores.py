@@ -48,14 +48,14 @@ class Part(NamedTuple):
 
 def score_names(run: StoredRun) -> list[str]:
     """Keys out of `NAMES` that the run has."""
-    return [name for name in NAMES if name in run.scores["majority"]["pooled"]]
+    return [name for name in NAMES if name in run.scores[MAJORITY]["pooled"]]
 
 
 def score_table(run: StoredRun) -> list[Part]:
     """Scores of all heads on all parts, with what knows nothing beside them."""
     parts = []
     for part in run.parts:
-        counts = run.scores["majority"][part]
+        counts = run.scores[MAJORITY][part]
         rows = [
             Row(title, "" if place else "main", _scores(run, run.scores[head][part]))
             for place, (head, title) in enumerate(run.heads.items())

@@ -115,7 +115,7 @@ class StoredRun:
     @property
     def parts(self) -> list[str]:
         """`pooled`, then the datasets."""
-        return list(self.scores["majority"])
+        return list(self.scores[MAJORITY])
 
     @cached_property
     def folds(self) -> list[str]:

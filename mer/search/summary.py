@@ -216,7 +216,7 @@ def _to_table(study: optuna.Study, sweep_dir: Path) -> Table:
     keys = [
         key
         for key in trials.parameters(listed)
-        if len({repr(trial.params.get(key)) for trial in listed}) > 1
+        if len({repr(trial.params.get(key)) for trial in trials.complete(study)}) > 1
     ]
     names = trials.short_names(keys)
     title = "Pareto front: no other trial is better in all" if several else "Best trials"

@@ -21,7 +21,7 @@ from mer.config.composition import compose, typed
 from mer.errors import MerError
 from mer.randomness import derived_seed
 from mer.runs import rundir
-from mer.search import nested, page, space, summary
+from mer.search import nested, space, study_page, summary
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study
 from mer.training import checks
@@ -199,7 +199,7 @@ class Search:
         """Write tables and page; a page that cannot be made loses no search."""
         summary.write(study, self.folder, self.typed, self.settings)
         try:
-            return page.write(study, self.folder, self.typed, self.settings)
+            return study_page.write(study, self.folder, self.typed, self.settings)
         except Exception as error:
             log.warning("no page of the search: %s", error)
             return None

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
-from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator
+from optuna.distributions import BaseDistribution
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -31,6 +32,8 @@ FAILURES = {
     "gave no": "gave no number",
     "killed": "killed",
 }
+
+LEAST = 20  # complete trials that importances of parameters need
 
 #: What a trial may be, in the order of a report.
 KINDS = (
@@ -150,6 +153,11 @@ def parameters(trials: Sequence[FrozenTrial]) -> list[str]:
     return list(dict.fromkeys(key for trial in trials for key in trial.params))
 
 
+def space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """Key -> the values that it may take, of every parameter that the trials set."""
+    return {key: values for trial in trials for key, values in trial.distributions.items()}
+
+
 def seconds(trial: FrozenTrial) -> float | None:
     """How long a finished trial took."""
     return None if trial.duration is None else round(trial.duration.total_seconds(), 1)
@@ -161,21 +169,25 @@ def directory(trial: FrozenTrial) -> str:
 
 
 def importances(study: optuna.Study, place: int = 0) -> dict[str, float] | str:
-    """Share of each parameter in one objective, the largest first, or why there is none."""
-    if len({trial.values[place] for trial in complete(study)}) < 2:
-        return "Parameter importances need at least two complete trials with different values."
+    """Share of each parameter in one objective, the largest first, or why there is none.
+
+    They come from the one evaluator of Optuna's that does not need hundreds of trials.
+    """
+    done = complete(study)
+    if len(done) < LEAST or len({trial.values[place] for trial in done}) < 2:
+        return (
+            f"Importances of parameters need at least {LEAST} complete trials with different "
+            "values; fewer say nothing."
+        )
     try:
         shares = optuna.importance.get_param_importances(
-            study, evaluator=evaluator(), target=lambda trial: trial.values[place]
+            study,
+            evaluator=FanovaImportanceEvaluator(seed=0),
+            target=lambda trial: trial.values[place],
         )
     except Exception as error:
-        return f"Parameter importances cannot be computed: {one_line(error)}"
+        return f"Importances of parameters cannot be computed: {one_line(error)}"
     return {key: float(share) for key, share in shares.items()}
-
-
-def evaluator() -> BaseImportanceEvaluator:
-    """What importances come from: of Optuna's, the one that does not need hundreds of trials."""
-    return FanovaImportanceEvaluator(seed=0)
 
 
 def caution(study: optuna.Study) -> str:

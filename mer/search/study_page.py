@@ -1,0 +1,106 @@
+"""The page of a search: what was searched, what came out, every trial."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial
+
+from mer.files import write_text
+from mer.pages.rendering import render
+from mer.search import study_plots, summary, trials
+
+
+def write(
+    study: optuna.Study, sweep_dir: Path, fixed: Sequence[str], settings: Sequence[str] = ()
+) -> Path:
+    """Write `search.html`, atomically.
+
+    Args:
+        study: The study of the search, with the sampler and the pruner in use.
+        sweep_dir: Directory of the search.
+        fixed: Overrides that all trials share, as typed.
+        settings: Overrides for what the search config sets besides the parameters.
+    """
+    study = trials.copy(study)
+    states = Counter(trials.STATES[trial.state] for trial in trials.shown(study))
+    best = trials.best(study)
+    page = render(
+        "search.html.j2",
+        title=f"Search {study.study_name}",
+        caution=trials.caution(study),
+        searched=_searched(study, sweep_dir, fixed),
+        parameters=_parameters(study),
+        counts={name: states[name] for name in trials.STATES.values()},
+        several=len(study.directions) > 1,
+        best=_best(study, best[0]) if best else {},
+        commands={t.number: summary.repeat(study, t, fixed, settings) for t in best},
+        chapters=list(study_plots.chapters(study)),
+        rows=_rows(study, sweep_dir),
+        brief=summary.brief,
+        front={trial.number for trial in best},
+        names=trials.short_names(trials.parameters(trials.shown(study))),
+    )
+    path = sweep_dir / "search.html"
+    write_text(page, path)
+    return path
+
+
+def _searched(study: optuna.Study, sweep_dir: Path, fixed: Sequence[str]) -> dict[str, str]:
+    sampler = type(study.sampler).__name__.removesuffix("Sampler")
+    pruner = type(study.pruner).__name__.removesuffix("Pruner")
+    settings = trials.noted(study).get("settings", {})
+    typed = dict(word.split("=", 1) for word in fixed if "=" in word)
+    pairs = zip(trials.objectives(study), trials.directions(study), strict=True)
+    return {
+        "objective": ", ".join(f"{name}: {direction}" for name, direction in pairs),
+        "sampler": "every point of the grid" if "grid" in study.user_attrs else sampler,
+        "pruner": "none" if pruner == "Nop" else pruner,
+        "data": settings.get("data.name") or typed.get("data", "as conf/train.yaml sets it"),
+        "command line": " ".join(fixed),
+        "directory": str(sweep_dir),
+    }
+
+
+def _parameters(study: optuna.Study) -> list[list[str]]:
+    """Rows of a parameter, the values that it may take and, of one objective, the best trial's."""
+    best = trials.best(study) if len(study.directions) == 1 else []
+    return [
+        [key, _range(values), *(summary.brief(trial.params.get(key)) for trial in best)]
+        for key, values in trials.space(trials.shown(study)).items()
+    ]
+
+
+def _range(distribution: BaseDistribution) -> str:
+    """The values that a parameter may take."""
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        log = ", on a log scale" if distribution.log else ""
+        return f"{distribution.low} to {distribution.high}{log}"
+    assert isinstance(distribution, CategoricalDistribution)
+    return ", ".join(map(str, distribution.choices))
+
+
+def _best(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    """The best trial of one objective."""
+    return {
+        "trial": trial.number,
+        trials.objectives(study)[0]: summary.brief(trial.values[0]),
+        "directory": trials.directory(trial),
+    }
+
+
+def _rows(study: optuna.Study, sweep_dir: Path) -> list[dict[str, Any]]:
+    """One row per trial, as in `trials.csv`, for people to read."""
+    rows = summary.rows(study)
+    for row, trial in zip(rows, trials.shown(study), strict=True):
+        row["directory"] = summary.place(trial, sweep_dir)
+        row["outcome"] = row.pop("outcome")  # the longest comes last
+    return rows
