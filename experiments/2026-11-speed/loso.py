@@ -17,18 +17,16 @@ import pstats
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 from plain_loop import Plan, augmentation, run_fold
 
 from mer.config.composition import compose
-from mer.data import sources
+from mer.data.corpus import Corpus
 from mer.models import backbones, blocks
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.training import runner
@@ -52,26 +50,47 @@ REGIMES = {
 }  # fmt: skip
 
 
-class Splits(NamedTuple):
-    """What the plain loop is given: a picture file and a label per sample, and the folds."""
-
-    paths: list[Path]
-    labels: NDArray[np.int64]
-    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-
-
 class Watch(Observer):
-    """Notes when the folds of a run begin and when the last one has ended."""
+    """Notes which folds a run trains, when they begin, and when the last one has ended."""
 
-    began = ended = 0.0
+    def __init__(self) -> None:
+        self.began = self.ended = 0.0
+        self.trained: list[str] = []
 
     def start(self, run: RunContext) -> None:
         """Called before the first fold."""
+        self.run = run
         self.began = time.perf_counter()
 
     def fold(self, progress: Progress) -> None:
         """Called after each fold."""
         self.ended = time.perf_counter()
+        self.trained.append(progress.fold)
+
+
+class PlainLoop:
+    """The plain loop with the settings, samples and folds of a run."""
+
+    def __init__(self, cfg: DictConfig, watch: Watch, epochs: int) -> None:
+        corpus = watch.run.corpus
+        position = {sample: number for number, sample in enumerate(corpus.table["sample_id"])}
+        self.labels = np.array([corpus.classes.index(label) for label in corpus.table["label"]])
+        self.paths = write_pictures(cfg, corpus)
+        self.plan = plan_of(cfg, epochs)
+        self.folds = [
+            tuple(
+                np.array([position[sample] for sample in side]) for side in (fold.train, fold.test)
+            )
+            for fold in watch.run.folds
+            if fold.name in watch.trained
+        ]
+
+    def seconds(self) -> float:
+        """Train and test every fold; return the seconds of all."""
+        started = time.perf_counter()
+        for train, test in self.folds:
+            run_fold(self.plan, self.paths, self.labels, train, test)
+        return time.perf_counter() - started
 
 
 def measure(regime: str, words: list[str], rounds: int, profile: bool) -> pd.DataFrame:
@@ -83,67 +102,43 @@ def measure(regime: str, words: list[str], rounds: int, profile: bool) -> pd.Dat
     """
     cfg = compose([*COMMON, *REGIMES[regime], *words])
     trains = regime != "whole-frozen"
-    with tempfile.TemporaryDirectory() as folder:
-        runner.run(cfg, Path(folder, "run"))
-        splits = read_splits(cfg, Path(folder, "run"))
-    plan = plan_of(cfg, epochs=cfg.model.epochs if trains else 0)
+    watch, _ = run_ours(cfg)
+    loop = PlainLoop(cfg, watch, epochs=cfg.model.epochs if trains else 0)
     rows = []
     for number in range(rounds):
-        started = time.perf_counter()
-        for train, test in splits.folds:
-            run_fold(plan, splits.paths, splits.labels, train, test)
-        plain = time.perf_counter() - started
-        folds, whole = time_ours(cfg)
-        of_all = (regime, cfg.input.size, cfg.model.epochs, len(splits.folds), number)
+        plain = loop.seconds()
+        watch, whole = run_ours(cfg)
+        folds = watch.ended - watch.began
+        of_all = (regime, cfg.input.size, cfg.model.epochs, len(loop.folds), number)
         rows.append((*of_all, plain, folds, whole))
         print(f"{regime}, round {number}: plain {plain:.2f} s, ours {folds:.2f} s", flush=True)
     if profile:
         with cProfile.Profile() as profiler:
-            time_ours(cfg)
+            run_ours(cfg)
         pstats.Stats(profiler).sort_stats("cumulative").print_stats(60)
     names = ["regime", "size", "epochs", "folds", "round", "plain_s", "folds_s", "run_s"]
     return pd.DataFrame(rows, columns=names)
 
 
-def time_ours(cfg: DictConfig) -> tuple[float, float]:
-    """Carry out a run in a new directory; return the seconds of its folds, and of all of it."""
+def run_ours(cfg: DictConfig) -> tuple[Watch, float]:
+    """Carry out a run in a new directory; return what was noted, and the seconds of all of it."""
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         runner.run(cfg, Path(folder, "run"), [watch])
-        whole = time.perf_counter() - started
-    return watch.ended - watch.began, whole
+        return watch, time.perf_counter() - started
 
 
-def read_splits(cfg: DictConfig, run_dir: Path) -> Splits:
-    """Read samples and folds from a run directory, and write the pictures for the plain loop."""
-    table = pd.read_parquet(run_dir / "manifest.parquet")
-    position = {sample: number for number, sample in enumerate(table["sample_id"])}
-    sides = pd.read_parquet(run_dir / "splits.parquet")
-    sides["position"] = sides["sample_id"].map(position)
-    done = sorted(path.parent.name for path in run_dir.glob("folds/*/predictions.parquet"))
-    folds = []
-    for name in done:
-        fold = sides[sides["fold"] == name]
-        train, test = (
-            fold["position"][fold["side"] == side].to_numpy() for side in ("train", "test")
-        )
-        folds.append((train, test))
-    paths = write_pictures(cfg, list(table["sample_id"]))
-    return Splits(paths, table["label"].astype("category").cat.codes.to_numpy(np.int64), folds)
-
-
-def write_pictures(cfg: DictConfig, samples: list[str]) -> list[Path]:
+def write_pictures(cfg: DictConfig, corpus: Corpus) -> list[Path]:
     """Write one PNG per sample, as peers store them: the apex crop, or the flow in 8 bit."""
     if cfg.input.name not in ("flow", "apex"):
         raise SystemExit(f"the plain loop reads pictures: input=flow or apex, not {cfg.input.name}")
-    corpus = sources.load(cfg, "micro")
     folder = Path(cfg.paths.cache, "plain-loop", corpus.hash, cfg.input.name)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number:06d}.png" for number in range(len(samples))]
-    table = corpus.table.set_index("sample_id")
-    for sample, path in zip(samples, paths, strict=True):
-        store, row = corpus.stores[table.loc[sample, "store"]], table.loc[sample, "row"]
+    paths = [folder / f"{number:06d}.png" for number in range(len(corpus.table))]
+    where = zip(corpus.table["store"], corpus.table["row"], paths, strict=True)
+    for number, row, path in where:
+        store = corpus.stores[number]
         if cfg.input.name == "flow":
             flow = np.moveaxis(np.asarray(store.flow[row], np.float32), 0, 2)
             picture = np.clip(128 + 16 * flow, 0, 255).astype(np.uint8)

@@ -3,23 +3,18 @@
 Flow of noise, one thread, one fold at a time, no macro weights.
 """
 
+import json
 import logging
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import memory
+import noise
 import pandas as pd
-import torch
 
-from mer.config.composition import typed
-from mer.data.corpus import Corpus
-from mer.data.dataset import UnifiedDataset
-from mer.prepare.store import Store
-from mer.protocols import make_folds
-from mer.runs.observers import RunContext
-from mer.training.fold import run_fold
+from mer.config.composition import compose
+from mer.training import runner
 
 HERE = Path(__file__).parent
 SAMPLES = (110, 221, 442, 884)
@@ -35,28 +30,14 @@ REPEATS = 1
 def seconds(
     samples: int = 442, folds: int = 1, epochs: int = 1, words: tuple[str, ...] = ()
 ) -> tuple[list[float], int]:
-    """Seconds of each fold, and parameters of the network."""
+    """Return the seconds of each fold, and the parameters of the network."""
     with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        memory.write_store(home / "store", samples)
-        cfg = memory.configuration(home, f"model.epochs={epochs}", *words)
-        store = Store.open(home / "store")
-        label = [memory.CLASSES[number % 3] for number in range(samples)]
-        table = store.index.assign(label=label, store=0)
-        corpus = Corpus(table, [store], list(memory.CLASSES), [])
-        dataset = UnifiedDataset(table, [store], corpus.classes, typed(cfg).input)
-        chosen = make_folds(table, cfg.protocol.name, seed=cfg.seed)[:folds]
-        run = RunContext(cfg, home / "run", corpus, dataset, chosen, None)
-        found = []
-        for fold in chosen:
-            (home / "run" / "folds" / fold.name).mkdir(parents=True)
-            started = time.perf_counter()
-            run_fold(run, fold, announce=False)
-            found.append(time.perf_counter() - started)
-        checkpoint = home / "run" / "folds" / chosen[0].name / "model.ckpt"
-        weights = torch.load(checkpoint, weights_only=True)["state_dict"]
-        parameters = sum(tensor.numel() for key, tensor in weights.items() if "running" not in key)
-    return found, parameters
+        own = [*noise.write(Path(name), samples), noise.folds(folds), f"model.epochs={epochs}"]
+        run_dir = Path(name, "run")
+        runner.run(compose([*own, "run.dir=unused", *words, *sys.argv[1:]]), run_dir)
+        records = sorted(run_dir.glob("folds/*/fold.json"))
+        parameters = json.loads((run_dir / "cost.json").read_text())["parameters"]
+        return [json.loads(record.read_text())["seconds"] for record in records], parameters
 
 
 def epoch(words: tuple[str, ...] = (), samples: int = 442) -> tuple[float, float, int]:
@@ -121,7 +102,6 @@ def draw(table: pd.DataFrame) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("mer").setLevel(logging.WARNING)
-    torch.set_num_threads(1)
     table = measure()
     table.to_csv(HERE / "size.csv", index=False, float_format="%.4g")
     draw(table)
