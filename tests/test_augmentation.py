@@ -1,5 +1,6 @@
 """Augmentation of batches: values by hand, and motion that stays true under it."""
 
+import sys
 from typing import Any
 
 import cv2
@@ -9,6 +10,7 @@ import torch
 
 from mer.data import inputs
 from mer.data.augmentation import PARAMETERS, TABLE, Augmentation, augmentation
+from mer.errors import MerError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -214,6 +216,14 @@ def test_transforms_of_albumentations_are_carried_out_and_seeded_by_name() -> No
     same = change.one_by_one(images[[0, 0]], [("a",), ("b",)])
     np.testing.assert_array_equal(same[0], first[0])
     assert (same[1] != first[0]).any()
+
+
+def test_transforms_without_albumentations_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "albumentations", None)
+    with pytest.raises(MerError, match=r"pip install 'mer\[augment\]'"):
+        make("flow", {**ON, "transforms": [BLUR]})
 
 
 def test_no_settings_are_no_augmentation() -> None:

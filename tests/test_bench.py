@@ -1,6 +1,9 @@
 """mer bench: figures that say what was measured, and nothing lost on Ctrl-C."""
 
+import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +142,24 @@ def test_every_part_names_what_it_measured(
     result = bench.bench([part], words, tmp_path, quick=True)
     assert names <= {figure["name"] for figure in result["figures"]}
     assert all(f["median"] is None or f["median"] > 0 for f in result["figures"])
+
+
+STUDY = Path(__file__).parents[1] / "experiments" / "2026-11-speed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "rows"), [("loso.py --rounds=1 protocol.folds=1/9", 3), ("memory.py --sizes=64", 6)]
+)
+def test_the_scripts_of_the_study_measure(
+    script: str, rows: int, tiny_corpora: Path, session_folder: Path, tmp_path: Path
+) -> None:
+    words = ["backbone=tiny", "input.size=32", f"--csv={tmp_path / 'rows.csv'}"]
+    if script.startswith("loso"):
+        words += ["data.preset=tiny", f"data.root={tiny_corpora}", "prepare.size=96"]
+        words += [f"paths.cache={session_folder / 'cache'}"]
+    subprocess.run([sys.executable, *script.split(), *words], cwd=STUDY, check=True)
+    with (tmp_path / "rows.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == rows
+    assert all(float(list(row.values())[-1]) > 0 for row in table)

@@ -1,4 +1,4 @@
-"""Collect the figures of several `mer bench --json` files in results.csv."""
+"""Collect the figures of several `mer bench --json` files in bench.csv."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def main(files: list[str]) -> None:
     table = pd.DataFrame(rows)
     for column in ("median", "low", "high"):
         table[column] = table[column].map(lambda value: float(f"{value:.4g}"), na_action="ignore")
-    table.to_csv(HERE / "results.csv", index=False)
+    table.to_csv(HERE / "bench.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -71,11 +71,11 @@ class Watch(Observer):
 class PlainLoop:
     """The plain loop with the settings, samples and folds of a run."""
 
-    def __init__(self, cfg: DictConfig, watch: Watch, epochs: int) -> None:
+    def __init__(self, cfg: DictConfig, watch: Watch, epochs: int, folder: Path) -> None:
         corpus = watch.run.corpus
         position = {sample: number for number, sample in enumerate(corpus.table["sample_id"])}
         self.labels = np.array([corpus.classes.index(label) for label in corpus.table["label"]])
-        self.paths = write_pictures(cfg, corpus)
+        self.paths = write_pictures(cfg, corpus, folder)
         self.plan = plan_of(cfg, epochs)
         self.folds = [
             tuple(
@@ -103,15 +103,16 @@ def measure(regime: str, words: list[str], rounds: int, profile: bool) -> pd.Dat
     cfg = compose([*COMMON, *REGIMES[regime], *words])
     trains = regime != "whole-frozen"
     watch, _ = run_ours(cfg)
-    loop = PlainLoop(cfg, watch, epochs=cfg.model.epochs if trains else 0)
     rows = []
-    for number in range(rounds):
-        plain = loop.seconds()
-        watch, whole = run_ours(cfg)
-        folds = watch.ended - watch.began
-        of_all = (regime, cfg.input.size, cfg.model.epochs, len(loop.folds), number)
-        rows.append((*of_all, plain, folds, whole))
-        print(f"{regime}, round {number}: plain {plain:.2f} s, ours {folds:.2f} s", flush=True)
+    with tempfile.TemporaryDirectory() as pictures:
+        loop = PlainLoop(cfg, watch, cfg.model.epochs if trains else 0, Path(pictures))
+        for number in range(rounds):
+            plain = loop.seconds()
+            watch, whole = run_ours(cfg)
+            folds = watch.ended - watch.began
+            of_all = (regime, cfg.input.size, cfg.model.epochs, len(loop.folds), number)
+            rows.append((*of_all, plain, folds, whole))
+            print(f"{regime}, round {number}: plain {plain:.2f} s, ours {folds:.2f} s", flush=True)
     if profile:
         with cProfile.Profile() as profiler:
             run_ours(cfg)
@@ -129,12 +130,10 @@ def run_ours(cfg: DictConfig) -> tuple[Watch, float]:
         return watch, time.perf_counter() - started
 
 
-def write_pictures(cfg: DictConfig, corpus: Corpus) -> list[Path]:
+def write_pictures(cfg: DictConfig, corpus: Corpus, folder: Path) -> list[Path]:
     """Write one PNG per sample, as peers store them: the apex crop, or the flow in 8 bit."""
     if cfg.input.name not in ("flow", "apex"):
         raise SystemExit(f"the plain loop reads pictures: input=flow or apex, not {cfg.input.name}")
-    folder = Path(cfg.paths.cache, "plain-loop", corpus.hash, cfg.input.name)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:06d}.png" for number in range(len(corpus.table))]
     where = zip(corpus.table["store"], corpus.table["row"], paths, strict=True)
     for number, row, path in where:

@@ -45,9 +45,9 @@ def anonymous_megabytes(process: int) -> float:
     return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
 
 
-def measure(sizes: list[int], rounds: int, words: list[str]) -> None:
+def measure(sizes: list[int], rounds: int, words: list[str], file: Path) -> None:
     """Write one row per number of samples, kind of inputs (cached or not) and round."""
-    with (HERE / "memory.csv").open("w", newline="") as stream:
+    with file.open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(("samples", "cache_gb", "round", "megabytes"))
         for size in sizes:
@@ -70,8 +70,9 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="key=value")
     parser.add_argument("--sizes", default="442,4420,20000,100000", help="numbers of samples")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--csv", type=Path, default=HERE / "memory.csv")
     given = parser.parse_intermixed_args()
-    measure([int(size) for size in given.sizes.split(",")], given.rounds, given.words)
+    measure([int(size) for size in given.sizes.split(",")], given.rounds, given.words, given.csv)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from mer.config import trust
 from mer.data.inputs import InputKind
+from mer.errors import MerError
 from mer.randomness import generator
 
 #: Values of the noise table; a sample's noise is a window of it.
@@ -169,8 +170,12 @@ def _compose(nodes: Sequence[Mapping[str, Any]]) -> Any:
     """Albumentations' pipeline of some nodes; None for none, without its import of two seconds."""
     if not nodes:
         return None
-    import albumentations
-
+    try:
+        import albumentations
+    except ImportError as error:
+        raise MerError(
+            f"augment.transforms needs albumentations ({error}): pip install 'mer[augment]'"
+        ) from error
     key = "augment.transforms"
     return albumentations.Compose([trust.build(node, key, nested=True) for node in nodes])
 
