@@ -47,6 +47,30 @@ def test_the_demo_differs_from_its_comparison_in_macro_pretraining_alone() -> No
     assert demo == scratch
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["backbone=resnet18", "model.transfer.blocks=mobilenetv2"],
+            "set model.transfer.blocks to auto",
+        ),
+        (["model.transfer.freeze=[stages.9]"], "stages.9: no tensor or module has such a name"),
+        (["backbone.name=vit_tiny_patch16_224"], r"cannot take inputs of 64 x 64 pixels"),
+        (["backbone.weights=nowhere.pth"], "there is no such file"),
+        (["model.class_weights=[1,2]"], "class_weights has 2 values for 3 classes"),
+        (["+model.loss._target_=torch.nn.NLLLoss"], "NLLLoss takes no `label_smoothing`"),
+        (["+macro.optimizer._target_=torch.nn.NLLLoss"], "no subclass of torch.optim.Optimizer"),
+    ],
+)
+def test_the_network_is_made_once_before_anything_is_read(words: list[str], message: str) -> None:
+    with pytest.raises(MerError, match=message):
+        checks.check(typed(compose(words)))
+
+
+def test_a_backbone_without_mobilenetv2_blocks_needs_no_further_word() -> None:
+    checks.check(typed(compose(["backbone=resnet18"])))
+
+
 def test_all_contradictions_are_reported_at_once() -> None:
     cfg = compose(
         ["selection=validation", "prepare.flow.method=null", "model.transfer.blocks=null"]

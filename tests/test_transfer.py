@@ -188,14 +188,16 @@ def test_an_empty_selection_is_refused(checkpoint: Path) -> None:
         load_blocks(make(MicroFinetuneModule), checkpoint, ["stages.9.*"])
 
 
-def test_a_backbone_without_mobilenetv2_blocks_is_refused(tmp_path: Path) -> None:
+def test_a_backbone_without_mobilenetv2_blocks_hands_over_all_of_it(tmp_path: Path) -> None:
     macro_checkpoint(tmp_path / "best.ckpt", name="test_resnet")
     model = make(MicroFinetuneModule, "test_resnet")
-    with pytest.raises(MerError, match=r"model\.transfer\.blocks=all"):
-        load_blocks(model, tmp_path / "best.ckpt")
-    assert load_blocks(model, tmp_path / "best.ckpt", "all").tensors == len(
-        model.backbone.state_dict()
-    )
+    with pytest.raises(
+        MerError, match=r"set model\.transfer\.blocks to auto, all or name patterns"
+    ):
+        load_blocks(model, tmp_path / "best.ckpt", "mobilenetv2")
+    report = load_blocks(model, tmp_path / "best.ckpt")
+    assert report.tensors == len(model.backbone.state_dict())
+    assert (report.blocks, model.transfer["blocks"]) == ("all", "all")
 
 
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Optimizer:
 class Transfer:
     """Which blocks fine-tuning takes over from macro-pretraining, and how they learn."""
 
-    blocks: StrictStr | list[StrictStr] | None = "mobilenetv2"
+    blocks: StrictStr | list[StrictStr] | None = "auto"
     freeze: StrictStr | list[StrictStr] | None = _made(list)
     input_stats: Literal["fold", "macro"] = "fold"
     lr_scale: NotNegative = 1.0

@@ -1,6 +1,7 @@
 """Naming parts of a backbone, for transfer, freezing and layer-wise rates.
 
-One small language serves all three: `mobilenetv2`, `all`, or patterns of tensor and module names.
+One small language serves all three: `mobilenetv2`, `all`, `auto` (the first where a backbone has
+such blocks, else the second), or patterns of tensor and module names.
 The MobileNetV2 blocks are found by their type, since their names differ between networks.
 """
 
@@ -29,8 +30,8 @@ def select(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
     Args:
         backbone: Any network.
         blocks: One or several of `mobilenetv2` (the stem and every MobileNetV2 block, batch-norm
-            statistics included, never a part of a transformer block), `all`, and shell patterns of
-            tensor or module names (`stages.0.*`, `stages.0`, `*.bn.*`).
+            statistics included, never a part of a transformer block), `all`, `auto`, and shell
+            patterns of tensor or module names (`stages.0.*`, `stages.0`, `*.bn.*`).
 
     Returns:
         Names in the order of `backbone.state_dict()`.
@@ -38,7 +39,7 @@ def select(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
     Raises:
         MerError: If one of `blocks` selects nothing; all such are listed.
     """
-    words = [blocks] if isinstance(blocks, str) else list(blocks)
+    words = resolve_auto(backbone, blocks)
     names = list(backbone.state_dict())
     chosen: set[str] = set()
     problems = []
@@ -54,6 +55,16 @@ def select(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
         chosen |= found
     raise_all("These blocks select no tensor of the backbone:", problems)
     return [name for name in names if name in chosen]
+
+
+def resolve_auto(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
+    """Give a selection as a list of words, `mobilenetv2` or `all` in place of `auto`."""
+    words = [blocks] if isinstance(blocks, str) else list(blocks)
+    if "auto" not in words:
+        return words
+    has_blocks = bool(_mobilenetv2(backbone, list(backbone.state_dict())))
+    auto = "mobilenetv2" if has_blocks else "all"
+    return [auto if word == "auto" else word for word in words]
 
 
 def mismatches(
@@ -148,7 +159,7 @@ def _nothing(backbone: nn.Module, word: str, names: list[str]) -> str:
     if word == "mobilenetv2":
         return (
             f"mobilenetv2: {type(backbone).__name__} has no MobileNetV2 block; "
-            "set model.transfer.blocks=all or name patterns"
+            "set model.transfer.blocks to auto, all or name patterns"
         )
     tops = list(dict.fromkeys(name.split(".")[0] for name in names))
     return f"{word}: no tensor or module has such a name; the parts are {', '.join(tops)}"

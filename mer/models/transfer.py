@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mer.errors import MerError, raise_all
-from mer.models.blocks import mismatches, outline, select
+from mer.models.blocks import mismatches, outline, resolve_auto, select
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MERModule
 
@@ -29,7 +29,7 @@ class TransferReport:
         checkpoint: The file.
         sha256: Its digest, 64 hexadecimal digits.
         backbone: Name of the network that the checkpoint holds.
-        blocks: The selection as given.
+        blocks: The selection, with what `auto` stands for.
         tensors: Number of tensors loaded, batch-norm statistics included.
         parameters: Number of trainable values among them.
         untouched: Tensors left as they were, per group of modules.
@@ -62,7 +62,7 @@ class TransferReport:
 def load_blocks(
     model: MERModule,
     checkpoint: Path,
-    blocks: str | Sequence[str] = "mobilenetv2",
+    blocks: str | Sequence[str] = "auto",
     announce: bool = True,
 ) -> TransferReport:
     """Load selected backbone tensors of a checkpoint into a model, bit for bit.
@@ -85,10 +85,11 @@ def load_blocks(
     """
     checkpoint = Path(checkpoint)
     content = read_checkpoint(checkpoint)
-    names = select(model.backbone, blocks)
+    words = resolve_auto(model.backbone, blocks)
+    names = select(model.backbone, words)
     raise_all(
         "model.transfer.blocks selects nothing:",
-        [] if names else ["set mobilenetv2, all, or patterns; or macro.enabled=false"],
+        [] if names else ["set auto, all, or patterns; or macro.enabled=false"],
     )
     settings = content["hyper_parameters"]
     theirs, ours = settings["backbone"]["name"], model.hparams["backbone"]["name"]
@@ -118,7 +119,7 @@ def load_blocks(
         checkpoint=checkpoint,
         sha256=digest,
         backbone=theirs,
-        blocks=blocks if isinstance(blocks, str) else list(blocks),
+        blocks=words[0] if isinstance(blocks, str) else words,
         tensors=len(names),
         parameters=sum(p.numel() for n, p in model.named_parameters() if n in chosen),
         untouched=outline(model, _network(model) - chosen),

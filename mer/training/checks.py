@@ -1,10 +1,20 @@
 """Checks of a configuration across its groups, before anything is computed."""
 
-from mer.config.settings import Settings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from mer.config.settings import Finetune, Pretrain, Settings, to_plain
 from mer.data import inputs
-from mer.errors import raise_all
+from mer.data.inputs import InputKind
+from mer.errors import MerError, raise_all
+from mer.models import backbones, blocks, optim, weights
+from mer.models import loss as losses
 from mer.prepare import flow
 from mer.training import heads, inner
+
+T = TypeVar("T")
 
 
 def check(cfg: Settings) -> None:
@@ -39,8 +49,63 @@ def check(cfg: Settings) -> None:
         )
     if cfg.macro.enabled and cfg.model.transfer.blocks is None:
         problems.append(
-            "macro.enabled is true, but model.transfer.blocks is null; set mobilenetv2, all or "
+            "macro.enabled is true, but model.transfer.blocks is null; set auto, all or "
             "patterns, or macro.enabled=false"
         )
+    problems += _network_problems(cfg, kind)
     problems += heads.problems(cfg.callbacks, cfg.labels["classes"]) or inner.problems(cfg)
     raise_all("The configuration contradicts itself:", problems)
+
+
+def _network_problems(cfg: Settings, kind: InputKind) -> list[str]:
+    """What of the network, its loss and its optimizer cannot be made, or selects nothing."""
+    problems: list[str] = []
+
+    def attempt(make: Callable[..., T], *arguments: Any) -> T | None:
+        try:
+            return make(*arguments)
+        except MerError as error:
+            problems.append(str(error))
+            return None
+
+    trainings: list[Finetune | Pretrain] = [cfg.model, *([cfg.macro] if cfg.macro.enabled else [])]
+    with torch.random.fork_rng(devices=[]):
+        network = attempt(_backbone, cfg, kind.channels)
+        for node in trainings:
+            attempt(_loss, node, len(_classes(cfg, node)))
+            attempt(_optimizer, node)
+    if network is not None:
+        taken_over = cfg.model.transfer.blocks if cfg.macro.enabled else None
+        for words in (taken_over, cfg.model.transfer.freeze):
+            attempt(blocks.select, network, words or [])
+    return problems
+
+
+def _backbone(cfg: Settings, channels: int) -> torch.nn.Module:
+    """The backbone without a download, checked to take the inputs."""
+    plain = to_plain(cfg.backbone)
+    if cfg.backbone.pretrained:
+        weights.require_download(cfg.backbone.name)
+    network = backbones.build({**plain, "pretrained": False}, channels)
+    backbones.measured_width(network, plain, channels, cfg.input.size)
+    return network
+
+
+def _classes(cfg: Settings, node: Finetune | Pretrain) -> list[str]:
+    scheme = node.labels if isinstance(node, Pretrain) else cfg.labels
+    return list(scheme["classes"])
+
+
+def _loss(node: Finetune | Pretrain, n_classes: int) -> None:
+    given = node.class_weights
+    balanced = [1.0] * n_classes if given == "balanced" else given
+    class_weights = None if balanced is None else [float(weight) for weight in balanced]
+    if class_weights is not None and len(class_weights) != n_classes:
+        raise MerError(f"class_weights has {len(class_weights)} values for {n_classes} classes")
+    losses.check(losses.build(node.loss, class_weights, node.label_smoothing), n_classes)
+
+
+def _optimizer(node: Finetune | Pretrain) -> None:
+    settings = optim.complete(to_plain(node.optimizer))
+    parameters = [("weight", torch.nn.Parameter(torch.zeros(2, 2)))]
+    optim.build_optimizer(optim.parameter_groups(parameters, 0.0), settings)
