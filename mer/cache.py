@@ -85,9 +85,11 @@ KINDS = {
     ),
 }
 
-
 #: Numbers of the errors of folders that must not be written.
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+#: Entries that are in use until this process ends -> the open files that say so.
+_HELD: dict[Path, int | None] = {}
 
 
 class Key(NamedTuple):
@@ -121,13 +123,10 @@ def _source(code: tuple[str, ...]) -> str:
     """SHA-256 of source files; of those that this process began with, whatever becomes of them."""
     root = Path(mer.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted({file for name in code for file in _python_files(root / name)}):
+    paths = {path for name in code for path in (root / name, *(root / name).rglob("*.py"))}
+    for path in sorted(path for path in paths if path.is_file()):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _python_files(path: Path) -> Iterable[Path]:
-    return path.rglob("*.py") if path.is_dir() else [path]
 
 
 @functools.cache
@@ -145,13 +144,10 @@ def hold(path: Path, owner: object | None = None) -> None:
         owner: The object; None for the process.
     """
     if owner is None:
-        if path not in _held_by_process:
-            _held_by_process[path] = _lock(path, fcntl.LOCK_SH)
+        if path not in _HELD:
+            _HELD[path] = _lock(path, fcntl.LOCK_SH)
     elif (descriptor := _lock(path, fcntl.LOCK_SH)) is not None:
         weakref.finalize(owner, os.close, descriptor)
-
-
-_held_by_process: dict[Path, int | None] = {}
 
 
 @contextlib.contextmanager
@@ -174,9 +170,8 @@ def exclusive(path: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in READ_ONLY:
                 raise
-        else:
-            for leftover in path.glob(f"{UNFINISHED}*"):
-                leftover.unlink(missing_ok=True)
+        for leftover in path.glob(f"{UNFINISHED}*") if lock.is_locked else ():
+            leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

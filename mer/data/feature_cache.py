@@ -6,6 +6,7 @@ All epochs, all folds with the same frozen blocks, and all trials of a search sh
 import functools
 import hashlib
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -109,8 +110,12 @@ class FeatureCache(FixedInputs):
 
 
 def _key(blocks: nn.Module, images: FixedAugmentations, data_hash: str) -> Key:
-    # Tensors alone do not tell strides and activation functions; the printed structure does.
+    # Tensors alone do not tell strides and activation functions; the printed structure does, and
+    # the files that define the classes of its parts tell what these compute.
     weights = hashlib.sha256(repr(blocks).encode())
+    for module in sorted({type(part).__module__ for part in blocks.modules()}):
+        if file := getattr(sys.modules.get(module), "__file__", None):
+            weights.update(Path(file).read_bytes())
     for name, tensor in blocks.state_dict().items():
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.cpu().contiguous().numpy().tobytes())

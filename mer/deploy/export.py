@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mer.errors import MerError, raise_all
+from mer.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,8 +64,8 @@ def export(
     model = load(run_dir, name, trust, heads)
     ending = f"{'-int8' if int8 else ''}{FORMATS[form]}"
     path = out or rundir.fold_folder(run_dir, name) / f"model{ending}"
-    temporary = path.with_name(f".{path.name}")
-    try:
+
+    def write(temporary: Path) -> None:
         if form == "pt2":
             model_files.write_pt2(model, temporary)
             _verify_pt2(model, temporary)
@@ -80,9 +81,8 @@ def export(
             finally:
                 plain.unlink(missing_ok=True)
             _report_int8(model, temporary, images)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_whole(path, write)
     return path
 
 
