@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from page_reader import Page
 
 from mer.cli import main, train
 
@@ -61,6 +62,8 @@ def test_total_directories_and_results_of_a_search_in_two_parts(
     assert results.best_value == pytest.approx(best.value)
     assert len(list(csv.DictReader((home / "trials.csv").open()))) == 5
     assert (home / "multirun.yaml").exists()
+    page = Page((home / "search.html").read_text())
+    assert [row[:2] for row in page.table("number")] == [[str(n), "complete"] for n in range(5)]
 
 
 def test_raised_not_a_number_and_pruned_are_told_apart(
@@ -219,7 +222,7 @@ def test_conditional_parameters_come_from_a_function(
         ([LR, "hydra.sweeper.pruner._target_=optuna.pruners.Median"], "optuna.pruners.Median"),
         ([LR, "hydra.sweeper.storage=nowhere"], "hydra.sweeper.storage"),
         ([LR, "hydra.sweeper.custom_search_space=nowhere.space"], "nowhere.space"),
-        ([LR, "selection=best"], "selection is `best`"),
+        ([LR, "selection=best"], "selection is best; set last, validation or oracle"),
         ([LR, "model.optimizer.lrr=1,2"], "model.optimizer.lr"),
         (["model.optimizer.lr=interval(0,"], "model.optimizer.lr"),
     ],
