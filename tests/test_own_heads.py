@@ -190,7 +190,7 @@ def test_comparison_takes_the_first_head_or_the_one_that_is_named(
 
 def test_the_audit_checks_an_own_head_as_any_other(run_dir: Path, tmp_path: Path) -> None:
     from mer.audit import Artefacts
-    from mer.audit.check_samples import check_predictions
+    from mer.audit.check_predictions import check_predictions
 
     finding = check_predictions(Artefacts(run_dir))
     assert finding.verdict == "pass"
@@ -213,7 +213,7 @@ def test_export_refuses_a_head_without_a_graph_and_takes_the_others(
     run_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     pytest.importorskip("onnxruntime")
-    from mer.deploy import files
+    from mer.deploy import model_files
 
     command = ["export", str(run_dir), "--trust", "own_heads"]
     assert main(command) == 2
@@ -221,7 +221,7 @@ def test_export_refuses_a_head_without_a_graph_and_takes_the_others(
     assert "- nearest (Nearest)" in error and "mer export --heads svm,softmax" in error
     file = tmp_path / "model.onnx"
     assert main([*command, "--heads", "svm,softmax", "--out", str(file)]) == 0
-    assert files.read_facts(file)["heads"] == ["svm", "softmax"]
+    assert model_files.read_facts(file)["heads"] == ["svm", "softmax"]
 
 
 def test_the_report_shows_an_own_head_first(run_dir: Path, metrics: dict) -> None:

@@ -16,7 +16,7 @@ from mer import protocols
 from mer.callbacks.head import fit_on_samples
 from mer.config import trust as trusted
 from mer.config.composition import typed
-from mer.config.settings import Input, Settings
+from mer.config.settings import Settings
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
@@ -105,14 +105,14 @@ def evaluate(
     stored = pd.read_parquet(stored_path)
     corpus = sources.load(settings, "micro")
     folds = sources.folds(settings, corpus.table)
-    kept: dict[Input, UnifiedDataset] = {}
+    kept: dict[str, UnifiedDataset] = {}
     frames = []
     for fold in folds:
         own = typed(fold_config(run_dir, cfg, fold.name, overrides, trust))
-        if own.input not in kept:
-            kept[own.input] = sources.dataset(own, corpus)
+        if (key := repr(own.input)) not in kept:
+            kept[key] = sources.dataset(own, corpus)
         with fold_threads(own):
-            frames.append(_predict(own, run_dir, fold, kept[own.input], trust, overrides or []))
+            frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
