@@ -12,11 +12,10 @@ from omegaconf import DictConfig
 
 from mer.config.composition import typed
 from mer.data.inputs import INPUTS
-from mer.errors import MerError
 from mer.models.loss import CrossEntropy
 from mer.models.optim import build_optimizer, rate_factor, set_rates
 from mer.training import runner
-from mer.training.engines import frozen, parallel
+from mer.training.engines import parallel
 
 Config = Callable[..., DictConfig]
 
@@ -24,13 +23,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: With batches of 11 some folds have 2 steps per epoch and some 3.
 PARALLEL = ("macro.enabled=false", "model.batch_size=11", "protocol.n_splits=4")
-
-FROZEN = (
-    "model.transfer.freeze=[all]",
-    "model.transfer.input_stats=macro",
-    "model.batch_size=11",
-    "protocol.n_splits=4",
-)
 
 
 def files(run_dir: Path) -> dict[str, list[str]]:
@@ -83,69 +75,6 @@ def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
     assert_equal_runs(one, other)
-
-
-@pytest.mark.parametrize("augment", ["model.augment=null", "model.augment_draws=2"])
-def test_classifiers_on_a_frozen_network_are_trained_as_a_stack(
-    tiny_config: Config, tmp_path: Path, augment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stacks = []
-    step = frozen._Stack._step
-    monkeypatch.setattr(
-        frozen._Stack, "_step", lambda stack, *rest: (stacks.append(stack), step(stack, *rest))[1]
-    )
-    one = run(tiny_config(*FROZEN, augment), tmp_path / "one", at_once=1)
-    assert not stacks
-    other = run(tiny_config(*FROZEN, augment), tmp_path / "other", at_once=4)
-    assert len(set(map(id, stacks))) == 2  # of two shapes
-    for folder in (other / "folds").iterdir():  # sums of a stack may be taken in another order
-        frames = [
-            pd.read_parquet(run_dir / "folds" / folder.name / "predictions.parquet")
-            for run_dir in (one, other)
-        ]
-        pd.testing.assert_frame_equal(*frames, atol=1e-5)
-    assert files(one) == files(other)
-
-
-def test_a_callback_that_is_no_head_sees_a_trainer(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(frozen._Stack, "train")
-    timer = "+callbacks.timer._target_=pytorch_lightning.callbacks.Timer"
-    folder = run(tiny_config(*FROZEN, "model.augment=null", timer), tmp_path / "run", at_once=4)
-    kept = torch.load(folder / "folds" / "group-00" / "heads.pt", weights_only=True)
-    assert kept["Timer"]["time_elapsed"]["train"] > 0
-    assert "svm" in pd.read_parquet(folder / "predictions.parquet")
-
-
-def test_an_interrupted_run_of_frozen_folds_goes_on(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = (*FROZEN, "model.augment=null")
-    whole = run(tiny_config(*words), tmp_path / "whole", at_once=4)
-    monkeypatch.setattr(frozen.Frozen, "width", 1)
-    conclude, concluded = frozen._Network.conclude, []
-
-    def once(network: object, job: object, *rest: object) -> None:
-        if concluded:
-            raise KeyboardInterrupt
-        concluded.append(job)
-        conclude(network, job, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(frozen._Network, "conclude", once)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny_config(*words), tmp_path / "halted", at_once=4)
-    halted = run(tiny_config(*words), tmp_path / "halted", at_once=4)
-    frames = [pd.read_parquet(run_dir / "predictions.parquet") for run_dir in (whole, halted)]
-    pd.testing.assert_frame_equal(*frames, atol=1e-5)
-
-
-def test_a_frozen_training_that_diverges_says_so(tiny_config: Config, tmp_path: Path) -> None:
-    cfg = tiny_config(*FROZEN, "model.augment=null", "model.optimizer.name=sgd")
-    cfg.model.optimizer.lr, cfg.model.epochs = 9e5, 8
-    with pytest.raises(MerError, match=r"Training diverged: the loss of epoch \d is (nan|inf)"):
-        run(cfg, tmp_path / "run", at_once=4)
 
 
 def test_what_keeps_folds_from_being_trained_in_parallel_is_named(tiny_config: Config) -> None:
