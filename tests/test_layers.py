@@ -10,7 +10,8 @@ import mer
 ROOT = Path(mer.__file__).parent
 
 LEVELS = (
-    ("errors", "randomness", "files", "processes", "assets", "__init__"),
+    ("errors", "randomness", "assets", "__init__"),
+    ("files", "processes"),
     ("metrics", "protocols", "config", "synthetic", "cache", "pages"),
     ("datasets", "models"),
     ("prepare", "callbacks"),
