@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from mer.config.composition import compose
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
+from mer.loggers import make_observers
 from mer.loggers.csv import CsvLogger
-from mer.loggers.tensorboard import TensorBoardLogger, markdown
+from mer.loggers.lightning import markdown
 from mer.runs import curves, log_values
 from mer.runs.observers import Progress
 from mer.runs.pictures import SIDE, choose, draw
@@ -196,9 +196,9 @@ def logged(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_fold, "run_fold", stop_in_second_fold)
         with pytest.raises(KeyboardInterrupt):
-            runner.run(cfg, run_dir, [instantiate(node) for node in cfg.logger.values()])
+            runner.run(cfg, run_dir, make_observers(cfg.logger))
     assert not scalars(run_dir).get("test/svm/uf1")
-    runner.run(cfg, run_dir, [instantiate(node) for node in cfg.logger.values()])
+    runner.run(cfg, run_dir, make_observers(cfg.logger))
     return run_dir
 
 
@@ -271,10 +271,16 @@ def test_tensorboard_holds_pictures_and_the_pooled_confusion(logged: Path) -> No
 
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    TensorBoardLogger().check()
+    (_, tensorboard) = make_observers(compose(["logger=tensorboard"]).logger)
+    tensorboard.check()
+    (_, mlflow) = make_observers(compose(["logger=mlflow"]).logger)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MerError, match=r"pip install 'mer\[tensorboard\]'"):
-        TensorBoardLogger().check()
+    with pytest.raises(MerError, match=r"package tensorboard.* pip install 'mer\[tensorboard\]'"):
+        tensorboard.check()
+    with pytest.raises(MerError, match=r"MLFlowLogger needs .* pip install mlflow"):
+        mlflow.check()
+    with pytest.raises(MerError, match=r"logger.aim._target_.*there is no package aim\. Install"):
+        make_observers(compose(["logger=aim"]).logger)
 
 
 @pytest.mark.parametrize(
@@ -284,13 +290,16 @@ def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ("csv", {"csv"}),
         ("tensorboard", {"csv", "tensorboard"}),
         ("wandb", {"csv", "wandb"}),
+        ("mlflow", {"csv", "mlflow"}),
+        ("comet", {"csv", "comet"}),
+        ("aim", {"csv", "aim"}),
     ],
 )
 def test_every_choice_of_loggers_composes(choice: str, expected: set[str]) -> None:
     node = compose([f"logger={choice}"]).logger
     assert set(node) == expected
     if expected:
-        assert isinstance(instantiate(node.csv), CsvLogger)
+        assert isinstance(make_observers({"csv": node.csv})[0], CsvLogger)
 
 
 def test_wandb_sends_nothing_by_default() -> None:

@@ -14,13 +14,12 @@ import pandas as pd
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from sklearn.metrics import f1_score
 
 from mer import __version__
 from mer.errors import MerError
-from mer.loggers import identity
+from mer.loggers import identity, make_observers
 from mer.loggers.wandb import WandbLogger
 from mer.training import fold as training_fold
 from mer.training import runner
@@ -93,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def loggers(cfg: DictConfig) -> list[Any]:
-    return [instantiate(node) for node in cfg.logger.values()]
+    return make_observers(cfg.logger)
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +468,7 @@ def test_a_stopped_run_is_not_a_success() -> None:
 def test_disabled_needs_nothing_and_writes_nothing(tiny_config: Config, tmp_path: Path) -> None:
     cfg = tiny_config("logger=wandb", "logger.wandb.mode=disabled")
     context = SimpleNamespace(cfg=cfg, run_dir=tmp_path, macro=None)
-    logger = instantiate(cfg.logger.wandb)
+    logger = make_observers({"wandb": cfg.logger.wandb})[0]
     logger.start(context)
     logger.fold(None)
     logger.end({"status": "complete"})

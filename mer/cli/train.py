@@ -112,15 +112,11 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     """
     settings = typed(cfg)
 
-    from mer.config import trust
+    from mer.loggers import make_observers
     from mer.runs import results
     from mer.training import runner
 
-    observers = [
-        trust.build(node, f"logger.{name}")
-        for name, node in (cfg.logger or {}).items()
-        if node is not None
-    ]
+    observers = make_observers(cfg.logger)
     if cfg.trial.number is not None:
         from mer.search.reporting import TrialReporter
 

@@ -1,0 +1,143 @@
+"""Lightning's loggers (TensorBoard, MLflow, Comet, Aim): one adapter that tells them of a run."""
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mer.config import trust
+from mer.config.settings import to_plain
+from mer.errors import MerError
+from mer.runs import curves, log_values
+from mer.runs.observers import Observer, Progress, RunContext
+from mer.runs.pictures import examples
+from mer.runs.rundir import flatten, is_volatile
+
+#: Loggers that come with Lightning -> the package that each needs, and how it is installed.
+PACKAGES = {
+    "TensorBoardLogger": ("tensorboard", "'mer[tensorboard]'"),
+    "MLFlowLogger": ("mlflow", "mlflow"),
+    "CometLogger": ("comet_ml", "comet-ml"),
+    "NeptuneLogger": ("neptune", "neptune"),
+}
+
+
+class LightningLogger(Observer):
+    """Gives a logger of Lightning's the settings, running values, final scores and curves of a run.
+
+    A step is the number of finished folds; of `curves/...`, the mean over the folds, it is the
+    epoch. Scores of test persons are logged when all folds are done. Where the logger's
+    `experiment` takes pictures and texts as TensorBoard's does, it gets the confusion matrices and
+    example pictures too.
+
+    Args:
+        logger: `_target_`, a class of Lightning's loggers, and its arguments. `save_dir: null`
+            stands for the run directory, `run_name: null` and `name: null` for its name.
+        examples: Number of pictures; 0 for none.
+    """
+
+    def __init__(self, logger: Mapping[str, Any], examples: int = 8) -> None:
+        self.node, self.examples = dict(logger), examples
+        self.name = str(self.node.get("_target_")).rpartition(".")[2]
+        self._logger: Any = None
+        self._lost: list[str] = []
+
+    def check(self) -> None:
+        """Find out whether a run can be logged.
+
+        Raises:
+            MerError: If the class or its package is not there, or it is no logger.
+        """
+        target = self.node.get("_target_")
+        if not is_lightning(trust.resolve(target, "logger")):
+            raise MerError(f"logger._target_={target} is no logger of Lightning's")
+        package, mend = PACKAGES.get(self.name, ("", ""))
+        if package and importlib.util.find_spec(package) is None:
+            raise MerError(
+                f"{self.name} needs the package {package}, which is not installed: pip install "
+                f"{mend}"
+            )
+
+    def start(self, run: RunContext) -> None:
+        """Make the logger and log the settings."""
+        self.check()
+        self._context = run
+        stands_for = {"save_dir": str(run.run_dir), "run_name": run.run_dir.name}
+        stands_for["name"] = run.run_dir.name
+        null = [name for name, value in self.node.items() if value is None]
+        filled = {name: stands_for[name] for name in null if name in stands_for}
+        self._logger = trust.build({**self.node, **filled}, "logger")
+        self._settings = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in flatten(to_plain(run.cfg)).items()
+            if not is_volatile(key)
+        }
+        self._careful("settings", lambda: self._logger.log_hyperparams(self._settings))
+
+    def fold(self, progress: Progress) -> None:
+        """Log what is known after a fold."""
+        values = log_values.running(self._context.run_dir, progress)
+
+        def part() -> None:
+            self._logger.log_metrics(values, step=progress.done)
+            self._logger.save()
+
+        self._careful(f"fold {progress.fold}", part)
+
+    def end(self, result: dict[str, Any]) -> None:
+        """Log scores, curves and pictures of a complete run, and close the logger."""
+        if result["status"] == "complete":
+            self._careful("scores", lambda: self._scores(result))
+            self._careful("learning curves", self._curves)
+            if hasattr(self._logger.experiment, "add_image"):
+                self._careful("confusion matrices", lambda: self._confusion(result))
+                self._careful("example pictures", self._examples)
+        self._careful("the end", lambda: self._logger.finalize("success"))
+
+    def fail(self, error: BaseException) -> None:
+        """Close the logger."""
+        if self._logger is not None:
+            self._careful("the end", lambda: self._logger.finalize("failed"))
+
+    def _careful(self, what: str, part: Callable[[], Any]) -> None:
+        with log_values.careful(f"{self.name}: {what}", self._lost):
+            part()
+
+    def _scores(self, result: dict[str, Any]) -> None:
+        values, step = log_values.final(result), result["folds"]
+        if "metrics" in inspect.signature(self._logger.log_hyperparams).parameters:
+            # TensorBoard's HParams page wants both at once.
+            self._logger.log_hyperparams(self._settings, metrics=values, step=step)
+        else:
+            self._logger.log_metrics(values, step=step)
+
+    def _curves(self) -> None:
+        names = [fold.name for fold in self._context.folds]
+        for epoch, row in curves.mean(self._context.run_dir, names).iterrows():
+            known = {f"curves/{name}": float(value) for name, value in row.dropna().items()}
+            self._logger.log_metrics(known, step=int(str(epoch)))
+
+    def _confusion(self, result: dict[str, Any]) -> None:
+        for head, parts in result["heads"].items():
+            matrix = markdown(parts["pooled"]["confusion"], result["classes"])
+            self._logger.experiment.add_text(f"confusion/{head}", matrix)
+
+    def _examples(self) -> None:
+        predictions = log_values.predictions(self._context.run_dir)
+        shown = examples(self._context.dataset, predictions, self.examples)
+        for number, example in enumerate(shown):
+            tag = f"examples/{number}_{'right' if example.correct else 'wrong'}"
+            self._logger.experiment.add_image(tag, example.picture, dataformats="HWC")
+            self._logger.experiment.add_text(tag, example.caption)
+
+
+def is_lightning(kind: Any) -> bool:
+    """Whether a class has the methods of Lightning's loggers."""
+    return all(hasattr(kind, name) for name in ("log_hyperparams", "log_metrics", "finalize"))
+
+
+def markdown(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """Lay out a confusion matrix as a Markdown table, rows true, columns predicted."""
+    lines = [["true \\ predicted", *classes], ["---"] * (len(classes) + 1)]
+    lines += [[name, *map(str, row)] for name, row in zip(classes, matrix, strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

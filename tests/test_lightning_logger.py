@@ -1,0 +1,70 @@
+"""Loggers of Lightning's: any class with their methods is told of a run by one adapter."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from omegaconf import DictConfig
+
+from mer.errors import MerError
+from mer.loggers import make_observers
+from mer.loggers.lightning import LightningLogger
+from mer.training import runner
+
+Config = Callable[..., DictConfig]
+
+
+class Notebook:
+    """The methods of Lightning's loggers, and no picture."""
+
+    made: ClassVar[list["Notebook"]] = []
+
+    def __init__(self, save_dir: str, run_name: str, mode: str) -> None:
+        self.given = (save_dir, run_name, mode)
+        self.settings: dict[str, Any] = {}
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.experiment, self.status = None, None
+        Notebook.made.append(self)
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        self.settings = params
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        if self.given[2] == "broken":
+            raise OSError("the server does not answer")
+        self.logged.append((step, metrics))
+
+    def save(self) -> None:
+        pass
+
+    def finalize(self, status: str) -> None:
+        self.status = status
+
+
+@pytest.mark.parametrize("mode", ["sound", "broken"])
+def test_a_logger_of_lightnings_is_told_of_the_run(
+    tiny_config: Config, tmp_path: Path, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = {"_target_": f"{__name__}.Notebook", "save_dir": None, "run_name": None, "mode": mode}
+    observers = make_observers({"mine": node})
+    assert isinstance(observers[0], LightningLogger)
+    cfg = tiny_config("macro.enabled=false", "model.epochs=1", "protocol.n_splits=2")
+    result = runner.run(cfg, tmp_path / "run", observers)
+    notebook = Notebook.made.pop()
+    assert notebook.given == (str(tmp_path / "run"), "run", mode)
+    assert notebook.settings["model.epochs"] == 1
+    assert notebook.status == "success"
+    if mode == "broken":
+        assert "Notebook: scores could not be logged: OSError: the server" in caplog.text
+        return
+    steps = [step for step, _ in notebook.logged]
+    assert steps == [1, 2, 2, 0]  # two folds, the scores, the one epoch of the curves
+    assert notebook.logged[2][1]["test/svm/uf1"] == result["heads"]["svm"]["pooled"]["uf1"]
+    assert notebook.logged[3][1].keys() >= {"curves/train/loss"}
+
+
+def test_what_is_no_logger_is_refused() -> None:
+    with pytest.raises(MerError, match="neither a subclass of mer"):
+        make_observers({"mine": {"_target_": "collections.OrderedDict"}})
+    assert make_observers({"mine": None}) == []
