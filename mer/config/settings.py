@@ -119,6 +119,7 @@ class Pretrain:
     validation: Share = 0.2
     epochs: Count = 25
     batch_size: Pair = 32
+    devices: Count = 1
     class_weights: ClassWeights = "balanced"
     label_smoothing: Share = 0.0
     loss: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Devices of a run. Each trains one fold at a time; no fold trains on several."""
+"""Devices of a run. Each trains one fold at a time; macro-pretraining alone may use several."""
 
 import os
 from typing import Any
@@ -39,12 +39,19 @@ def on_cpu(cfg: Settings) -> bool:
     return _accelerator(cfg.trainer.accelerator) is CPUAccelerator
 
 
-def refuse_torchrun() -> None:
-    """Refuse to be one of several processes of one training; `mer` starts its own.
+def check(cfg: Settings) -> None:
+    """Find out whether a run can have its devices.
 
     Raises:
-        MerError: If torchrun has started this process as one of several.
+        MerError: If this machine does not have them, if macro-pretraining asks for more than there
+            are, or if torchrun has started this process as one of several.
     """
+    there = len(devices(cfg))
+    if cfg.macro.enabled and cfg.macro.devices > there:
+        raise MerError(
+            f"macro.devices is {cfg.macro.devices}, but trainer.devices gives {there}; set "
+            f"trainer.devices={cfg.macro.devices}, or macro.devices={there}"
+        )
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
         raise MerError(

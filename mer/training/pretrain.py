@@ -26,6 +26,7 @@ from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
 from mer.runs.rundir import MACHINE
+from mer.training import data_parallel
 from mer.training.devices import fold_device
 from mer.training.trainer import make_trainer, module_arguments
 
@@ -144,7 +145,6 @@ def _train(
         save_last=True,
         enable_version_counter=False,
     )
-    trainer = make_trainer(cfg, cfg.macro, folder, [keeper], progress=True)
     last = folder / "last.ckpt"
     continued = last.exists()
     log.info(
@@ -155,7 +155,13 @@ def _train(
         len(persons["validation"]),
         ", continued" if continued else "",
     )
-    trainer.fit(module, data, ckpt_path=last if continued else None)
+    checkpoint = last if continued else None
+    if cfg.macro.devices > 1:
+        data_parallel.fit(cfg, module, data, folder, keeper, checkpoint)
+        trainer = make_trainer(cfg, cfg.macro, folder, [], history=False)
+    else:
+        trainer = make_trainer(cfg, cfg.macro, folder, [keeper], progress=True)
+        trainer.fit(module, data, ckpt_path=checkpoint)
     scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],

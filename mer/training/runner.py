@@ -46,7 +46,8 @@ from mer.runs import environment, results, rundir
 from mer.runs.finished import Run
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.training import checks, workers
-from mer.training.devices import devices, fold_device, refuse_torchrun
+from mer.training.devices import check as check_devices
+from mer.training.devices import fold_device
 from mer.training.engines.engine import choose
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.pretrain import macro_weights
@@ -149,8 +150,7 @@ def cross_validate(
 def _check(settings: Settings, observers: Sequence[Observer]) -> None:
     """Find out whether a run can be carried out, before any sample is read."""
     checks.check(settings)
-    refuse_torchrun()
-    devices(settings)
+    check_devices(settings)
     for observer in observers:
         observer.check()
 

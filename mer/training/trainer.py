@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from mer.config.settings import Finetune, Pretrain, Settings, to_plain
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
-from mer.training.devices import fold_device, on_cpu
+from mer.training.devices import devices, on_cpu
 
 #: Keys of the `trainer` node that are not Lightning's.
 OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
@@ -88,8 +88,9 @@ def make_trainer(
     callbacks: list[pl.Callback],
     history: bool = True,
     progress: bool = False,
+    count: int = 1,
 ) -> pl.Trainer:
-    """Build a Lightning trainer from the `trainer` node, for one device.
+    """Build a Lightning trainer from the `trainer` node.
 
     Args:
         cfg: Settings of the run.
@@ -98,6 +99,7 @@ def make_trainer(
         callbacks: Callbacks of this training.
         history: Whether to write one.
         progress: Whether to show a bar per epoch.
+        count: Devices that train together, each in a process that calls this.
     """
     options: dict[str, Any] = to_plain(cfg.trainer)
     for own in OWN:
@@ -105,8 +107,10 @@ def make_trainer(
     bar = options.pop("enable_progress_bar")
     # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
     options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
-    device = fold_device(cfg)
-    options["devices"] = 1 if device.index is None else [device.index]
+    indices = [device.index for device in devices(cfg)[:count]]
+    options["devices"] = count if None in indices else indices
+    if count > 1:
+        options |= {"strategy": "ddp", "use_distributed_sampler": False}
     # Lightning takes this from the variables of srun, also for tasks that are runs of their own.
     cast("Any", rank_zero_only).rank = 0
     quiet()

@@ -1,0 +1,95 @@
+"""Data-parallel training of one network on several devices of this machine (DDP).
+
+Macro-pretraining alone may need it, since folds are independent. The process pool gives one process
+to each device; Lightning's `ddp` strategy does the rest.
+"""
+
+import functools
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from numpy.typing import NDArray
+
+from mer import processes
+from mer.config.settings import Settings
+from mer.data.datamodule import MERDataModule
+from mer.models.dropout import DropoutDraws
+from mer.models.modules import MacroPretrainModule
+from mer.randomness import derived_seed, generator
+from mer.training.trainer import make_trainer
+
+
+def fit(
+    cfg: Settings,
+    module: MacroPretrainModule,
+    data: MERDataModule,
+    folder: Path,
+    keeper: pl.callbacks.ModelCheckpoint,
+    checkpoint: Path | None,
+) -> None:
+    """Train on `macro.devices` devices; the weights are those that the callback has kept.
+
+    Args:
+        cfg: Settings of the run.
+        module: The network before its training.
+        data: Its samples; each device trains a share of them and validates all.
+        folder: Where the history goes.
+        keeper: Keeps weights.
+        checkpoint: Training state to continue from.
+
+    Raises:
+        MerError: If a process is killed.
+    """
+    count = cfg.macro.devices
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
+    threads = max(1, torch.get_num_threads() // count)
+    job = pickle.dumps((cfg, module, data, folder, keeper, checkpoint))
+    work = functools.partial(_fit_rank, job, variables, threads, Path.cwd())
+    for _ in processes.run(
+        [work] * count,
+        range(count),
+        name=lambda rank: f"macro-pretraining on device {rank}",
+        fewer="with macro.devices=1",
+        attempts=1,
+    ):
+        pass
+
+
+def share(positions: NDArray[np.int64], rank: int, count: int, seed: int) -> NDArray[np.int64]:
+    """The samples of one device: equally many for each, so the first of all may come twice.
+
+    Args:
+        positions: Positions of all samples. Shape: (M,).
+        rank: Number of the device, from 0.
+        count: Number of devices.
+        seed: Seed of who gets what.
+    """
+    order = generator("share", seed).permutation(positions)
+    return np.resize(order, -(-len(order) // count) * count)[rank::count]
+
+
+def _fit_rank(job: bytes, variables: dict[str, str], threads: int, cwd: Path, rank: int) -> None:
+    """Train on one of the devices, in a process of its own."""
+    os.chdir(cwd)
+    torch.set_num_threads(threads)
+    cfg, module, data, folder, keeper, checkpoint = pickle.loads(job)
+    count, seed = cfg.macro.devices, data.seed
+    pl.seed_everything(seed + rank, workers=True, verbose=False)
+    data.train_positions = share(data.train_positions, rank, count, seed)
+    if rank:
+        drawn = derived_seed(seed, f"device {rank}")
+        module.dropout = DropoutDraws(module.dropout.probability, drawn)
+    os.environ |= variables | {"LOCAL_RANK": str(rank)}
+    try:
+        trainer = make_trainer(cfg, cfg.macro, folder, [keeper], count=count)
+        trainer.fit(module, data, ckpt_path=checkpoint)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name in (*variables, "LOCAL_RANK"):
+            os.environ.pop(name, None)
