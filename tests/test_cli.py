@@ -218,7 +218,6 @@ def test_all_bad_overrides_are_named_with_the_closest(small_conf: Path) -> None:
     [
         ["seed=1"],
         ["-m", "seed=1,2", "input=apex,flow", "model.epochs=range(1,4)"],
-        ["--config-dir", "elsewhere", "unknown=1"],
         ["--help"],
     ],
 )

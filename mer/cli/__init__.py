@@ -81,6 +81,10 @@ COMMANDS: dict[str, Command] = {
         "list or remove what is kept for later runs: stores, inputs, features, weights, networks",
         "What was removed is made again when it is needed.",
     ),
+    "list": Command(
+        "mer.cli.list_command:main",
+        "list datasets, readers, inputs, backbones, labels, heads, loggers, yours included",
+    ),
     "doctor": Command(
         "mer.cli.doctor:main",
         "check Python, packages, device, face model and datasets, with the mend of each problem",

@@ -3,6 +3,8 @@
 import argparse
 import logging
 
+from mer.cli.options import add_config_dir
+
 log = logging.getLogger(__name__)
 
 
@@ -14,7 +16,8 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="mer prepare", description=main.__doc__)
     parser.add_argument("overrides", nargs="*", help="key=value, as for mer train")
-    overrides = parser.parse_args(argv).overrides
+    add_config_dir(parser)
+    given = parser.parse_args(argv)
 
     from rich.console import Console
     from rich.table import Table
@@ -22,7 +25,7 @@ def main(argv: list[str]) -> int:
     from mer.config.composition import compose, typed
     from mer.data import sources
 
-    settings = typed(compose(overrides))
+    settings = typed(compose(given.overrides, config_dir=given.config_dir))
     table = Table(title="Prepared stores", title_justify="left")
     for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
         table.add_column(column)

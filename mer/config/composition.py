@@ -38,7 +38,9 @@ def conf_dir() -> Path:
     )
 
 
-def compose(overrides: list[str], config_name: str = "train") -> "DictConfig":
+def compose(
+    overrides: list[str], config_name: str = "train", config_dir: str | Path | None = None
+) -> "DictConfig":
     """Compose a configuration as `mer train` does.
 
     Safe to call in a running Hydra application, whose global state is left as it was.
@@ -46,13 +48,15 @@ def compose(overrides: list[str], config_name: str = "train") -> "DictConfig":
     Args:
         overrides: Words as typed after `mer train`, for example `["backbone=resnet18", "seed=0"]`.
         config_name: The primary file in `conf_dir()`, without its ending.
+        config_dir: Folder with files of one's own, in groups as in `conf_dir()`.
 
     Raises:
         MerError: If an override names a key or choice that does not exist or cannot be parsed; all
-            such overrides are listed.
+            such overrides are listed. If `config_dir` is no folder.
     """
     from hydra.errors import HydraException
 
+    overrides = [*overrides, *_search_path(config_dir)]
     try:
         return _compose(overrides, config_name)
     except HydraException as error:
@@ -64,8 +68,8 @@ def check_words(words: list[str]) -> "DictConfig | None":
     """Report mistyped overrides of a Hydra command line before Hydra itself starts.
 
     Of a sweep such as `seed=1,2` or `interval(0, 1)` the first value is tried. Command lines with
-    options other than `-m` (`--help`, `--config-dir`, ...) are left to Hydra, which may then read
-    other files.
+    options other than `-m` and `--config-dir` (`--help`, ...) are left to Hydra, which may then
+    read other files.
 
     Args:
         words: What was typed after `mer train`.
@@ -76,11 +80,43 @@ def check_words(words: list[str]) -> "DictConfig | None":
     Raises:
         MerError: As `compose` does.
     """
+    words, config_dir = split_config_dir(words)
     options = {word for word in words if word.startswith("-")}
     if options - {"-m", "--multirun"}:
         return None
     overrides = [word for word in words if word not in options]
-    return compose([_first_value(word) for word in overrides] if options else overrides)
+    if options:
+        overrides = [_first_value(word) for word in overrides]
+    return compose(overrides, config_dir=config_dir)
+
+
+def split_config_dir(words: list[str]) -> tuple[list[str], str | None]:
+    """Take the option `--config-dir FOLDER` (or `-cd`) out of a command line.
+
+    Raises:
+        MerError: If the option has no value.
+    """
+    rest, folder = [], None
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option not in ("--config-dir", "-cd"):
+            rest.append(word)
+            continue
+        folder = value if equals else next(remaining, None)
+        if not folder:
+            raise MerError(f"{option} needs the folder of your configuration files")
+    return rest, folder
+
+
+def _search_path(config_dir: str | Path | None) -> list[str]:
+    """The override that adds a folder to those that Hydra searches."""
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).expanduser().absolute()
+    if not folder.is_dir():
+        raise MerError(f"--config-dir: there is no folder {folder}")
+    return [f"hydra.searchpath=['file://{folder}']"]
 
 
 def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:

@@ -1,0 +1,34 @@
+"""`mer list`: what can be chosen, things of your own included."""
+
+import argparse
+
+from mer.cli.options import add_config_dir
+from mer.config.catalogue import KINDS, entries
+
+
+def main(argv: list[str]) -> int:
+    """Print a table of the kinds that are named, or of all.
+
+    Returns:
+        Exit status 0.
+    """
+    parser = argparse.ArgumentParser(prog="mer list", description=__doc__)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; all if none")
+    add_config_dir(parser)
+    given = parser.parse_args(argv)
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    listed = [entry for kind in given.kinds or KINDS for entry in entries(kind, given.config_dir)]
+    table = Table(box=None, pad_edge=False)
+    for column in ("kind", "choose with", "what it is"):
+        table.add_column(column, overflow="fold", no_wrap=column != "what it is")
+    for number, entry in enumerate(listed):
+        first = not number or listed[number - 1].kind != entry.kind
+        kind = entry.kind if first else ""
+        own = " (yours)" if entry.own else ""
+        table.add_row(kind, escape(entry.choice) + own, escape(entry.summary))
+    Console().print(table)
+    return 0
