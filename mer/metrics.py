@@ -143,6 +143,9 @@ def scores(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> dict[str, fl
 
     Returns:
         `uf1`, `uar` and `accuracy` in [0, 1].
+
+    >>> {name: round(value, 3) for name, value in scores([0, 0, 1, 1], [0, 1, 1, 1], 2).items()}
+    {'uf1': 0.733, 'uar': 0.75, 'accuracy': 0.75}
     """
     matrix = confusion(y_true, y_pred, n_classes)
     return {name: float(value) for name, value in scores_from_confusion(matrix).items()}

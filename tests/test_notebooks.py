@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-SLOW = {"01_first_run", "03_compare_runs"}
+SLOW = {"01_first_run", "03_compare_runs", "04_without_hydra"}
 
 
 @pytest.mark.parametrize(

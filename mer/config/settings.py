@@ -170,7 +170,16 @@ class Protocol:
 
 @settings
 class Input:
-    """What the network sees of a sample: a built-in input by its name, or an own class."""
+    """What the network sees of a sample: a built-in input by its name, or an own class.
+
+    >>> Input("flow", size=32).center
+    'median'
+    >>> Input("flow", size=0)
+    Traceback (most recent call last):
+        ...
+    mer.errors.MerError: Input cannot be used:
+      - size is 0; set 1 or more
+    """
 
     name: StrictStr = "flow"
     size: Count = 64
