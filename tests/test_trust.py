@@ -90,7 +90,7 @@ def test_files_may_name_listed_objects_alone(tmp_path: Path) -> None:
         "  - callbacks.deep.0.in._target_=subprocess.run",
         "  - model.loss._target_=torch.nn.NLLLoss",
     ]
-    assert "add --trust subprocess,torch or set MER_TRUST" in str(refused.value)
+    assert "add --trust subprocess,torch.nn.NLLLoss or set MER_TRUST" in str(refused.value)
     del content["callbacks"]["worse"], content["callbacks"]["deep"]
     config = trust.load(written(tmp_path, **content), ["torch"])
     assert config.model.loss._target_ == "torch.nn.NLLLoss"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Objects of mer that a file may name: exact names, never a beginning of one.
 LISTED = frozenset({"mer.callbacks.svm_head.SVMHead"})
 
+#: Packages of which a refusal suggests to trust a single name, not all that they define.
+LIBRARIES = ("albumentations", "pytorch_lightning", "sklearn", "timm", "torch", "torchvision")
+
 #: Sections of a run's configuration that no command reads from a file.
 UNREAD = ("logger",)
 
@@ -186,7 +189,7 @@ def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
     """
     trusted = {*trust, *os.environ.get("MER_TRUST", "").replace(",", " ").split()}
     _check_packages(trusted)
-    problems, packages = [], set()
+    problems, suggested = [], set()
     for key, target in names(node).items():
         if target in LISTED or target in trusted:
             continue
@@ -199,9 +202,9 @@ def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
             problems.append(f"{key}._target_={target}, which is of the package {package}")
         else:
             problems.append(f"{key}._target_={target}")
-        packages.add(package)
-    packages.discard("mer")
-    mend = f", add --trust {','.join(sorted(packages))} or set MER_TRUST" if packages else ""
+        suggested.add(str(target) if package in LIBRARIES else package)
+    suggested.discard("mer")
+    mend = f", add --trust {','.join(sorted(suggested))} or set MER_TRUST" if suggested else ""
     raise_all(
         f"{path} names code that is not among the listed objects of mer. If you trust whoever made "
         f"it{mend or ', run it again from your own configuration'}:",

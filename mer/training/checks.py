@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from mer.config import trust
 from mer.config.settings import Finetune, Pretrain, Settings, to_plain
 from mer.data import inputs
-from mer.data.inputs import InputKind
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim, weights
 from mer.models import loss as losses
@@ -23,9 +23,12 @@ def check(cfg: Settings) -> None:
     Raises:
         MerError: With all of them; each names the key, its value and the mend.
     """
-    problems = []
-    kind = inputs.make(cfg.input).kind
-    flow.check(cfg.prepare.flow)
+    problems: list[str] = []
+    made = _attempt(problems, "", inputs.make, cfg.input)
+    _attempt(problems, "", flow.check, cfg.prepare.flow)
+    for role, sources in (("micro", cfg.data.micro), ("macro", cfg.data.macro or {})):
+        for key, target in trust.names(sources, f"data.{role}").items():
+            _attempt(problems, "", trust.resolve, target, key)
     if cfg.selection == "validation" and not cfg.protocol.validation:
         problems.append(
             "selection=validation needs validation persons; set protocol.validation to a share "
@@ -37,7 +40,7 @@ def check(cfg: Settings) -> None:
         str((source or {}).get("root", "")).endswith((".npz", ".npy"))
         for source in cfg.data.micro.values()
     )
-    if "flow" in kind.needs and cfg.prepare.flow.method is None and not reads_arrays:
+    if made and "flow" in made.needs and cfg.prepare.flow.method is None and not reads_arrays:
         problems.append(
             f"input={cfg.input.name} needs flow, but prepare.flow.method is null; set dis, "
             "farneback or tvl1"
@@ -52,32 +55,35 @@ def check(cfg: Settings) -> None:
             "macro.enabled is true, but model.transfer.blocks is null; set auto, all or "
             "patterns, or macro.enabled=false"
         )
-    problems += _network_problems(cfg, kind)
+    if made:
+        problems += _network_problems(cfg, len(made.channels))
     problems += heads.problems(cfg.callbacks, cfg.labels["classes"]) or inner.problems(cfg)
     raise_all("The configuration contradicts itself:", problems)
 
 
-def _network_problems(cfg: Settings, kind: InputKind) -> list[str]:
+def _attempt(problems: list[str], where: str, make: Callable[..., T], *arguments: Any) -> T | None:
+    """Call a function; its `MerError` becomes one more problem."""
+    try:
+        return make(*arguments)
+    except MerError as error:
+        problems.append(f"{where}{error}")
+        return None
+
+
+def _network_problems(cfg: Settings, channels: int) -> list[str]:
     """What of the network, its loss and its optimizer cannot be made, or selects nothing."""
     problems: list[str] = []
-
-    def attempt(make: Callable[..., T], *arguments: Any) -> T | None:
-        try:
-            return make(*arguments)
-        except MerError as error:
-            problems.append(str(error))
-            return None
-
-    trainings: list[Finetune | Pretrain] = [cfg.model, *([cfg.macro] if cfg.macro.enabled else [])]
+    trainings: dict[str, Finetune | Pretrain] = {"model": cfg.model}
+    trainings |= {"macro": cfg.macro} if cfg.macro.enabled else {}
     with torch.random.fork_rng(devices=[]):
-        network = attempt(_backbone, cfg, kind.channels)
-        for node in trainings:
-            attempt(_loss, node, len(_classes(cfg, node)))
-            attempt(_optimizer, node)
+        network = _attempt(problems, "", _backbone, cfg, channels)
+        for name, node in trainings.items():
+            _attempt(problems, f"{name}: ", _loss, node, len(_classes(cfg, node)))
+            _attempt(problems, f"{name}: ", _optimizer, node)
     if network is not None:
         taken_over = cfg.model.transfer.blocks if cfg.macro.enabled else None
-        for words in (taken_over, cfg.model.transfer.freeze):
-            attempt(blocks.select, network, words or [])
+        for key, words in (("blocks", taken_over), ("freeze", cfg.model.transfer.freeze)):
+            _attempt(problems, f"model.transfer.{key}: ", blocks.select, network, words or [])
     return problems
 
 
