@@ -148,18 +148,18 @@ def run(
                 left -= 1
                 yield answer.piece, answer.result
                 continue
-            label = "a worker" if answer.piece is _OVER else name(answer.piece)
-            how = _death(answer.error)
+            how, begun = _death(answer.error), answer.piece is not _OVER
+            label = f"the process of {name(answer.piece)}" if begun else "a worker process"
             deaths[label] += 1
-            if deaths[label] == attempts:
+            if deaths[label] >= attempts and (begun or here is None):
                 raise MerError(
-                    f"the process of {label} has ended {how}, {attempts} times. What is finished "
-                    f"is kept: type the same command again, {fewer}"
+                    f"{label} has ended {how}, {deaths[label]} times. What is finished is kept: "
+                    f"type the same command again, {fewer}"
                 )
-            log.warning("the process of %s has ended %s; another one does its work", label, how)
-            if answer.piece is not _OVER:
+            log.warning("%s has ended %s; another one does its work", label, how)
+            if begun:
                 todo.put(answer.piece)
-            if here is None and not any(thread.is_alive() for thread in threads):
+            if here is None and all(thread.failed for thread in threads):
                 threads.append(_Worker(workers[0], todo, answers))
     finally:
         for thread in threads:

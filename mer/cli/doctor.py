@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from mer import processes
 from mer.cli.installation import (
     Check,
     check_face_model,
@@ -37,9 +38,9 @@ def check_python() -> list[Check]:
 
 def check_machine() -> list[Check]:
     """Report cores, memory and free disk."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     free = shutil.disk_usage(Path.cwd()).free / 2**30
+    cores = processes.cores()
     found = f"{cores} cores, {memory:.0f} GiB memory, {free:.0f} GiB free in {Path.cwd()}"
     if free < MIN_FREE_GIB:
         return [Check("machine", "warn", found, f"free some space: below {MIN_FREE_GIB} GiB")]
