@@ -241,5 +241,5 @@ def test_patterns() -> None:
 def test_a_network_without_mobilenetv2_blocks() -> None:
     # The bottleneck of test_byobnet has the type of MobileViT's, but no depthwise convolution.
     for name in ("resnet18", "test_byobnet"):
-        with pytest.raises(MerError, match=r"model\.transfer\.blocks=all"):
+        with pytest.raises(MerError, match=r"set model\.transfer\.blocks to auto, all"):
             blocks.select(backbones.build(node(name=name), 3), "mobilenetv2")

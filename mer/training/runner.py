@@ -133,7 +133,11 @@ def cross_validate(
         input=data.settings,
         backbone=backbone if isinstance(backbone, Backbone) else Backbone(backbone),
         model=model or Finetune(),
-        macro=replace(pretrain or Pretrain(), enabled=macro is not None),
+        macro=replace(
+            pretrain or Pretrain(),
+            enabled=macro is not None,
+            labels={} if macro is None else {"name": "custom", "classes": macro.classes},
+        ),
         callbacks={head.name: trust.describe(head) for head in heads},
         trainer=trainer or Trainer(),
         selection=selection,
