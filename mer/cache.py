@@ -73,7 +73,10 @@ KINDS = {
     ),
     "macro": Kind(
         "macro weights",
-        (*_NETWORK, *(f"training/{name}.py" for name in ("pretrain", "trainer", "predictions"))),
+        (
+            *_NETWORK,
+            *(f"training/{n}.py" for n in ("pretrain", "trainer", "predictions", "data_parallel")),
+        ),
         _TRAINING,
         ("input.size", "macro.epochs", "seed"),
     ),

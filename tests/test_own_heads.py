@@ -88,7 +88,9 @@ def run_dir(words: list[str], home: Path, tmp_path_factory: pytest.TempPathFacto
         "logger=wandb",
         "logger.wandb.examples=0",
         "logger.wandb.weights=none",
-        "+logger.board={_target_: mer.loggers.tensorboard.TensorBoardLogger, examples: 0}",
+        "+logger.board={_target_: mer.loggers.lightning.LightningLogger, examples: 0, logger: "
+        "{_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: null, name: tensorboard,"
+        " version: '', default_hp_metric: false}}",
     ]
     assert main(["train", *words, *loggers, f"run.dir={folder}"]) == 0
     return folder
