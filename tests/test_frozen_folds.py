@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 from sklearn.linear_model import LogisticRegression
 
+from mer.models.loss import CrossEntropy
 from mer.training import runner
 from mer.training.engines import frozen
 from mer.training.evaluate import evaluate
@@ -32,7 +33,7 @@ def clouds(count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
 def test_the_softmax_is_that_of_scikit_learn(weights: list[float] | None) -> None:
     points, labels = clouds()
-    weight, bias = frozen.fit_softmax(points, labels, weights, 0.0, 0.1, 3)
+    weight, bias = frozen.fit_softmax(CrossEntropy(weights), points, labels, 0.1, 3)
     centred = points.double() - points.double().mean(0)
     scaled = (centred / centred.square().mean().sqrt()).numpy()
     # scikit-learn minimises C times the summed loss plus half of the squared weights.
@@ -47,7 +48,7 @@ def test_the_softmax_is_that_of_scikit_learn(weights: list[float] | None) -> Non
 def test_smoothing_keeps_separable_classes_from_certainty() -> None:
     points = torch.tensor([[-1.0], [1.0]]).repeat(10, 1)
     labels = torch.tensor([0, 1]).repeat(10)
-    weight, bias = frozen.fit_softmax(points, labels, None, 0.2, 0.0, 2)
+    weight, bias = frozen.fit_softmax(CrossEntropy(None, 0.2), points, labels, 0.0, 2)
     # Without a penalty the minimum is where the probabilities equal the smoothed target: .9, .1.
     found = torch.softmax(points[:2] @ weight.T + bias, dim=1)
     assert found.diagonal().tolist() == pytest.approx([0.9, 0.9], abs=1e-4)

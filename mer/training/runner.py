@@ -126,10 +126,13 @@ def cross_validate(
     Raises:
         MerError: If settings contradict each other, or the directory belongs to another run.
     """
+    held = sum(len(fold.validation) for fold in folds)
     settings = Settings(
         data=Data(name="custom", micro={"custom": {}}, macro={"custom": {}} if macro else {}),
         labels={"name": "custom", "classes": data.classes},
-        protocol=Protocol(name="custom", validation=0.2 if any(f.validation for f in folds) else 0),
+        protocol=Protocol(
+            name="custom", validation=held / (held + sum(len(fold.train) for fold in folds))
+        ),
         input=data.settings,
         backbone=backbone if isinstance(backbone, Backbone) else Backbone(backbone),
         model=model or Finetune(),

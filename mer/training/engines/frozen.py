@@ -20,7 +20,7 @@ from mer.callbacks.head import add_scores, fit_heads
 from mer.data.fixed_augmentations import FixedInputs
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import read_checkpoint, save_network
-from mer.models.loss import CrossEntropy
+from mer.models.loss import Loss
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
@@ -72,25 +72,19 @@ def engine(run: RunContext, pending: int) -> "Frozen | None":
 
 
 def fit_softmax(
-    embeddings: torch.Tensor,
-    labels: torch.Tensor,
-    class_weights: Sequence[float] | None,
-    smoothing: float,
-    penalty: float,
-    n_classes: int,
+    loss: Loss, embeddings: torch.Tensor, labels: torch.Tensor, penalty: float, n_classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fit a linear softmax classifier on all samples at once.
 
-    Minimises the weighted, smoothed cross entropy plus `penalty / 2` times the squared weights,
-    from zero; the problem is convex, so the result does not depend on chance. Embeddings are
-    centred and divided by one number while fitting, which changes the condition and not the kind of
-    the classifier.
+    Minimises the loss plus `penalty / 2` times the squared weights, from zero; with the cross
+    entropy the problem is convex, so the result does not depend on chance. Embeddings are centred
+    and divided by one number while fitting, which changes the condition and not the kind of the
+    classifier.
 
     Args:
+        loss: Loss of logits (M, K) and class numbers (M,).
         embeddings: Shape: (M, E), float32.
         labels: Class numbers. Shape: (M,).
-        class_weights: Weight of each class, or None.
-        smoothing: Share of the target that is spread over all classes, in [0, 1).
         penalty: L2 penalty on the weights of scaled embeddings.
         n_classes: K.
 
@@ -102,7 +96,6 @@ def fit_softmax(
     inputs = (embeddings.double() - mean) / scale
     weight = torch.zeros(n_classes, inputs.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=True)
-    loss = CrossEntropy(class_weights, smoothing)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=ITERATIONS, tolerance_grad=TOLERANCE, line_search_fn="strong_wolfe"
     )
@@ -171,32 +164,26 @@ class _Embedded:
         """Fit softmax and heads on the training side, and write the fold."""
         module, model = self.module, job.run.cfg.model
         made_with = fold.arguments(job)
-        train = torch.from_numpy(job.sides.train)
-        samples = self.drawn[:, train].flatten(0, 1) if len(self.drawn) else self.plain[train]
-        weight, bias = fit_softmax(
-            samples,
-            self.labels[train].repeat(max(1, len(self.drawn))),
-            made_with["class_weights"],
-            model.label_smoothing,
-            model.optimizer.weight_decay,
-            len(module.classes),
-        )
         for name in ("seed", "class_weights"):
             module.hparams[name] = made_with[name]
         module.loss = module.configure_loss()
+        train, n_classes = torch.from_numpy(job.sides.train), len(module.classes)
+        samples = self.drawn[:, train].flatten(0, 1) if len(self.drawn) else self.plain[train]
+        labels = self.labels[train].repeat(max(1, len(self.drawn)))
+        weight, bias = fit_softmax(
+            module.loss, samples, labels, model.optimizer.weight_decay, n_classes
+        )
         module.classifier.weight.data.copy_(weight)
         module.classifier.bias.data.copy_(bias)
         module.provenance = fold.provenance(job) | fold.trained_by(job, module, self._macro)
         fold.check_persons(job, module)
         (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", 1, 1)
-        self._write_history(job, samples, weight, bias)
-        fit_heads(
-            job.heads,
-            self.plain[train].double().numpy(),
-            self.labels[train].numpy(),
-            len(module.classes),
-        )
+        final = float(module.loss(nn.functional.linear(samples, weight, bias), labels))
+        module.check_loss(0, final)
+        curves.write(job.folder, [{"epoch": 0, "step": 0, "train/loss": final}])
+        embeddings = self.plain[train].double().numpy()
+        fit_heads(job.heads, embeddings, self.labels[train].numpy(), n_classes)
         outputs = {}
         for side in fold.SCORED:
             positions = torch.from_numpy(getattr(job.sides, side))
@@ -207,16 +194,6 @@ class _Embedded:
                 add_scores(job.heads, batch)
                 outputs[side] = [batch]
         fold.conclude(job, outputs, {"epochs": 1, "best_epoch": None}, started)
-
-    def _write_history(
-        self, job: Job, samples: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
-    ) -> None:
-        """Write a history of one row: the loss of the fitted softmax."""
-        labels = self.labels[torch.from_numpy(job.sides.train)].repeat(max(1, len(self.drawn)))
-        logits = nn.functional.linear(samples, weight, bias)
-        loss = float(self.module.loss(logits, labels))
-        self.module.check_loss(0, loss)
-        curves.write(job.folder, [{"epoch": 0, "step": 0, "train/loss": loss}])
 
     def _embed(self, inputs: FixedInputs, draw: int | None) -> torch.Tensor:
         everybody: NDArray[np.int64] = np.arange(len(inputs.dataset))
