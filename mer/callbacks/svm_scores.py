@@ -1,7 +1,7 @@
 """The scores of a fitted support vector machine from tensors alone.
 
 scikit-learn's objects cannot be put in a checkpoint that loads safely, nor be exported; tensors
-can. `tests/test_svm_head.py` holds these scores against scikit-learn's.
+can. `tests/callbacks/test_svm_head.py` holds these scores against scikit-learn's.
 """
 
 import itertools

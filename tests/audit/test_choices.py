@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
-from audit.tampering import failures, first_fold, in_fold, manifest, pooled, set_config
 from mer.audit import audit
 from mer.audit.check_predictions import count, scores
 from mer.cli import main
 from mer.training import runner
+from tests.audit.tampering import failures, first_fold, in_fold, manifest, pooled, set_config
 
 Config = Callable[..., DictConfig]
 

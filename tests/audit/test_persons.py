@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audit.tampering import change, everywhere, failures, first_fold, manifest, write_manifest
 from mer.audit.check_persons import check_persons
+from tests.audit.tampering import change, everywhere, failures, first_fold, manifest, write_manifest
 
 
 def test_ids_without_their_dataset_are_seen_and_so_are_persons_who_merged(run_dir: Path) -> None:

@@ -5,8 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audit.tampering import change, everywhere, failures, first_fold, in_fold, manifest, pooled
 from mer.cli import main
+from tests.audit.tampering import (
+    change,
+    everywhere,
+    failures,
+    first_fold,
+    in_fold,
+    manifest,
+    pooled,
+)
 
 
 def test_a_flipped_prediction_disagrees_with_fold_scores_and_metrics(run_dir: Path) -> None:

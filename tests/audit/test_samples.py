@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audit.tampering import change, failures, in_fold, write_manifest
 from mer.audit import Artefacts
 from mer.audit.check_samples import check_duplicates, check_samples
+from tests.audit.tampering import change, failures, in_fold, write_manifest
 
 
 def test_a_clip_under_two_spellings_fails_across_folds_only(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from audit.tampering import failures, in_fold
 from mer.audit import Audit, audit
 from mer.cli import main
+from tests.audit.tampering import failures, in_fold
 
 
 def test_a_clean_run_passes_every_check_and_says_so(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from audit.tampering import failures, first_fold, in_fold, manifest, say
 from mer.audit import audit
 from mer.files import fingerprint
+from tests.audit.tampering import failures, first_fold, in_fold, manifest, say
 
 
 def test_weights_that_a_test_person_trained_are_named_with_the_person(run_dir: Path) -> None:

@@ -1,0 +1,89 @@
+"""Pooled scores: what stands in `metrics.json` and on the terminal, worked out by hand."""
+
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from mer.errors import MerError
+from mer.runs import results
+from tests.builders import with_scores
+
+CLASSES = ["negative", "positive"]
+
+# Two datasets with a person each: four of six negative, five of eight right.
+ROWS = [
+    ("a/1", "x", "x/1", "negative", "negative", "f1"),
+    ("a/2", "x", "x/1", "negative", "negative", "f1"),
+    ("a/3", "x", "x/1", "negative", "positive", "f1"),
+    ("a/4", "x", "x/1", "positive", "positive", "f1"),
+    ("b/1", "y", "y/1", "negative", "negative", "f2"),
+    ("b/2", "y", "y/1", "negative", "positive", "f2"),
+    ("b/3", "y", "y/1", "negative", "positive", "f2"),
+    ("b/4", "y", "y/1", "positive", "positive", "f2"),
+]
+
+
+@pytest.fixture
+def predictions() -> pd.DataFrame:
+    columns = ["sample_id", "dataset", "person", "label", "softmax", "fold"]
+    return with_scores(pd.DataFrame(ROWS, columns=columns), CLASSES, "softmax")
+
+
+def test_scores_of_every_part_are_those_of_its_own_matrix(predictions: pd.DataFrame) -> None:
+    heads = results.score(predictions, CLASSES, seed=0)
+    assert list(heads) == ["softmax", "majority"]
+    assert list(heads["softmax"]) == ["pooled", "x", "y"]
+    pooled = heads["softmax"]["pooled"]
+    # Rows true, columns predicted: [[3, 3], [0, 2]]. F1: 6/9 and 4/7; recall: 1/2 and 1.
+    assert pooled["confusion"] == [[3, 3], [0, 2]]
+    assert pooled["uf1"] == pytest.approx((6 / 9 + 4 / 7) / 2)
+    assert pooled["uar"] == pytest.approx(0.75)
+    assert pooled["accuracy"] == pytest.approx(5 / 8)
+    assert pooled["weighted_f1"] == pytest.approx((6 * 6 / 9 + 2 * 4 / 7) / 8)
+    # Expected agreement: (6 * 3 + 2 * 5) / 64.
+    assert pooled["kappa"] == pytest.approx((5 / 8 - 28 / 64) / (1 - 28 / 64))
+    assert pooled["classes"]["negative"] == {
+        "samples": 6,
+        "precision": pytest.approx(1.0),
+        "recall": pytest.approx(0.5),
+        "f1": pytest.approx(6 / 9),
+    }
+    assert heads["softmax"]["y"]["confusion"] == [[1, 2], [0, 1]]
+
+
+def test_majority_and_guessing_stand_beside_every_score(predictions: pd.DataFrame) -> None:
+    majority = results.score(predictions, CLASSES, seed=0)["majority"]
+    assert majority["pooled"]["accuracy"] == pytest.approx(6 / 8)
+    assert majority["pooled"]["uf1"] == pytest.approx((12 / 14) / 2)
+    chance = majority["y"]["chance"]
+    assert chance["prior"]["accuracy"] == pytest.approx((3 / 4) ** 2 + (1 / 4) ** 2)
+    assert chance["uniform"]["accuracy"] == pytest.approx(0.5)
+
+
+def test_averages_over_folds_have_names_of_their_own(predictions: pd.DataFrame) -> None:
+    found = results.fold_diagnostics(predictions, CLASSES)
+    assert list(found) == ["softmax"]
+    # Fold 1: recall 2/3 and 1, F1 4/5 and 2/3; fold 2: recall 1/3 and 1, F1 1/2 and 1/2.
+    assert found["softmax"]["fold_uar_diagnostic"] == pytest.approx((5 / 6 + 2 / 3) / 2)
+    assert found["softmax"]["fold_f1_diagnostic"] == pytest.approx((11 / 15 + 1 / 2) / 2)
+    assert all(name.endswith("_diagnostic") for name in found["softmax"])
+
+
+def test_a_class_without_a_sample_is_refused(predictions: pd.DataFrame) -> None:
+    with pytest.raises(MerError, match="surprise"):
+        results.score(predictions, [*CLASSES, "surprise"], seed=0)
+
+
+def test_the_table_shows_intervals_guessing_and_stains(predictions: pd.DataFrame) -> None:
+    heads = results.score(predictions, CLASSES, seed=0)
+    table = results.to_table({"heads": heads, "stains": ["peek 2: twice"]}, "run")
+    console = Console(width=120, file=io.StringIO())
+    console.print(table)
+    text = console.file.getvalue()
+    assert "!! peek 2: twice" in text
+    assert "0.619 [0.5" in text  # UF1 of the pooled matrix
+    guessing = next(line for line in text.splitlines() if "guessing" in line)
+    assert "0.625" in guessing  # accuracy: .75 ** 2 + .25 ** 2
+    assert "softmax: weighted F1 0.643, kappa 0.333" in text

@@ -1,0 +1,290 @@
+"""Searches from the command line; a formula stands for training where only the search counts."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from mer.cli import main, train
+from tests.page_reader import Page
+
+Toy = Callable[[DictConfig], object]
+LR = "model.optimizer.lr=interval(0.001, 0.1)"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "search"
+
+
+@pytest.fixture
+def search(
+    home: Path, tiny_words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run a search with a formula in place of training; returns the exit status."""
+
+    def run(toy: Toy, *words: str, name: str = "optuna") -> int:
+        monkeypatch.setattr(train, "train", lambda cfg, run_dir, alone: toy(cfg))
+        return main(["train", "-m", f"search={name}", f"search.dir={home}", *tiny_words, *words])
+
+    return run
+
+
+def trials(home: Path) -> list[optuna.trial.FrozenTrial]:
+    (name,) = optuna.get_all_study_names(f"sqlite:///{home / 'study.db'}")
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{home / 'study.db'}").trials
+
+
+def lr(cfg: DictConfig) -> float:
+    return float(cfg.model.optimizer.lr)
+
+
+def test_total_directories_and_results_of_a_search_in_two_parts(
+    search: Callable[..., int], home: Path
+) -> None:
+    assert search(lr, LR, "search.n_trials=2") == 0
+    assert search(lr, LR, "search.n_trials=5") == 0
+    found = trials(home)
+    assert [t.state.name for t in found] == ["COMPLETE"] * 5
+    assert len({t.params["model.optimizer.lr"] for t in found}) == 5  # no point is drawn again
+    for trial in found:
+        words = OmegaConf.load(home / str(trial.number) / ".hydra" / "overrides.yaml")
+        assert f"model.optimizer.lr={trial.params['model.optimizer.lr']}" in words
+        assert f"trial.number={trial.number}" in words
+    best = max(found, key=lambda trial: trial.value)
+    results = OmegaConf.load(home / "optimization_results.yaml")
+    assert results.best_trial == best.number
+    assert results.best_value == pytest.approx(best.value)
+    assert len(list(csv.DictReader((home / "trials.csv").open()))) == 5
+    assert (home / "multirun.yaml").exists()
+    page = Page((home / "search.html").read_text())
+    assert [row[:2] for row in page.table("number")] == [[str(n), "complete"] for n in range(5)]
+
+
+def test_raised_not_a_number_and_pruned_are_told_apart(
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+) -> None:
+    def toy(cfg: DictConfig) -> float:
+        if cfg.trial.number == 2:
+            raise ValueError("lost a tensor")
+        if cfg.trial.number == 3:
+            return math.nan
+        if cfg.trial.number == 4:
+            raise optuna.TrialPruned("pruned after 3 of 9 folds")
+        return lr(cfg)
+
+    assert search(toy, LR, "search.n_trials=5") == 0
+    found = [(t.state.name, t.user_attrs.get("outcome")) for t in trials(home)]
+    complete = ("COMPLETE", None)
+    assert found == [
+        complete,
+        complete,
+        ("FAIL", "raised ValueError: lost a tensor"),
+        ("FAIL", "not a number"),
+        ("PRUNED", "pruned after 3 of 9 folds"),
+        complete,
+        complete,
+    ]
+    said = " ".join(capfd.readouterr().out.split())
+    for listed in (
+        "Raised an error (1): trial 2: raised ValueError: lost a tensor",
+        "Gave no number (1): trial 3: not a number",
+        "Pruned (1): trial 4: after 3 of 9 folds",
+    ):
+        assert listed in said
+
+
+def test_failures_in_a_row_end_the_search_and_the_same_command_goes_on(
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+) -> None:
+    def broken(cfg: DictConfig) -> float:
+        raise ValueError("no such disk")
+
+    assert search(broken, LR, "search.n_trials=4") == 2
+    error = capfd.readouterr().err
+    assert "3 trials in a row have failed" in error and str(home / "2") in error
+    assert "Traceback" not in error
+    assert search(lr, LR, "search.n_trials=4") == 0
+    assert [t.state.name for t in trials(home)] == ["FAIL"] * 3 + ["COMPLETE"] * 4
+
+
+def test_ctrl_c_puts_the_trial_back_under_its_number(
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+) -> None:
+    def stopped(cfg: DictConfig) -> float:
+        if cfg.trial.number == 1:
+            raise KeyboardInterrupt
+        return lr(cfg)
+
+    assert search(stopped, LR, "search.n_trials=3") == 130
+    assert "Trial 1 is queued again" in capfd.readouterr().err
+    waiting = trials(home)[1]
+    assert waiting.state.name == "WAITING"
+    assert search(lr, LR, "search.n_trials=3") == 0
+    found = trials(home)
+    assert [t.state.name for t in found] == ["COMPLETE"] * 3
+    assert found[1].params == waiting.params
+
+
+def test_a_launcher_that_fails_loses_no_trial(
+    search: Callable[..., int], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    launch, calls = BasicLauncher.launch, []
+
+    def break_once(self: BasicLauncher, *args: object, **more: object) -> object:
+        calls.append(args)
+        if len(calls) == 2:
+            raise RuntimeError("a worker process was killed")
+        return launch(self, *args, **more)
+
+    monkeypatch.setattr(BasicLauncher, "launch", break_once)
+    assert search(lr, LR, "search.n_trials=3") == 0
+    assert [t.state.name for t in trials(home)] == ["COMPLETE"] * 3
+    assert len(calls) == 4
+
+
+def test_two_objectives_give_a_front(search: Callable[..., int], home: Path) -> None:
+    assert (
+        search(
+            lambda cfg: [lr(cfg), lr(cfg) * 1000],
+            LR,
+            "search.n_trials=4",
+            "objective=[uf1,parameters]",
+            "hydra.sweeper.direction=[maximize,minimize]",
+            "hydra.sweeper.pruner=null",
+        )
+        == 0
+    )
+    results = OmegaConf.load(home / "optimization_results.yaml")
+    assert len(results.solutions) == 4  # better in one is worse in the other, so all stay
+
+
+@pytest.mark.slow
+def test_the_grid_of_the_paper_is_gone_through_once(search: Callable[..., int], home: Path) -> None:
+    seen = []
+
+    def toy(cfg: DictConfig) -> float:
+        seen.append(
+            (
+                cfg.model.optimizer.lr,
+                cfg.model.transfer.lr_scale,
+                cfg.model.batch_size,
+                cfg.model.dropout,
+            )
+        )
+        return lr(cfg)
+
+    assert search(toy, name="paper_grid") == 0
+    assert len(seen) == len(set(seen)) == 3 * 2 * 2 * 2
+
+
+def test_conditional_parameters_come_from_a_function(
+    search: Callable[..., int],
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "conditional.py").write_text(
+        "def space(cfg, trial):\n"
+        "    if trial.params['callbacks.svm_head.kernel'] == 'poly':\n"
+        "        trial.suggest_int('callbacks.svm_head.degree', 2, 4)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    degrees = {}
+
+    def toy(cfg: DictConfig) -> float:
+        degrees[cfg.trial.number] = (cfg.callbacks.svm_head.kernel, cfg.callbacks.svm_head.degree)
+        return 0.5
+
+    words = ["callbacks.svm_head.kernel=rbf,poly", "callbacks.svm_head.degree=7"]
+    hook = "hydra.sweeper.custom_search_space=conditional.space"
+    assert search(toy, *words, hook, "search.n_trials=8") == 0
+    assert {kernel for kernel, _ in degrees.values()} == {"rbf", "poly"}
+    assert all((degree == 7) == (kernel == "rbf") for kernel, degree in degrees.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "nothing to search"),
+        ([LR, "protocol.validation=0"], "protocol.validation"),
+        ([LR, "search.n_trials=0"], "hydra.sweeper.n_trials is 0"),
+        ([LR, "hydra.sweeper.direction=up"], "hydra.sweeper.direction"),
+        ([LR, "objective=[uf1,latency_ms]"], "one direction for each objective"),
+        ([LR, "hydra.sweeper.sampler._target_=optuna.samplers.TPE"], "optuna.samplers.TPE"),
+        ([LR, "hydra.sweeper.pruner._target_=optuna.pruners.Median"], "optuna.pruners.Median"),
+        ([LR, "hydra.sweeper.storage=nowhere"], "hydra.sweeper.storage"),
+        ([LR, "hydra.sweeper.custom_search_space=nowhere.space"], "nowhere.space"),
+        ([LR, "selection=best"], "selection is best; set last, validation or oracle"),
+        ([LR, "model.optimizer.lrr=1,2"], "model.optimizer.lr"),
+        (["model.optimizer.lr=interval(0,"], "model.optimizer.lr"),
+    ],
+)
+def test_a_search_that_cannot_work_says_so_before_the_first_trial(
+    search: Callable[..., int], words: list[str], said: str, capfd: pytest.CaptureFixture
+) -> None:
+    def never(cfg: DictConfig) -> float:
+        raise AssertionError("a trial was started")
+
+    assert search(never, *words) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert "Traceback" not in error and "a trial was started" not in error
+
+
+def test_a_search_in_anothers_directory_is_refused(
+    search: Callable[..., int], capfd: pytest.CaptureFixture
+) -> None:
+    assert search(lr, LR, "search.n_trials=1") == 0
+    assert search(lr, LR, "search.n_trials=2", "model.epochs=7") == 2
+    assert "model.epochs: 30 there, 7 now" in capfd.readouterr().err
+
+
+def test_a_search_without_m_is_refused(tiny_words: list[str], capfd: pytest.CaptureFixture) -> None:
+    assert main(["train", "search=mobilevit_tpe", *tiny_words]) == 2
+    assert "mer train -m search=mobilevit_tpe" in capfd.readouterr().err
+
+
+def test_the_objective_is_the_validation_score_and_the_test_table_stays_hidden(
+    home: Path, tiny_words: list[str], capfd: pytest.CaptureFixture
+) -> None:
+    words = ["protocol.n_splits=2", "model.epochs=1", "macro.enabled=false", "search.n_trials=1"]
+    head = ["train", "-m", "search=optuna", f"search.dir={home}", *tiny_words, *words]
+    assert main([*head, "seed=0,1"]) == 0
+    (trial,) = trials(home)
+    result = json.loads((home / "0" / "metrics.json").read_text())
+    validation = result["validation"]["svm"]["pooled"]["uf1"]
+    assert trial.value == pytest.approx(validation)
+    # One report for each fold, the last of which is the pooled score.
+    assert list(trial.intermediate_values) == [1, 2]
+    assert trial.intermediate_values[2] == pytest.approx(validation)
+    said = capfd.readouterr()
+    assert "pooled scores and 95 %" not in said.out
+
+
+def test_a_pruner_ends_a_trial_between_folds(
+    home: Path, tiny_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strict.py").write_text(
+        "from optuna.pruners import BasePruner\n"
+        "class Hopeless(BasePruner):\n"
+        "    def prune(self, study, trial):\n"
+        "        return True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["protocol.n_splits=3", "model.epochs=1", "macro.enabled=false", "search.n_trials=1"]
+    head = ["train", "-m", "search=optuna", f"search.dir={home}", *tiny_words, *words]
+    assert main([*head, "hydra.sweeper.pruner=strict.Hopeless", "seed=0,1"]) == 0
+    (trial,) = trials(home)
+    assert (trial.state.name, trial.user_attrs["outcome"]) == (
+        "PRUNED",
+        "pruned after 1 of 3 folds",
+    )
+    assert len(list((home / "0" / "folds").glob("*/predictions.parquet"))) == 1
