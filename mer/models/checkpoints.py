@@ -7,7 +7,6 @@ A checkpoint may come from somebody else. It holds tensors and plain values, and
 import functools
 import inspect
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,7 +92,7 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
     checkpoint: dict[str, Any] = {
         "epoch": epochs,
         "global_step": steps,
-        "pytorch-lightning_version": version("pytorch-lightning"),
+        "pytorch-lightning_version": pl.__version__,
         "state_dict": _packed(module.state_dict()),
         "hparams_name": module._hparams_name,
         "hyper_parameters": dict(module.hparams),
@@ -103,16 +102,13 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
 
 
 def _packed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors as parts of one, which is written in half the time of hundreds of parts.
-
-    Those that are not float32 stay by themselves.
-    """
+    """The same tensors as parts of one per dtype, written in half the time of hundreds of parts."""
     found = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    floats = {name: tensor for name, tensor in found.items() if tensor.dtype == torch.float32}
-    joined = torch.cat([tensor.ravel() for tensor in floats.values()])
-    parts = torch.split(joined, [tensor.numel() for tensor in floats.values()])
-    packed = {
-        name: part.view(tensor.shape)
-        for (name, tensor), part in zip(floats.items(), parts, strict=True)
-    }
-    return {name: packed.get(name, tensor) for name, tensor in found.items()}
+    packed: dict[str, torch.Tensor] = {}
+    for dtype in {tensor.dtype for tensor in found.values()}:
+        alike = {name: tensor for name, tensor in found.items() if tensor.dtype == dtype}
+        joined = torch.cat([tensor.ravel() for tensor in alike.values()])
+        parts = torch.split(joined, [tensor.numel() for tensor in alike.values()])
+        for (name, tensor), part in zip(alike.items(), parts, strict=True):
+            packed[name] = part.view(tensor.shape)
+    return {name: packed[name] for name in found}

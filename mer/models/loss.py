@@ -102,3 +102,21 @@ class CrossEntropy(nn.Module):
         spread = (surprise @ weight).sum() / logits.shape[1]
         smoothing = self.label_smoothing
         return ((1 - smoothing) * target + smoothing * spread) / own.sum()
+
+    def targets(self, label: torch.Tensor, n_classes: int) -> torch.Tensor:
+        """What the loss asks for: it is `-(targets * log_softmax(logits)).sum()`.
+
+        Args:
+            label: Class numbers of all samples. Shape: (M,), int64.
+            n_classes: K.
+
+        Returns:
+            Probabilities that the loss wants, times the weights of the samples, which add up to 1
+            without label smoothing. Shape: (M, K), float64.
+        """
+        weight = torch.ones(n_classes) if self.weight is None else self.weight
+        own = weight.double()[label][:, None]
+        sure = own * nn.functional.one_hot(label, n_classes)
+        spread = weight.double() / n_classes
+        smoothing = self.label_smoothing
+        return ((1 - smoothing) * sure + smoothing * spread) / own.sum()

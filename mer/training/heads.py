@@ -84,18 +84,31 @@ def write_states(heads: Iterable[Head], more: Mapping[str, Any], path: Path) -> 
         MerError: If a state holds anything but tensors and plain values.
     """
     states = {head.name: {**head.state_dict(), **more} for head in heads}
-    for name, state in states.items():
-        stream = io.BytesIO()
-        torch.save(state, stream)
-        stream.seek(0)
-        try:
-            torch.load(stream, weights_only=True)
-        except Exception as error:
-            raise MerError(
-                f"state_dict of the head {name} holds more than tensors, numbers, texts, lists and "
-                f"dictionaries, so it could not be loaded safely: {one_line(error)}"
-            ) from error
-    write_whole(path, lambda temporary: torch.save(states, temporary))
+    try:
+        content = _saved(states)
+    except MerError:
+        for name, state in states.items():
+            try:
+                _saved(state)
+            except MerError as error:
+                raise MerError(
+                    f"state_dict of the head {name} holds more than tensors, numbers, texts, lists "
+                    f"and dictionaries, so it could not be loaded safely: {error}"
+                ) from error
+        raise
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _saved(values: Mapping[str, Any]) -> bytes:
+    """Bytes of a file of tensors and plain values, which has been loaded to see that it can be."""
+    stream = io.BytesIO()
+    torch.save(values, stream)
+    stream.seek(0)
+    try:
+        torch.load(stream, weights_only=True)
+    except Exception as error:
+        raise MerError(one_line(error)) from error
+    return stream.getvalue()
 
 
 def _make(key: str, node: Any, **changes: Any) -> pl.Callback:

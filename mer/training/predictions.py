@@ -5,6 +5,7 @@ predictor as .379.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,14 +72,14 @@ def to_frame(
     heads = {key.removesuffix(SCORES): _stack(outputs, key) for key in keys}
     _check(index, {"softmax": logits, **heads}, table, expected)
     order = np.argsort(index)
-    frame = table.iloc[index[order]][list(WHO)].reset_index(drop=True)
     probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    columns: dict[str, NDArray[Any]] = {}
     for head, values in {"softmax": probabilities, **heads}.items():
         values = values[order]
-        for number, name in enumerate(classes):
-            frame[f"{head}_{name}"] = values[:, number]
-        frame[head] = np.asarray(classes, dtype=object)[values.argmax(axis=1)]
-    return frame
+        columns |= {f"{head}_{name}": values[:, k] for k, name in enumerate(classes)}
+        columns[head] = np.asarray(classes, dtype=object)[values.argmax(axis=1)]
+    who = table[list(WHO)].iloc[index[order]].reset_index(drop=True)
+    return pd.concat([who, pd.DataFrame(columns)], axis=1)
 
 
 def _stack(outputs: Sequence[Mapping[str, torch.Tensor]], key: str) -> NDArray[np.float64]:

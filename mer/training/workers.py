@@ -59,7 +59,7 @@ def train(
     pieces = [names[start : start + engine.width] for start in range(0, len(names), engine.width)]
     announce = iter([True])
     with fold_threads(run.cfg) as threads:
-        places = _places(run.cfg, len(pieces), threads)
+        places = _places(run.cfg, engine, len(pieces), threads)
         jobs = [_pickled(run, place, threads, len(folds)) for place in places[1:]]
         results = processes.run(
             [functools.partial(_train_in_worker, job) for job in jobs],
@@ -109,12 +109,14 @@ def advice(at_once: int, cores: int, threads: int) -> str | None:
     )
 
 
-def _places(cfg: Settings, pieces: int, threads: int) -> list[torch.device]:
+def _places(cfg: Settings, engine: Engine, pieces: int, threads: int) -> list[torch.device]:
     """Device of every process that trains, this one's first."""
     found = devices(cfg)
     if not on_cpu(cfg):
         return found[: max(1, pieces)]
     wanted, cores = cfg.trainer.folds_at_once, processes.cores()
+    if wanted == "auto" and not engine.trains_networks:
+        return found[:1]
     beside = multiprocessing.parent_process() is None  # else the launcher shares out the cores
     room = 1 + processes.free_memory() / BYTES_PER_WORKER
     count = at_once(wanted, pieces, cores, threads, room, beside, len(found))

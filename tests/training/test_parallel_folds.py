@@ -108,11 +108,15 @@ def test_cross_entropy_is_torchs(weight: list[float] | None, smoothing: float) -
     source = torch.Generator().manual_seed(0)
     logits = torch.randn(9, 3, generator=source)
     label = torch.tensor([0, 1, 2, 2, 2, 1, 0, 0, 1])
-    own = CrossEntropy(weight, smoothing)(logits, label)
+    loss = CrossEntropy(weight, smoothing)
+    own = loss(logits, label)
     theirs = torch.nn.CrossEntropyLoss(
         None if weight is None else torch.tensor(weight), label_smoothing=smoothing
     )(logits, label)
     assert own.item() == pytest.approx(theirs.item(), abs=1e-6)
+    targets = loss.targets(label, logits.shape[1])
+    of_targets = -(targets * torch.log_softmax(logits.double(), dim=1)).sum()
+    assert float(of_targets) == pytest.approx(float(own), abs=1e-6)
 
 
 def test_cross_entropy_by_hand() -> None:

@@ -14,9 +14,11 @@ class Engine(Protocol):
 
     Attributes:
         width: Folds that it takes at a time.
+        trains_networks: Whether a fold takes longer than the start of a process.
     """
 
     width: int
+    trains_networks: bool
 
     def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:
         """Train some folds and write what `mer.training.fold.run_fold` writes.
@@ -31,6 +33,7 @@ class OneByOne:
     """Trains each fold by Lightning's loop."""
 
     width = 1
+    trains_networks = True
 
     def __init__(self, run: RunContext) -> None:
         self.run = run

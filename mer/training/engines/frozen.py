@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.seed import isolate_rng
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 from torch import nn
 
 from mer.callbacks.head import add_scores, fit_heads
 from mer.data.fixed_augmentations import FixedInputs
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import read_checkpoint, save_network
-from mer.models.loss import Loss
+from mer.models.loss import CrossEntropy
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
@@ -30,7 +32,7 @@ from mer.training.fold import Job
 
 log = logging.getLogger(__name__)
 
-#: Iterations that the fit may take; it ends before that when the gradient is below TOLERANCE.
+#: Iterations that the fit may take; it ends before that when no slope is above TOLERANCE.
 ITERATIONS = 200
 TOLERANCE = 1e-5
 
@@ -72,44 +74,50 @@ def engine(run: RunContext, pending: int) -> "Frozen | None":
 
 
 def fit_softmax(
-    loss: Loss, embeddings: torch.Tensor, labels: torch.Tensor, penalty: float, n_classes: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    loss: CrossEntropy,
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    penalty: float,
+    n_classes: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit a linear softmax classifier on all samples at once.
 
-    Minimises the loss plus `penalty / 2` times the squared weights, from zero; with the cross
-    entropy the problem is convex, so the result does not depend on chance. Embeddings are centred
-    and divided by one number while fitting, which changes the condition and not the kind of the
-    classifier.
+    Minimises the loss plus `penalty / 2` times the squared weights, from zero. The problem is
+    convex, so the result does not depend on chance. Embeddings are centred and divided by one
+    number while fitting, which changes the condition and not the kind of the classifier.
 
     Args:
-        loss: Loss of logits (M, K) and class numbers (M,).
-        embeddings: Shape: (M, E), float32.
+        loss: Cross entropy, whose class weights and smoothing hold here too.
+        embeddings: Shape: (M, E).
         labels: Class numbers. Shape: (M,).
         penalty: L2 penalty on the weights of scaled embeddings.
         n_classes: K.
 
     Returns:
-        Weights (K, E) and biases (K,), float32, for embeddings as they came.
+        Weights (K, E) and biases (K,) for embeddings as they came.
     """
-    mean = embeddings.mean(0).double()
-    scale = float((embeddings.double() - mean).square().mean().sqrt()) or 1.0
-    inputs = (embeddings.double() - mean) / scale
-    weight = torch.zeros(n_classes, inputs.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=ITERATIONS, tolerance_grad=TOLERANCE, line_search_fn="strong_wolfe"
+    targets = loss.targets(torch.from_numpy(labels), n_classes).numpy()
+    totals = targets.sum(axis=1, keepdims=True)
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    centred = embeddings - mean
+    scale = float(np.sqrt(np.square(centred).mean())) or 1.0
+    inputs = np.column_stack([centred / scale, np.ones(len(labels))])
+    shape = (inputs.shape[1], targets.shape[1])
+
+    def value_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = flat.reshape(shape)
+        scores = log_softmax(inputs @ weights, axis=1)
+        gradient = inputs.T @ (np.exp(scores) * totals - targets)
+        gradient[:-1] += penalty * weights[:-1]
+        value = penalty / 2 * np.square(weights[:-1]).sum() - (targets * scores).sum()
+        return float(value), gradient.ravel()
+
+    options = {"maxiter": ITERATIONS, "gtol": TOLERANCE, "ftol": 0.0}
+    fitted = minimize(
+        value_and_gradient, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options
     )
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = nn.functional.linear(inputs, weight, bias)
-        value = loss(logits, labels) + penalty / 2 * weight.square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    final = weight.detach() / scale
-    return final.float(), (bias.detach() - final @ mean).float()
+    weights, biases = np.split(fitted.x.reshape(shape), [-1])
+    return weights.T / scale, biases[0] - mean @ weights / scale
 
 
 class Frozen:
@@ -119,8 +127,8 @@ class Frozen:
         run: A run that `applies`.
     """
 
-    #: Folds at a time.
     width = 1
+    trains_networks = False
 
     def __init__(self, run: RunContext) -> None:
         self.run = run
@@ -170,9 +178,10 @@ class _Embedded:
         train, n_classes = torch.from_numpy(job.sides.train), len(module.classes)
         samples = self.drawn[:, train].flatten(0, 1) if len(self.drawn) else self.plain[train]
         labels = self.labels[train].repeat(max(1, len(self.drawn)))
-        weight, bias = fit_softmax(
-            module.loss, samples, labels, model.optimizer.weight_decay, n_classes
-        )
+        assert isinstance(module.loss, CrossEntropy)  # as `applies` says
+        penalty = model.optimizer.weight_decay
+        fitted = fit_softmax(module.loss, samples.numpy(), labels.numpy(), penalty, n_classes)
+        weight, bias = (torch.from_numpy(values).float() for values in fitted)
         module.classifier.weight.data.copy_(weight)
         module.classifier.bias.data.copy_(bias)
         module.provenance = fold.provenance(job) | fold.trained_by(job, module, self._macro)

@@ -98,6 +98,8 @@ class ParallelFolds:
         pending: Number of its folds that are to be trained.
     """
 
+    trains_networks = True
+
     def __init__(self, run: RunContext, pending: int) -> None:
         self.run = run
         wanted = run.cfg.trainer.folds_at_once
