@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from mer.config import trust
 from mer.errors import one_line
-from mer.runs import rundir
+from mer.runs import evidence, rundir
 from mer.runs.head_columns import read_states
 
 T = TypeVar("T")
@@ -133,6 +133,10 @@ class Artefacts:
     def record(self, fold: str) -> dict[str, Any]:
         """What `fold.json` says of the training."""
         return self._json(rundir.fold_folder(self.run_dir, fold) / "fold.json", dict)
+
+    def evidence(self, fold: str) -> dict[str, Any]:
+        """Samples that took part in the fold; see `mer.runs.evidence`."""
+        return self._json(rundir.fold_folder(self.run_dir, fold) / evidence.FILE, dict)
 
     def history(self, fold: str) -> pd.DataFrame:
         """The metrics of each epoch."""

@@ -10,7 +10,7 @@ import pandas as pd
 from mer import __version__
 from mer.audit.artefacts import Artefacts
 from mer.audit.check_choices import check_complete, check_openings, check_search, check_selection
-from mer.audit.check_persons import check_persons, check_statistics, check_weights
+from mer.audit.check_persons import check_evidence, check_persons, check_weights
 from mer.audit.check_predictions import check_predictions
 from mer.audit.check_samples import check_duplicates, check_samples
 from mer.audit.findings import Check, Findings, Verdict, check, some
@@ -23,7 +23,7 @@ CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_persons,
     check_duplicates,
     check_weights,
-    check_statistics,
+    check_evidence,
     check_selection,
     check_openings,
     check_search,

@@ -34,9 +34,11 @@ class Head(pl.Callback):
 
     Attributes:
         name: Name of its columns and scores; an identifier, unlike that of any other head.
+        fitted_on: Positions of the samples that it was fitted on, as far as their batches say.
     """
 
     name: str = ""
+    fitted_on: NDArray[np.int64] | None = None
 
     def fit(
         self, embeddings: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
@@ -108,22 +110,28 @@ def fit_on_samples(
         MerError: See `fit_heads`.
     """
     if heads:
-        fit_heads(heads, *_embed(module, loader), len(module.classes))
+        embeddings, labels, index = _embed(module, loader)
+        fit_heads(heads, embeddings, labels, len(module.classes), index)
 
 
 def _embed(
     module: Any, loader: Iterable[Mapping[str, torch.Tensor]]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Embeddings (N, E) and labels (N,) of a loader; module and random state stay as they were."""
-    embeddings, labels = [], []
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Embeddings (N, E), labels (N,) and positions of the samples of a loader.
+
+    Module and random state stay as they were. A loader without positions (`index`) gives none.
+    """
+    embeddings, labels, index = [], [], [np.empty(0, np.int64)]
     with isolate_rng(), evaluation_mode(module):
         for batch in loader:
             embedding = module.embed(batch["image"].to(module.device))
             embeddings.append(embedding.to("cpu", torch.float64).numpy())
             labels.append(batch["label"].cpu().numpy())
+            if "index" in batch:
+                index.append(batch["index"].cpu().numpy())
     if not labels:
-        return np.empty((0, 0)), np.empty(0, np.int64)
-    return np.concatenate(embeddings), np.concatenate(labels)
+        return np.empty((0, 0)), np.empty(0, np.int64), index[0]
+    return np.concatenate(embeddings), np.concatenate(labels), np.concatenate(index)
 
 
 def fit_heads(
@@ -131,6 +139,7 @@ def fit_heads(
     embeddings: NDArray[np.float64],
     labels: NDArray[np.int64],
     n_classes: int,
+    index: NDArray[np.int64] | None = None,
 ) -> None:
     """Fit heads on embeddings of the training side.
 
@@ -139,6 +148,7 @@ def fit_heads(
         embeddings: Shape: (N, E).
         labels: Class numbers. Shape: (N,).
         n_classes: K.
+        index: Positions of the samples, which the heads remember. Shape: (N,).
 
     Raises:
         MerError: If a sample has no label, there is no sample, or an embedding is not finite.
@@ -153,8 +163,10 @@ def fit_heads(
     if not np.isfinite(embeddings).all():
         problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")
     raise_all("Heads cannot be fitted:", problems)
-    for head in heads:
-        head.fit(embeddings, labels, n_classes)
+    with isolate_rng():  # a head may draw from global generators, as scikit-learn's SVC does
+        for head in heads:
+            head.fit(embeddings, labels, n_classes)
+            head.fitted_on = index
 
 
 def add_scores(heads: Iterable[Head], batch: dict[str, torch.Tensor]) -> None:

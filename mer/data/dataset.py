@@ -159,7 +159,7 @@ class UnifiedDataset:
         Returns:
             Mean and standard deviation per channel, each of length C.
         """
-        mean, square = (values[positions].mean(axis=0) for values in self._moments)
+        mean, square = (values[positions].mean(axis=0) for values in self.moments)
         mean[list(self.kind.signed)] = 0.0
         std = np.sqrt(np.maximum(square - mean**2, 0))
         for place, channel in enumerate(self.kind.frames):
@@ -184,7 +184,7 @@ class UnifiedDataset:
         return pd.Index(self.table["sample_id"])
 
     @functools.cached_property
-    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and mean square of every sample's channels. Shape: (N, C) each."""
         means, squares = [], []
         for part in np.array_split(np.arange(len(self)), -(-len(self) // PART)):

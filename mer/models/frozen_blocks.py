@@ -4,6 +4,7 @@ They are the longest run of modules, from the input on, that neither learn nor c
 depends on the image alone, so `mer.data.feature_cache` keeps it; only later blocks are trained.
 """
 
+import functools
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,7 @@ def frozen_prefix(module: MERModule) -> list[str]:
     return names
 
 
+@functools.lru_cache(maxsize=4)
 def input_statistics(checkpoint: Path) -> tuple[list[float], list[float]]:
     """Read the normalisation that a macro model was trained with.
 

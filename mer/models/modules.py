@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from mer import __version__
@@ -110,6 +111,8 @@ class MERModule(pl.LightningModule):
         first_classifier(self.classifier, seed)
         self.loss = self.configure_loss()
         self._epochs: dict[str, EpochTally] = {}
+        #: Stage (train, val) -> positions of the samples of its batches; see `seen`.
+        self.used: dict[str, list[torch.Tensor]] = {}
         self._frozen_norms = self._freeze(blocks.select(self.backbone, freeze or []))
         self.train()
 
@@ -220,6 +223,11 @@ class MERModule(pl.LightningModule):
         """Log the epoch."""
         self._log_epoch("val")
 
+    def seen(self, stage: str) -> NDArray[np.int64]:
+        """Positions of the samples whose losses were computed in a stage. Shape: (M,)."""
+        batches = [batch.cpu().numpy() for batch in self.used.get(stage, [])]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *batches]))
+
     def check_loss(self, epoch: int, loss: float) -> None:
         """Refuse to go on with a loss that is no number.
 
@@ -273,6 +281,8 @@ class MERModule(pl.LightningModule):
         logits = self(image) if mask is None else self(image, mask.to(self.device))
         loss = self.loss(logits, label)
         self._epochs[stage].add(loss.detach(), logits.detach(), label)
+        if "index" in batch:
+            self.used.setdefault(stage, []).append(batch["index"])
         return loss
 
     def _log_epoch(self, stage: str) -> dict[str, float]:

@@ -5,7 +5,8 @@ environment.json      one entry per start: versions, revision, machine, seed, da
 manifest.parquet      every sample that must be tested, with its fold; frozen before training
 splits.parquet        who trains, validates, is tested in each fold; frozen too
 dropped.csv           what readers, labels and preparation dropped or mended, and why
-folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet;
+folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet,
+                      evidence.json (whose samples took part in what);
                       inner.json with inner choices; config.yaml in a nested search
 predictions.parquet   one row per sample id, all folds
 folds.csv             persons and samples per side, seconds

@@ -34,6 +34,8 @@ def fit(
 ) -> None:
     """Train on `macro.devices` devices; the weights are those that the callback has kept.
 
+    The given module gets to know the samples that were used (`MERModule.used`), and no weights.
+
     Args:
         cfg: Settings of the run.
         module: The network before its training.
@@ -50,14 +52,15 @@ def fit(
     threads = max(1, torch.get_num_threads() // count)
     job = pickle.dumps((cfg, module, data, folder, keeper, checkpoint))
     work = functools.partial(_fit_rank, job, variables, threads, Path.cwd())
-    for _ in processes.run(
+    for _, seen in processes.run(
         [work] * count,
         range(count),
         name=lambda rank: f"macro-pretraining on device {rank}",
         fewer="with macro.devices=1",
         attempts=1,
     ):
-        pass
+        for stage, positions in seen.items():
+            module.used.setdefault(stage, []).append(torch.from_numpy(positions))
 
 
 def share(positions: NDArray[np.int64], rank: int, count: int, seed: int) -> NDArray[np.int64]:
@@ -73,8 +76,10 @@ def share(positions: NDArray[np.int64], rank: int, count: int, seed: int) -> NDA
     return np.resize(order, -(-len(order) // count) * count)[rank::count]
 
 
-def _fit_rank(job: bytes, variables: dict[str, str], threads: int, cwd: Path, rank: int) -> None:
-    """Train on one of the devices, in a process of its own."""
+def _fit_rank(
+    job: bytes, variables: dict[str, str], threads: int, cwd: Path, rank: int
+) -> dict[str, NDArray[np.int64]]:
+    """Train on one of the devices, in a process of its own; return the samples that were used."""
     os.chdir(cwd)
     torch.set_num_threads(threads)
     cfg, module, data, folder, keeper, checkpoint = pickle.loads(job)
@@ -88,6 +93,7 @@ def _fit_rank(job: bytes, variables: dict[str, str], threads: int, cwd: Path, ra
     try:
         trainer = make_trainer(cfg, cfg.macro, folder, [keeper], count=count)
         trainer.fit(module, data, ckpt_path=checkpoint)
+        return {stage: module.seen(stage) for stage in ("train", "val")}
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
+import torch
 from numpy.typing import NDArray
 
 from mer import __version__
@@ -20,13 +22,14 @@ from mer.config import settings
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
-from mer.files import fingerprint, write_json, write_parquet
+from mer.errors import raise_all
+from mer.files import write_json, write_parquet
 from mer.models import frozen_blocks
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.protocols import LEAKY, Fold
 from mer.randomness import derived_seed
-from mer.runs import rundir
+from mer.runs import evidence, rundir
 from mer.runs.observers import RunContext
 from mer.training import inner
 from mer.training.devices import fold_device
@@ -93,11 +96,14 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
     Args:
         job: The fold; its heads are fitted.
         outputs: Side -> predicted batches.
-        record: What is worth recording of the training.
+        record: What is worth recording of the training; `used` is what `used_samples` gave.
         started: When the fold began, in seconds since the epoch.
+
+    Raises:
+        MerError: If other samples took part than the fold says.
     """
     run, fold, folder = job.run, job.fold, job.folder
-    write_states(job.heads, {"fitted_on": fingerprint(fold.train)}, folder / "heads.pt")
+    write_states(job.heads, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
     frames = {
         side: to_frame(outputs[side], table, classes, getattr(job.sides, side))
@@ -110,11 +116,32 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
     }
     if "validation" in frames:
         write_parquet(frames["validation"], folder / "validation.parquet")
+    _write_evidence(job, record.pop("used"), outputs["test"], frames["test"])
     seconds = round(time.time() - started, 3)
     write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
     name = rundir.marked("predictions.parquet", settings.to_plain(run.cfg))
     write_parquet(frames["test"], folder / name)
+
+
+def _write_evidence(
+    job: Job,
+    used: dict[str, list[str]],
+    outputs: Sequence[dict[str, torch.Tensor]],
+    predictions: pd.DataFrame,
+) -> None:
+    """Write whose samples took part in what, unless others did than the fold says."""
+    run, fold, ids = job.run, job.fold, job.run.dataset.table["sample_id"].to_numpy()
+    fitted = {head.name: head.fitted_on for head in job.heads}
+    heads = {name: [] if at is None else ids[at].tolist() for name, at in fitted.items()}
+    content = {**used, "heads": heads, "tested": evidence.tested(outputs, run.dataset)}
+    sides = {side: getattr(fold, side) for side in Sides._fields}
+    oracle, classes = run.cfg.selection == "oracle", run.corpus.classes
+    raise_all(
+        f"Fold {fold.name} leaks, or its records do not fit; its predictions are not written:",
+        evidence.problems(content, sides, oracle, predictions, classes),
+    )
+    write_json(content, job.folder / evidence.FILE)
 
 
 def _choose(job: Job) -> Job:
@@ -128,6 +155,11 @@ def _choose(job: Job) -> Job:
         module, _ = _module(part)
         trainer = make_trainer(run.cfg, run.cfg.model, job.folder, [recorder], history=False)
         trainer.fit(module, _data(run, module, sides))
+        trained = run.corpus.table["sample_id"].iloc[module.seen("train")]
+        raise_all(
+            f"An inner network of fold {job.fold.name} was trained on other samples than its own:",
+            sorted(set(trained) - set(split.train))[:3],
+        )
 
     chosen = inner.choose(
         run.cfg, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
@@ -166,7 +198,7 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
     # Heads come last: they are fitted on the weights that the others leave.
     trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.callbacks, *job.heads])
     trainer.fit(module, data)
-    check_persons(job, module)
+    used = used_samples(job, module)
     trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
     module.to(fold_device(cfg))
     with trainer.precision_plugin.forward_context():
@@ -174,6 +206,7 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
     return outputs, {
         "epochs": trainer.current_epoch,
         "best_epoch": None if keeper is None else keeper.epoch,
+        "used": used,
     }
 
 
@@ -201,11 +234,25 @@ def trained_by(
     return found | ({"inner": job.chosen} if job.chosen else {})
 
 
-def check_persons(job: Job, module: MicroFinetuneModule) -> None:
-    """Refuse a network that a person has trained whom the fold tests."""
-    if job.run.cfg.protocol.name not in LEAKY:
-        tested = set(job.run.corpus.table["person"].iloc[job.sides.test])
-        refuse_known_persons(module.provenance, tested)
+def used_samples(job: Job, module: MicroFinetuneModule) -> dict[str, list[str]]:
+    """Samples that a trained network has learnt from, as its batches and constants tell.
+
+    The network's provenance then names their persons, too.
+
+    Returns:
+        `trained`, `validated`, `normalised` -> sample ids; see `mer.runs.evidence`.
+
+    Raises:
+        MerError: If one of the fold's test persons trained the network.
+    """
+    run, persons = job.run, job.run.dataset.table["person"]
+    macro = frozen_blocks.input_statistics(run.macro) if _takes_macro_statistics(run) else None
+    used = evidence.of_training(module, run.dataset, job.fold.train, macro)
+    trained = set(persons.iloc[module.seen("train")])
+    module.provenance["persons"] = sorted({*module.provenance["persons"], *trained})
+    if run.cfg.protocol.name not in LEAKY:
+        refuse_known_persons(module.provenance, set(persons.iloc[job.sides.test]))
+    return used
 
 
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
@@ -253,7 +300,6 @@ def arguments(job: Job) -> dict[str, Any]:
 def provenance(job: Job) -> dict[str, Any]:
     """What the network of a fold says of its making, before there is one."""
     run = job.run
-    fitted_on = fingerprint(run.corpus.table["sample_id"].iloc[job.sides.train])
     return {
         "stage": "micro",
         "version": __version__,
@@ -261,7 +307,6 @@ def provenance(job: Job) -> dict[str, Any]:
         "classes": run.corpus.classes,
         "input": settings.to_plain(run.dataset.settings),
         "data_hash": run.corpus.hash,
-        "fitted_on": "macro" if _takes_macro_statistics(run) else fitted_on,
     }
 
 

@@ -77,13 +77,13 @@ def problems(nodes: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
     return sentences + name_problems(heads, classes)
 
 
-def write_states(heads: Iterable[Head], more: Mapping[str, Any], path: Path) -> None:
-    """Write the state of fitted heads: name -> `state_dict` of the head and more.
+def write_states(heads: Iterable[Head], path: Path) -> None:
+    """Write the state of fitted heads: name -> `state_dict` of the head.
 
     Raises:
         MerError: If a state holds anything but tensors and plain values.
     """
-    states = {head.name: {**head.state_dict(), **more} for head in heads}
+    states = {head.name: dict(head.state_dict()) for head in heads}
     try:
         content = _saved(states)
     except MerError:

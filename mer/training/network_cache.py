@@ -121,7 +121,8 @@ def fit_on_outputs(
         n_classes: K.
     """
     (train,) = outputs["train"]
-    fit_heads(heads, train["embedding"].double().numpy(), labels[train["index"].numpy()], n_classes)
+    index = train["index"].numpy()
+    fit_heads(heads, train["embedding"].double().numpy(), labels[index], n_classes, index)
     for batches in outputs.values():
         for batch in batches:
             add_scores(heads, batch)

@@ -21,7 +21,7 @@ from mer.config.settings import Settings, to_plain
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
-from mer.errors import MerError
+from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
@@ -115,7 +115,7 @@ def _train(
     train, validation = _split(corpus, cfg.macro.validation, cfg.seed)
     module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train, seed))
     persons = {
-        side: sorted(set(corpus.table["person"].iloc[positions]))
+        side: sorted(set(dataset.table["person"].iloc[positions]))
         for side, positions in (("train", train), ("validation", validation))
     }
     module.provenance = {
@@ -162,6 +162,17 @@ def _train(
     else:
         trainer = make_trainer(cfg, cfg.macro, folder, [keeper], progress=True)
         trainer.fit(module, data, ckpt_path=checkpoint)
+    others = [
+        *np.setdiff1d(module.seen("train"), train),
+        *np.setdiff1d(module.seen("val"), validation),
+    ]
+    if others:
+        for path in (last, folder / "best.ckpt"):
+            path.unlink(missing_ok=True)
+        raise_all(
+            "Macro-pretraining has used samples on another side than theirs:",
+            dataset.table["sample_id"].iloc[others[:3]],
+        )
     scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],

@@ -17,8 +17,8 @@ from mer.cli import main
 from mer.data.datamodule import MERDataModule
 from mer.datasets import labels
 from mer.errors import MerError
-from mer.runs import label_access, rundir
-from mer.training import runner
+from mer.runs import evidence, label_access, rundir
+from mer.training import fold, runner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,13 +65,13 @@ def test_a_clean_run_passes_and_its_repetitions_are_marked_runs(
     assert failed == {"samples"}
 
     caplog.clear()
-    fold = next((folder / "folds").glob("*/predictions-NULL.parquet"))
-    fold.unlink()  # as if the repetition had been killed
-    untouched = run_dir / "null" / "permutation-0" / "folds" / fold.parent.name / fold.name
+    path = next((folder / "folds").glob("*/predictions-NULL.parquet"))
+    path.unlink()  # as if the repetition had been killed
+    untouched = run_dir / "null" / "permutation-0" / "folds" / path.parent.name / path.name
     before = untouched.stat().st_mtime_ns
     again = null_test(run_dir, permutations=2)
     assert "1 still to train" in caplog.text
-    assert fold.exists() and untouched.stat().st_mtime_ns == before
+    assert path.exists() and untouched.stat().st_mtime_ns == before
     assert again.as_json() == stored
 
 
@@ -82,6 +82,7 @@ def test_a_head_that_is_fitted_on_test_samples_is_found(
         return data._plain(np.concatenate([data.train_positions, data.test_positions]))
 
     monkeypatch.setattr(MERDataModule, "embedding_dataloader", leaky)
+    monkeypatch.setattr(evidence, "problems", lambda *_: [])  # which would refuse the fold
     config = OmegaConf.load(run_dir / "config.yaml")
     config.callbacks.svm_head.C = 100.0
     OmegaConf.save(config, run_dir / "config.yaml")
@@ -107,6 +108,8 @@ def test_a_network_that_is_trained_on_test_samples_is_found(
         return load(data)
 
     monkeypatch.setattr(MERDataModule, "train_dataloader", leaky)
+    monkeypatch.setattr(evidence, "problems", lambda *_: [])
+    monkeypatch.setattr(fold, "refuse_known_persons", lambda *_: None)
     for folder in (run_dir / "null").glob("*/folds/*"):
         (folder / "predictions-NULL.parquet").unlink()
     assert verdicts(null_test(run_dir, permutations=1, epochs=20))["softmax"]

@@ -38,6 +38,7 @@ FILES = [
     "folds/*/model.ckpt",
     "folds/*/heads.pt",
     "folds/*/fold.json",
+    "folds/*/evidence.json",
     "folds/*/metrics.csv",
     "folds/*/validation.parquet",
     "folds/*/predictions.parquet",

@@ -1,12 +1,14 @@
-"""The audit's checks of weights and statistics: who trained, who was fitted on."""
+"""The audit's checks of weights and of evidence: who trained, fitted and normalised."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import torch
+import pytest
 
 from mer.audit import audit
-from mer.files import fingerprint
 from tests.audit.tampering import failures, first_fold, in_fold, manifest, say
 
 
@@ -48,23 +50,51 @@ def test_weights_that_hide_who_trained_them_are_seen(run_dir: Path) -> None:
     assert "do not name" in failures(run_dir)["weights"]
 
 
-def test_a_scaler_fitted_on_all_samples_is_seen_in_network_and_head(run_dir: Path) -> None:
-    everyone = fingerprint(manifest(run_dir)["sample_id"])
-    say(in_fold(run_dir, "model.ckpt"), lambda made: made.update(fitted_on=everyone))
-    path = in_fold(run_dir, "heads.pt")
-    heads = torch.load(path, weights_only=True)
-    heads["svm"]["fitted_on"] = everyone
-    torch.save(heads, path)
+def change(run_dir: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the evidence of the first fold."""
+    path = in_fold(run_dir, "evidence.json")
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_evidence_of_samples_on_other_sides_is_seen(run_dir: Path) -> None:
+    table, fold = manifest(run_dir), first_fold(run_dir)
+    tested = table.loc[table["fold"] == fold, "sample_id"].tolist()
+
+    def leak(content: dict[str, Any]) -> None:
+        content["trained"].append(tested[0])
+        content["heads"]["svm"] += tested
+        content["normalised"] = table["sample_id"].tolist()
+        content["validated"] = content["trained"][:1]
+        content["tested"].pop(tested[1])
+
+    change(run_dir, leak)
     evidence = failures(run_dir)
-    assert list(evidence) == ["statistics"]
-    fold = first_fold(run_dir)
-    for what in ("the normalisation", "svm"):
-        expected = f"fold {fold}: {what} was fitted on all samples, the test side included"
-        assert expected in evidence["statistics"]
+    assert list(evidence) == ["evidence"]
+    first = f"fold {fold}: 1 samples of the test side trained the network: {tested[0]}"
+    assert evidence["evidence"].startswith(first)
 
 
-def test_weights_that_do_not_say_whom_they_were_fitted_on_leave_it_open(run_dir: Path) -> None:
-    say(in_fold(run_dir, "model.ckpt"), lambda made: made.pop("fitted_on"))
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda it: it.update(trained=[]), "no training batch says whose samples it holds"),
+        (lambda it: it.update(normalised=[]), "not normalised by the statistics of the training"),
+        (lambda it: it["heads"].update(svm=it["heads"]["svm"][1:]), "nothing shows that 1 samples"),
+        (lambda it: it["heads"].pop("svm"), "1 heads do not say whom they were fitted on: svm"),
+        (lambda it: it["trained"].append("samm/9/9"), "1 samples of no side trained"),
+    ],
+)
+def test_evidence_that_says_too_little_or_too_much_is_seen(
+    run_dir: Path, edit: Callable[[dict[str, Any]], Any], expected: str
+) -> None:
+    change(run_dir, edit)
+    assert expected in failures(run_dir)["evidence"]
+
+
+def test_a_run_without_evidence_is_left_open(run_dir: Path) -> None:
+    in_fold(run_dir, "evidence.json").unlink()
     found = audit(run_dir)
     assert found.verdict == "unknown"
-    assert "1 check could not be made: statistics." in found.sentence
+    assert "1 check could not be made: evidence." in found.sentence

@@ -1,5 +1,6 @@
 """Folds trained together give, to the last bit, what they give one by one."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +47,8 @@ def assert_equal_runs(one: Path, other: Path) -> None:
         for file in ("predictions.parquet", "metrics.csv"):
             read = pd.read_csv if file.endswith("csv") else pd.read_parquet
             pd.testing.assert_frame_equal(*(read(folder / file) for folder in folders))
+        first, second = ((folder / "evidence.json").read_text() for folder in folders)
+        assert json.loads(first) == json.loads(second)
         heads = [torch.load(folder / "heads.pt", weights_only=True) for folder in folders]
         for key, tensor in heads[0]["svm"]["tensors"].items():
             assert torch.equal(tensor, heads[1]["svm"]["tensors"][key]), key

@@ -86,6 +86,7 @@ class ParallelTrainer:
                 )
         for slot, training, rows in zip(active, trainings, histories, strict=True):
             training.module.load_state_dict(slot.module.state_dict())
+            training.module.used = {"train": [torch.from_numpy(batch) for batch in slot.used]}
             curves.write(training.folder, rows)
 
     def _load(self, trainings: Sequence[FoldTraining]) -> None:
@@ -111,10 +112,10 @@ class ParallelTrainer:
             images = augmentation(images, self._parameters(augmentation, active, batches, epoch))
         labels, done = self.labels[positions], epoch * per_epoch + step
         size = len(batches[0])
-        for slot, image, label in zip(
-            active, torch.split(images, size), torch.split(labels, size), strict=True
-        ):
+        parts = (torch.split(images, size), torch.split(labels, size), batches)
+        for slot, image, label, batch in zip(active, *parts, strict=True):
             slot.fill(image, label)
+            slot.used.append(batch)
             optim.set_rates(
                 slot.optimizer, slot.module.hparams["optimizer"], done, per_epoch, self.epochs
             )
@@ -160,12 +161,13 @@ class _Slot:
         self.label = torch.zeros(size, dtype=torch.int64, device=device)
         self.mask = torch.ones(size, self.module.embedding_width, device=device)
         self.tally = EpochTally(len(self.module.classes), device)
+        self.used: list[NDArray[np.int64]] = []
         self.data: MERDataModule
         self._order: NDArray[np.int64]
 
     def load(self, training: FoldTraining) -> None:
         """Begin with the weights of a fold and an optimizer without state."""
-        self.data = training.data
+        self.data, self.used = training.data, []
         self.module.dropout = training.module.dropout
         with torch.no_grad():
             self.module.load_state_dict(training.module.state_dict())

@@ -185,14 +185,15 @@ class _Embedded:
         module.classifier.weight.data.copy_(weight)
         module.classifier.bias.data.copy_(bias)
         module.provenance = fold.provenance(job) | fold.trained_by(job, module, self._macro)
-        fold.check_persons(job, module)
+        module.used = {"train": [train]}
+        used = fold.used_samples(job, module)
         (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", 1, 1)
         final = float(module.loss(nn.functional.linear(samples, weight, bias), labels))
         module.check_loss(0, final)
         curves.write(job.folder, [{"epoch": 0, "step": 0, "train/loss": final}])
         embeddings = self.plain[train].double().numpy()
-        fit_heads(job.heads, embeddings, self.labels[train].numpy(), n_classes)
+        fit_heads(job.heads, embeddings, self.labels[train].numpy(), n_classes, train.numpy())
         outputs = {}
         for side in fold.SCORED:
             positions = torch.from_numpy(getattr(job.sides, side))
@@ -202,7 +203,7 @@ class _Embedded:
                 batch = {"index": positions, "logits": logits, "embedding": embedding}
                 add_scores(job.heads, batch)
                 outputs[side] = [batch]
-        fold.conclude(job, outputs, {"epochs": 1, "best_epoch": None}, started)
+        fold.conclude(job, outputs, {"epochs": 1, "best_epoch": None, "used": used}, started)
 
     def _embed(self, inputs: FixedInputs, draw: int | None) -> torch.Tensor:
         everybody: NDArray[np.int64] = np.arange(len(inputs.dataset))

@@ -141,7 +141,7 @@ class ParallelFolds:
 
     def _conclude(self, job: Job, training: FoldTraining, started: float) -> None:
         module = cast("MicroFinetuneModule", training.module)
-        fold.check_persons(job, module)
+        used = fold.used_samples(job, module)
         epochs = self.run.cfg.model.epochs
         save_network(module, job.folder / "model.ckpt", epochs, epochs * training.shape[1])
         module.to(self.device)
@@ -149,5 +149,5 @@ class ParallelFolds:
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             fit_on_samples(job.heads, module, training.data.embedding_dataloader())
             outputs = fold.outputs_of(job, module, training.data)
-        fold.conclude(job, outputs, {"epochs": epochs, "best_epoch": None}, started)
+        fold.conclude(job, outputs, {"epochs": epochs, "best_epoch": None, "used": used}, started)
         module.cpu()

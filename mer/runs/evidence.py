@@ -1,0 +1,154 @@
+"""Evidence of a fold: whose samples really took part in what.
+
+It is collected from the batches that reached the optimiser, the arrays that heads were fitted on,
+the constants in the network and the predicted batches. It is compared with the fold's sides when
+the fold ends, and again by `mer audit`. `folds/<name>/evidence.json` holds sample ids:
+
+trained       of the training batches
+validated     of the validation batches
+normalised    whose statistics normalise the inputs, or MACRO for those of macro-pretraining
+heads         head -> those that it was fitted on
+tested        predicted sample -> probabilities of the classes, as the network gave them
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mer.data.dataset import UnifiedDataset
+from mer.models.modules import MERModule
+
+FILE = "evidence.json"
+
+#: In place of sample ids where the constants of the inputs are those of macro-pretraining.
+MACRO = "macro"
+
+Constants = tuple[Sequence[float], Sequence[float]]
+
+
+def of_training(
+    module: MERModule, dataset: UnifiedDataset, train: Sequence[str], macro: Constants | None
+) -> dict[str, list[str]]:
+    """Samples that a trained network has learnt from.
+
+    Args:
+        module: The network.
+        dataset: All samples.
+        train: The training side of its fold.
+        macro: Mean and standard deviation of macro-pretraining, if the network shall have these.
+
+    Returns:
+        `trained`, `validated` and `normalised`; nobody has normalised if the network's constants
+        are neither those of the training side nor `macro`.
+    """
+    ids = dataset.table["sample_id"].to_numpy()
+    constants = macro or _statistics(dataset, train)
+    learnt = [c for c in range(dataset.kind.channels) if macro or c not in dataset.kind.frames]
+    same = all(
+        np.allclose(values.flatten().cpu().numpy()[learnt], np.array(expected)[learnt], rtol=1e-5)
+        for values, expected in zip((module.input_mean, module.input_std), constants, strict=True)
+    )
+    normalised = [MACRO] if macro else list(train)
+    return {
+        "trained": ids[module.seen("train")].tolist(),
+        "validated": ids[module.seen("val")].tolist(),
+        "normalised": normalised if same else [],
+    }
+
+
+def _statistics(dataset: UnifiedDataset, train: Sequence[str]) -> Constants:
+    """Mean and deviation per channel of some samples, apart from `UnifiedDataset.statistics`."""
+    positions = dataset.positions(train)
+    mean, square = (values[positions].mean(axis=0) for values in dataset.moments)
+    mean[list(dataset.kind.signed)] = 0.0
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def tested(
+    outputs: Iterable[Mapping[str, torch.Tensor]], dataset: UnifiedDataset
+) -> dict[str, list[float]]:
+    """Sample id -> probabilities of the classes, of predicted batches (`index`, `logits`)."""
+    ids = dataset.table["sample_id"].to_numpy()
+    given: dict[str, list[float]] = {}
+    for batch in outputs:
+        probabilities = torch.softmax(batch["logits"].detach().cpu().double(), dim=1).tolist()
+        given |= zip(ids[batch["index"].cpu().numpy()].tolist(), probabilities, strict=True)
+    return given
+
+
+def problems(
+    evidence: Mapping[str, Any],
+    sides: Mapping[str, Iterable[str]],
+    oracle: bool,
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+) -> list[str]:
+    """Contradictions between the evidence of a fold, its sides and its predictions.
+
+    Args:
+        evidence: Content of the file.
+        sides: train, validation and test -> sample ids.
+        oracle: Whether the epoch is chosen on the test side, by request.
+        predictions: Predictions of the test side, with the columns of the softmax.
+        classes: Class names in order.
+
+    Returns:
+        A sentence for each.
+    """
+    ids = {side: set(samples) for side, samples in sides.items()}
+    train = ids["train"]
+    validated = ids["test"] if oracle else ids["validation"]
+    sentences = [
+        *_others(evidence["trained"], train, ids, "trained the network"),
+        *_others(evidence["validated"], validated, ids, "validated the training"),
+        *_others(evidence["tested"], ids["test"], ids, "were tested", complete=True),
+    ]
+    for head, samples in evidence["heads"].items():
+        sentences += _others(samples, train, ids, f"fitted the head {head}", complete=True)
+    if not evidence["trained"]:
+        sentences.append("no training batch says whose samples it holds")
+    if not evidence["normalised"]:
+        sentences.append("the inputs are not normalised by the statistics of the training side")
+    if evidence["normalised"] != [MACRO]:
+        sentences += _others(evidence["normalised"], train, ids, "normalised the inputs")
+    rows = predictions[[f"softmax_{name}" for name in classes]].to_numpy(np.float64)
+    other = [
+        sample
+        for sample, row in zip(predictions["sample_id"], rows, strict=True)
+        if not np.allclose(evidence["tested"].get(sample, row), row, rtol=0, atol=1e-9)
+    ]
+    if other:
+        sentences.append(
+            f"{len(other)} rows of the predictions are not what the network gave for these "
+            f"samples: {_some(other)}"
+        )
+    return sentences
+
+
+def _others(
+    samples: Iterable[str],
+    expected: set[str],
+    sides: Mapping[str, set[str]],
+    what: str,
+    complete: bool = False,
+) -> list[str]:
+    """Sentences on samples that are not expected, by side, and on those that are missing."""
+    samples = set(samples)
+    named = {f"the {side}": members for side, members in sides.items()}
+    named["no"] = samples - set().union(*sides.values())
+    sentences = [
+        f"{len(wrong)} samples of {side} side {what}: {_some(wrong)}"
+        for side, members in named.items()
+        if (wrong := (samples - expected) & members)
+    ]
+    if complete and (missing := expected - samples):
+        sentences.append(f"nothing shows that {len(missing)} samples {what}: {_some(missing)}")
+    return sentences
+
+
+def _some(samples: Iterable[str]) -> str:
+    names = sorted(samples)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
