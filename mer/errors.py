@@ -29,3 +29,29 @@ def raise_all(headline: str, problems: Iterable[str]) -> None:
 def one_line(error: Exception) -> str:
     """Return a message on one line, at most 200 characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def printable(text: str) -> str:
+    r"""Write control characters, and those that turn the direction of text, as `\x1b`.
+
+    Names of files, persons and classes may come from others; a terminal obeys such characters.
+
+    >>> printable("plain\x1b[2J")
+    'plain\\x1b[2J'
+    """
+    return "".join(
+        repr(one)[1:-1] if ord(one) in _UNPRINTABLE and one not in "\n\t" else one for one in text
+    )
+
+
+#: Control characters, and marks and overrides of the direction of text.
+_UNPRINTABLE = frozenset(
+    [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0x200E,
+        0x200F,
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    ]
+)

@@ -28,7 +28,7 @@ class Fold:
         name: Unique in its protocol and usable as a folder name, e.g. `samm-006`.
         train: Sample ids whose labels may be learnt from.
         validation: Sample ids of other persons of the training side, for selection; may be empty.
-        test: Sample ids whose labels stay sealed until the model is fixed.
+        test: Sample ids whose labels nothing reads until the model is fixed.
     """
 
     name: str

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from mer.config import trust
 from mer.errors import one_line
-from mer.runs import evidence, rundir
+from mer.runs import evidence, label_access, rundir
 from mer.runs.head_columns import read_states
 
 T = TypeVar("T")
@@ -93,9 +93,9 @@ class Artefacts:
         return self._json(self.run_dir / "environment.json", list)
 
     @cached_property
-    def openings(self) -> list[dict[str, Any]]:
-        """One entry per opening of the test labels."""
-        return self._json(self.run_dir / "openings.json", list)
+    def looks(self) -> list[dict[str, Any]]:
+        """One entry per look at the test labels."""
+        return self._json(label_access.path_of(self.run_dir), list)
 
     @cached_property
     def folds(self) -> list[str]:

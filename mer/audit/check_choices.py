@@ -133,26 +133,31 @@ def _equals_validation(run: Artefacts, fold: str, value: float, findings: Findin
 
 
 @check(
-    "openings", "who looks at the test score, changes something and looks again, has chosen on it"
+    "label access",
+    "who looks at the test score, changes something and looks again, has chosen on it",
 )
-def check_openings(run: Artefacts, findings: Findings) -> str:
-    """The test labels were opened once, for the predictions that are stored."""
-    openings = run.openings
-    if len(openings) > 1:
-        how = [str(entry["how"]) for entry in openings]
+def check_label_access(run: Artefacts, findings: Findings) -> str:
+    """The stored predictions are the first ones that were compared with the test labels."""
+    looks, log = run.looks, label_access.path_of(run.run_dir).name
+    how = [str(entry["how"]) for entry in looks]
+    digests = [entry["sha256"] for entry in looks]
+    digest = label_access.digest_of(run.predictions)
+    if not looks:
+        findings.gaps.append(f"{log} holds no look at the test labels")
+    elif digest not in digests:
         findings.problems.append(
-            f"peek {len(openings)}: the test labels were opened for {some(how)}"
+            f"the predictions are not among those that {log} says were compared with the labels"
         )
-    if not openings:
-        findings.gaps.append("openings.json holds no opening")
-    elif label_access.digest_of(run.predictions) not in {entry["sha256"] for entry in openings}:
-        findings.problems.append("the predictions are not those for which the labels were opened")
-    stated = run.metrics.get("openings", len(openings))
-    if stated != len(openings):
+    elif place := digests.index(digest):
+        findings.problems.append(label_access.late(how[:place]))
+    if digest in digests[:1]:
+        findings.remarks += label_access.later(how[1:])
+    stated = run.metrics.get("looks", run.metrics.get("openings", len(looks)))
+    if stated != len(looks):
         findings.problems.append(
-            f"metrics.json counts {stated} openings, openings.json {len(openings)}"
+            f"metrics.json counts {stated} looks at the test labels, {log} {len(looks)}"
         )
-    return "the test labels were opened once, for the predictions that are stored."
+    return "the stored predictions are the first that were compared with the test labels."
 
 
 @check(

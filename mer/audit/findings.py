@@ -23,20 +23,26 @@ class Check:
         verdict: `unknown` where an artefact is missing.
         evidence: What was found, in a sentence.
         meaning: What a failure means for the score.
+        remark: What does not speak against the score and should be known.
     """
 
     name: str
     verdict: Verdict
     evidence: str
     meaning: str
+    remark: str = ""
 
 
 @dataclass
 class Findings:
-    """Collects what a check finds: problems speak against the score, gaps leave it open."""
+    """Collects what a check finds.
+
+    Problems speak against the score, gaps leave it open, remarks do neither.
+    """
 
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, text: str, items: Iterable[str]) -> None:
         """Add a problem with the things that have it, if there are any; `text` has a `{}`."""
@@ -73,11 +79,12 @@ def check(
             findings, evidence = Findings(), ""
             with findings.attempt():
                 evidence = function(artefacts, findings)
+            remark = _sentence(findings.remarks) if findings.remarks else ""
             if findings.problems:
-                return Check(name, "fail", _sentence(findings.problems), meaning)
+                return Check(name, "fail", _sentence(findings.problems), meaning, remark)
             if findings.gaps:
-                return Check(name, "unknown", _sentence(findings.gaps), meaning)
-            return Check(name, "pass", evidence, meaning)
+                return Check(name, "unknown", _sentence(findings.gaps), meaning, remark)
+            return Check(name, "pass", evidence, meaning, remark)
 
         return run
 

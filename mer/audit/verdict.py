@@ -9,7 +9,12 @@ import pandas as pd
 
 from mer import __version__
 from mer.audit.artefacts import Artefacts
-from mer.audit.check_choices import check_complete, check_openings, check_search, check_selection
+from mer.audit.check_choices import (
+    check_complete,
+    check_label_access,
+    check_search,
+    check_selection,
+)
 from mer.audit.check_persons import check_evidence, check_persons, check_weights
 from mer.audit.check_predictions import check_predictions
 from mer.audit.check_samples import check_duplicates, check_samples
@@ -25,7 +30,7 @@ CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_weights,
     check_evidence,
     check_selection,
-    check_openings,
+    check_label_access,
     check_search,
     check_complete,
 )

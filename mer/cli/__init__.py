@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import mer
 from mer import processes
-from mer.errors import MerError
+from mer.errors import MerError, printable
 
 
 class Command(NamedTuple):
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     except MerError as error:
         if debug:
             raise
-        print(f"mer: error: {error}", file=sys.stderr)
+        print(f"mer: error: {printable(str(error))}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning answers Ctrl-C during training with SystemExit.
@@ -133,6 +133,14 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         processes.end()
+
+
+class Printable(logging.Formatter):
+    """Writes control characters out, since messages hold names from files; also in `conf/`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a message."""
+        return printable(super().format(record))
 
 
 def usage() -> str:
@@ -165,5 +173,7 @@ def _find(name: str) -> Command:
 
 def _set_up_logging(debug: bool) -> None:
     """Log the package's progress to stderr in short lines; other libraries only from WARNING on."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Printable("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("mer").setLevel(logging.DEBUG if debug else logging.INFO)

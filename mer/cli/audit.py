@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mer.audit.findings import Check
 from mer.audit.null import PERMUTATIONS, NullTest, null_test
@@ -17,7 +17,7 @@ from mer.audit.verdict import STATUS, Audit, audit, comparable, worst
 from mer.cli.options import add_trust
 from mer.errors import MerError
 from mer.files import write_json
-from mer.runs import results
+from mer.runs import terminal
 
 log = logging.getLogger(__name__)
 
@@ -101,37 +101,36 @@ def _null(arguments: argparse.Namespace) -> int:
 
 
 def _show_null(test: NullTest) -> None:
-    table = Table(box=box.SIMPLE_HEAD, title=escape(test.run), title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=test.run, title_justify="left")
     for name in ("head", "score", "permuted labels", "without a leak", "at most", "verdict"):
         table.add_column(name)
     for score in test.scores:
         numbers = [f"{value:.3f}" for value in (score.mean, score.expected, score.bound)]
-        word = "[bold red]leaks[/]" if score.leaks else "[green]clean[/]"
-        table.add_row(escape(score.head), score.name.upper(), *numbers, word)
-    console = results.console()
+        word = Text("leaks", "bold red") if score.leaks else Text("clean", "green")
+        table.add_row(score.head, score.name.upper(), *numbers, word)
+    console = terminal.console()
     console.print(table)
     for sentence in test.sentences:
-        console.print(escape(sentence), style=COLOURS[test.verdict], soft_wrap=True)
+        console.print(sentence, style=COLOURS[test.verdict], soft_wrap=True)
     for remark in test.remarks:
-        console.print(escape(remark), style="dim", soft_wrap=True)
+        console.print(remark, style="dim", soft_wrap=True)
 
 
 def _show(audits: list[Audit], same: Check | None) -> None:
-    console = results.console()
+    console = terminal.console()
     for found in audits:
-        table = Table(box=box.SIMPLE_HEAD, title=escape(found.run), title_justify="left")
+        table = Table(box=box.SIMPLE_HEAD, title=found.run, title_justify="left")
         table.add_column("check")
         table.add_column("verdict")
         table.add_column("evidence", overflow="fold")
         for check in found.checks:
             failed = f" Meaning: {check.meaning}." if check.verdict == "fail" else ""
-            table.add_row(
-                check.name,
-                f"[{COLOURS[check.verdict]}]{check.verdict}[/]",
-                escape(check.evidence + failed),
-            )
+            evidence = Text(check.evidence + failed)
+            if check.remark:
+                evidence.append(f" {check.remark}", style="yellow")
+            table.add_row(check.name, Text(check.verdict, COLOURS[check.verdict]), evidence)
         console.print(table)
-        console.print(escape(found.sentence), style=COLOURS[found.verdict], soft_wrap=True)
+        console.print(found.sentence, style=COLOURS[found.verdict], soft_wrap=True)
     if same:
         word = {"pass": "Comparable", "fail": "Not comparable", "unknown": "Comparable or not"}
-        console.print(escape(f"{word[same.verdict]}: {same.evidence}"), soft_wrap=True)
+        console.print(f"{word[same.verdict]}: {same.evidence}", soft_wrap=True)

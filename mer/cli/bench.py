@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         result = bench(parts, words, given.folder, given.quick, given.json)
     finally:
         logger.setLevel(level)
-    from mer.runs.results import console
+    from mer.runs.terminal import console
 
     console().print(to_table(result))
     return 0

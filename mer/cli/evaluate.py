@@ -1,11 +1,14 @@
 """`mer evaluate RUN`: score a run again from its weights, without training."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from mer.cli.options import add_trust
-from mer.runs import results
+from mer.runs import results, terminal
 from mer.training.evaluate import evaluate
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> int:
@@ -21,8 +24,15 @@ def main(argv: list[str]) -> int:
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )
     arguments = parser.parse_args(argv)
+    if arguments.overrides:
+        log.warning(
+            "this compares other predictions with the test labels of %s: the stored score stays as "
+            "good as it is and the run will say so (1 later look); the score of the try is none to "
+            "report",
+            arguments.run,
+        )
     result = evaluate(arguments.run, arguments.overrides, arguments.trust)
-    console = results.console()
+    console = terminal.console()
     console.print(results.to_table(result, f"{arguments.run}, evaluated from its weights"))
     if arguments.overrides:
         console.print(f"Changed: {' '.join(arguments.overrides)}; kept in {result['written']}")

@@ -17,9 +17,9 @@ def main(argv: list[str]) -> int:
     add_config_dir(parser)
     given = parser.parse_args(argv)
 
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from mer.runs.terminal import console
 
     listed = [entry for kind in given.kinds or KINDS for entry in entries(kind, given.config_dir)]
     table = Table(box=None, pad_edge=False)
@@ -29,6 +29,6 @@ def main(argv: list[str]) -> int:
         first = not number or listed[number - 1].kind != entry.kind
         kind = entry.kind if first else ""
         own = " (yours)" if entry.own else ""
-        table.add_row(kind, escape(entry.choice) + own, escape(entry.summary))
-    Console().print(table)
+        table.add_row(kind, entry.choice + own, entry.summary)
+    console().print(table)
     return 0

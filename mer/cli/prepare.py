@@ -19,11 +19,11 @@ def main(argv: list[str]) -> int:
     add_config_dir(parser)
     given = parser.parse_args(argv)
 
-    from rich.console import Console
     from rich.table import Table
 
     from mer.config.composition import compose, typed
     from mer.data import sources
+    from mer.runs.terminal import console
 
     settings = typed(compose(given.overrides, config_dir=given.config_dir))
     table = Table(title="Prepared stores", title_justify="left")
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
             counts = [len(store.index), persons, len(store.drops), len(remarks)]
             table.add_row(role, source.name, *map(str, counts))
             sheets.append(store.path / "contact_sheet.png")
-    console = Console()
-    console.print(table)
-    console.print("Look at the contact sheets:", *sheets, sep="\n  ", soft_wrap=True)
+    terminal = console()
+    terminal.print(table)
+    terminal.print("Look at the contact sheets:", *map(str, sheets), sep="\n  ", soft_wrap=True)
     return 0

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from mer.config.composition import check_words, conf_dir, typed
-from mer.errors import MerError
+from mer.errors import MerError, printable
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
     except MerError as error:
         if not alone or os.environ.get("MER_DEBUG"):
             raise
-        print(f"mer: error: {error}", file=sys.stderr)
+        print(f"mer: error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -22,7 +22,7 @@ from mer.runs.rundir import find, flatten, is_done, is_volatile
 Parts = tuple[str, ...]
 
 #: Behind the name of a run whose score is none to report.
-STAINED = "!!"
+WARNED = "!!"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class Run:
         metrics: Content of `metrics.json`; empty where there is none.
         samples: (sample, dataset, person, label) of everything that is tested.
         data_hash: Of the last start; None where it is not known.
-        stains: Why its score is none to report.
+        warnings: Why its score is none to report.
+        remarks: What was tried on the test labels after its score was seen.
         table: Of a file: `sample_id` and `prediction`; None of a run directory.
     """
 
@@ -50,7 +51,8 @@ class Run:
     metrics: dict[str, Any]
     samples: frozenset[Parts]
     data_hash: str | None
-    stains: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     table: pd.DataFrame | None = None
 
     @property
@@ -66,7 +68,7 @@ class Run:
     @property
     def shown(self) -> str:
         """Its name, with a sign where the score is none to report."""
-        return f"{self.name} {STAINED}" if self.stains else self.name
+        return f"{self.name} {WARNED}" if self.warnings else self.name
 
     def scores(self, head: str | None, part: str) -> tuple[str, dict[str, Any]]:
         """Name the head that is meant and its scores on a part; `{}` where there are none.
@@ -214,7 +216,7 @@ def _read(directory: Path, name: str, given: int) -> Run:
     if complete and (manifest is None or "heads" not in metrics):
         lacking = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
         raise MerError(f"{scores} says complete, but {lacking}: copy the run again")
-    _load(directory / label_access.FILE, lambda _: label_access.openings(directory))
+    _load(label_access.path_of(directory), lambda _: label_access.looks(directory))
     decisive = {key: value for key, value in config.items() if not is_volatile(key)}
     columns = ["sample_id", "dataset", "person", "label"]
     samples = [] if manifest is None else manifest[columns].itertuples(index=False, name=None)
@@ -227,7 +229,8 @@ def _read(directory: Path, name: str, given: int) -> Run:
         metrics=metrics,
         samples=frozenset(samples),
         data_hash=data_hash,
-        stains=label_access.stains(directory),
+        warnings=label_access.warnings(directory),
+        remarks=label_access.remarks(directory),
     )
 
 

@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
         part: `pooled` or a dataset.
         frame: A row per run: `name`, `status`, `head`, each score with its `_low` and `_high`,
             `validation` (UF1 of the same head on the validation persons, pooled), `samples`,
-            `persons`, `seconds`, `parameters`, `latency_ms`, `stains` (why its score is none to
+            `persons`, `seconds`, `parameters`, `latency_ms`, `warnings` (why its score is none to
             report), and a column per differing key.
         keys: Differing key -> the shortest end of it that no other key has.
         chance: What guessing gives on these samples; empty where the runs do not share them.
@@ -77,7 +77,8 @@ def side_by_side(
     frame[COUNTS] = frame[COUNTS].astype("Int64")
     if sort != "name":  # the order in which they were read
         frame = frame.sort_values(sort, ascending=SORTS[sort], kind="stable", ignore_index=True)
-    notes = [f"{run.shown} {reason}." for run in runs for reason in run.stains]
+    notes = [f"{run.shown} {reason}." for run in runs for reason in run.warnings]
+    notes += [f"{run.name}: {remark}." for run in runs for remark in run.remarks]
     notes += grounds(runs, part)
     if without:
         notes.append(f"No score of this head on this part: {_list(without)}.")
@@ -100,7 +101,7 @@ def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
         "seconds": run.metrics.get("seconds"),
         "parameters": cost.get("parameters"),
         "latency_ms": cost.get("latency_ms"),
-        "stains": "; ".join(run.stains) or None,
+        "warnings": "; ".join(run.warnings) or None,
     }
 
 

@@ -10,11 +10,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mer.compare.candidates import STAINED, read
+from mer.compare.candidates import WARNED, read
 from mer.compare.comparison import FORBIDDEN, Comparison, side_by_side
 from mer.compare.pairs import Pairs
 from mer.metrics import SCORES
-from mer.runs import results
+from mer.runs import terminal
 
 #: Column of the frame -> heading, format of its values.
 COLUMNS = {
@@ -66,7 +66,7 @@ def show(
 
 def to_terminal(comparison: Comparison, pairs: Pairs | None = None) -> None:
     """Print one table, or two when the settings do not fit beside the scores, then the tests."""
-    console = results.console()
+    console = terminal.console()
     unlimited = console.options.update_width(10_000)
     grids = lay_out(comparison)
     width = console.measure(_table(grids[0]), options=unlimited).maximum
@@ -84,7 +84,7 @@ def to_terminal(comparison: Comparison, pairs: Pairs | None = None) -> None:
     if comparison.chance:
         console.print(Text(comparison.chance))
     for note in comparison.notes:
-        loud = note.startswith(FORBIDDEN) or STAINED in note
+        loud = note.startswith(FORBIDDEN) or WARNED in note
         console.print(Text(note, style="bold" if loud else ""))
     if pairs is None:
         return
@@ -165,13 +165,13 @@ def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
 
 def lay_out_pairs(comparison: Comparison, pairs: Pairs) -> Grid:
     """Arrange the tests: a row per run and score; with several runs, p as it is and corrected."""
-    stained = comparison.frame.set_index("name")["stains"].notna()
+    warned = comparison.frame.set_index("name")["warnings"].notna()
     ends = ["", "_holm"] if len(pairs.frame) > 1 else [""]
     header = ["run", "score", f"run − {pairs.reference}"]
     header += [f"{title}{', Holm' if end else ''}" for title in P_TITLES for end in ends]
     rows = []
     for row in pairs.frame.to_dict("records"):
-        name = f"{row['name']} {STAINED}" if stained[row["name"]] else row["name"]
+        name = f"{row['name']} {WARNED}" if warned[row["name"]] else row["name"]
         for place, score in enumerate(SCORES):
             value, low, high = (row[f"{score}_difference{end}"] for end in ("", "_low", "_high"))
             cells = [_p(row[f"{score}_p{end}"]) for end in ends]
@@ -193,8 +193,8 @@ def _shared(frame: pd.DataFrame) -> list[str]:
 def _cell(row: pd.Series, name: str) -> str:
     if pd.isna(row[name]):
         return NOTHING
-    if name == "name" and pd.notna(row["stains"]):
-        return f"{row['name']} {STAINED}"
+    if name == "name" and pd.notna(row["warnings"]):
+        return f"{row['name']} {WARNED}"
     text = COLUMNS[name][1].format(row[name])
     return (
         f"{text} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" if name in SCORES else text

@@ -156,11 +156,12 @@ class StoredRun:
     @cached_property
     def warnings(self) -> list[str]:
         """Reasons not to report the scores, in sentences; empty if there are none."""
-        now = _read(self.run_dir, label_access.stains, list)
-        # A later look at the test labels outdates what `metrics.json` says of earlier ones.
-        kinds = {text.split()[0] for text in now}
-        then = self.metrics.get("stains", [])
-        return [*now, *(text for text in then if text.split()[0] not in kinds)]
+        return _read(self.run_dir, label_access.warnings, list)
+
+    @cached_property
+    def remarks(self) -> list[str]:
+        """What was tried on the test labels after the scores were seen."""
+        return _read(self.run_dir, label_access.remarks, list)
 
 
 def _read(path: Path, read: Callable[[Path], Any], kind: type[Content]) -> Content:

@@ -1,11 +1,13 @@
-"""Openings of the test labels: once for a run, and anything more is remembered and shown.
+"""Label access log: every set of predictions that was compared with the test labels, in order.
 
-Test labels meet predictions when all folds are done. Whoever changes something and looks again
-(`mer evaluate RUN callbacks...`) chooses on the test persons, knowingly or not.
+Test labels meet predictions when all folds are done. The score of that first look is the run's.
+Whoever changes something and looks again (`mer evaluate RUN callbacks...`) chooses on the test
+persons, knowingly or not, so the score of every later look is none to report.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,18 @@ from mer.config import trust
 from mer.files import write_json
 from mer.protocols import LEAKY
 from mer.runs.head_columns import heads
+from mer.runs.rundir import find
 
-FILE = "openings.json"
+FILE = "label_access.json"
+
+#: Name of the log in runs of November 2026 and before.
+FORMER_FILE = "openings.json"
 
 
 def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
-    """Remember that the score of some predictions was looked at.
+    """Remember that some predictions were compared with the test labels.
 
-    The same predicted classes again are no new opening, so a finished run may be started again, and
+    The same predicted classes again are no new look, so a finished run may be started again, and
     evaluated from its weights.
 
     Args:
@@ -33,15 +39,16 @@ def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
         how: What led to them: `run`, or what was changed.
 
     Returns:
-        Number of openings so far.
+        Number of the look at these predictions; 1 is the first.
     """
     digest = digest_of(predictions)
-    known = openings(run_dir)
-    if digest not in {entry["sha256"] for entry in known}:
+    known = looks(run_dir)
+    digests = [entry["sha256"] for entry in known]
+    if digest not in digests:
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        known.append({"at": at, "how": how, "sha256": digest})
-        write_json(known, run_dir / FILE)
-    return len(known)
+        digests.append(digest)
+        write_json([*known, {"at": at, "how": how, "sha256": digest}], path_of(run_dir))
+    return digests.index(digest) + 1
 
 
 def digest_of(predictions: pd.DataFrame) -> str:
@@ -51,24 +58,71 @@ def digest_of(predictions: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def openings(run_dir: Path) -> list[dict[str, Any]]:
-    """Every opening so far, the first one first: `at`, `how`, `sha256`."""
-    path = run_dir / FILE
+def state(run_dir: Path) -> dict[str, Any]:
+    """What results say of the log: number of `looks`, `warnings` and `remarks`."""
+    return {
+        "looks": len(looks(run_dir)),
+        "warnings": warnings(run_dir),
+        "remarks": remarks(run_dir),
+    }
+
+
+def path_of(run_dir: Path) -> Path:
+    """The log of a run, under the name that it has there."""
+    former = run_dir / FORMER_FILE
+    return former if former.exists() else run_dir / FILE
+
+
+def looks(run_dir: Path) -> list[dict[str, Any]]:
+    """Every look so far, the first one first: `at`, `how`, `sha256`."""
+    path = path_of(run_dir)
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def stains(run_dir: Path) -> list[str]:
-    """Why a score of this run is none to report, in sentences; empty for a clean run."""
-    found = []
+def warnings(run_dir: Path) -> list[str]:
+    """Why the stored score of a run is none to report, in sentences; empty for a clean run."""
+    sentences = []
     path = run_dir / "config.yaml"
     config = trust.read(path) if path.exists() else OmegaConf.create()
     if OmegaConf.select(config, "selection") == "oracle":
-        found.append("selection=oracle: the epoch of each fold was chosen on its test persons")
+        sentences.append("selection=oracle: the epoch of each fold was chosen on its test persons")
     if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:
-        found.append(f"protocol={protocol}: split by sample, so persons who trained are tested")
+        sentences.append(f"protocol={protocol}: split by sample, so persons who trained are tested")
     if (seed := OmegaConf.select(config, "labels.permutation")) is not None:
-        found.append(f"labels.permutation={seed}: the labels of each person are permuted")
-    if (count := len(openings(run_dir))) > 1:
-        last = openings(run_dir)[-1]["how"]
-        found.append(f"peek {count}: the test labels were opened {count} times, last by: {last}")
-    return found
+        sentences.append(f"labels.permutation={seed}: the labels of each person are permuted")
+    before = _before(run_dir)
+    if before:
+        sentences.append(late(before))
+    return sentences
+
+
+def late(before: Sequence[str]) -> str:
+    """Say that a score was seen after others, and after which."""
+    return (
+        f"look {len(before) + 1} at the test labels: other predictions were compared with them "
+        f"before ({', '.join(before)})"
+    )
+
+
+def remarks(run_dir: Path) -> list[str]:
+    """What was tried on the test labels after the stored score, in one sentence at most."""
+    return later([entry["how"] for entry in looks(run_dir)][len(_before(run_dir)) + 1 :])
+
+
+def later(hows: Sequence[str]) -> list[str]:
+    """Say how many looks came after a score, and how the last one was made; empty if none did."""
+    if not hows:
+        return []
+    number = "1 later look" if len(hows) == 1 else f"{len(hows)} later looks"
+    return [f"{number} at the test labels, last by: {hows[-1]}"]
+
+
+def _before(run_dir: Path) -> list[str]:
+    """How the test labels were looked at before the stored predictions were."""
+    known = looks(run_dir)
+    path = find(run_dir, "predictions.parquet")
+    if len(known) < 2 or path is None:
+        return []
+    digest = digest_of(pd.read_parquet(path))
+    place = next((n for n, entry in enumerate(known) if entry["sha256"] == digest), 0)
+    return [entry["how"] for entry in known[:place]]

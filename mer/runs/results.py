@@ -5,7 +5,6 @@ missing.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mer import metrics
 from mer.config.settings import Settings, to_plain
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
-from mer.runs import label_access
+from mer.runs import label_access, terminal
 from mer.runs.head_columns import MAJORITY, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
@@ -63,8 +62,8 @@ def _pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
         ]
         predictions = join(pd.concat(frames, ignore_index=True), manifest)
         write_parquet(predictions, run_dir / marked("predictions.parquet", to_plain(cfg)))
-        result["openings"] = label_access.record(run_dir, predictions, "run")
-        result["stains"] = label_access.stains(run_dir)
+        label_access.record(run_dir, predictions, "run")
+        result |= label_access.state(run_dir)
         records = [
             json.loads((fold_folder(run_dir, name) / "fold.json").read_text()) for name in names
         ]
@@ -243,8 +242,12 @@ def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
 
 def to_table(result: dict[str, Any], title: str) -> Table:
     """Lay out pooled scores as a table for the terminal: a row per head and part."""
-    stained = "".join(f"\n!! {sentence}" for sentence in result.get("stains", []))
-    table = Table(title=title + stained, title_justify="left", caption_justify="left")
+    heading_lines = Text(title)
+    for sentence in result.get("warnings", []):
+        heading_lines.append(f"\n!! {sentence}")
+    for sentence in result.get("remarks", []):
+        heading_lines.append(f"\n{sentence}", style="yellow")
+    table = Table(title=heading_lines, title_justify="left", caption_justify="left")
     table.add_column("head")
     table.add_column("data")
     for name in ("samples", "persons", "UF1", "UAR", "accuracy"):
@@ -272,22 +275,17 @@ def to_table(result: dict[str, Any], title: str) -> Table:
     return table
 
 
-def console() -> Console:
-    """A console as wide as the terminal, or wide enough for the table where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 120)
-
-
 def show(cfg: Settings, run_dir: Path, result: dict[str, Any]) -> None:
     """Print the table of a run, or what is missing."""
-    terminal = console()
+    screen = terminal.console()
     if result["status"] == "incomplete":
         missing = result["missing_folds"]
-        terminal.print(
+        screen.print(
             f"{len(missing)} of {result['folds']} folds are missing ({', '.join(missing[:3])}): "
             f"no score. Start the same command with run.dir={run_dir} to do them."
         )
         return
     title = f"{cfg.data.name}, {cfg.protocol.name}, {cfg.backbone.name} on {cfg.input.name}"
     title += ", macro-pretrained" if cfg.macro.enabled else ", not macro-pretrained"
-    terminal.print(to_table(result, f"{title}: pooled scores and 95 % intervals over persons"))
-    terminal.print(f"Run directory: {run_dir}", soft_wrap=True)
+    screen.print(to_table(result, f"{title}: pooled scores and 95 % intervals over persons"))
+    screen.print(f"Run directory: {run_dir}", soft_wrap=True)

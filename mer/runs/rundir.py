@@ -13,7 +13,7 @@ folds.csv             persons and samples per side, seconds
 cost.json             parameters and time of one sample
 metrics.json          pooled scores with intervals; `status` tells whether anything is missing
 nested.json           of a nested search: which trial each fold is of, and why
-openings.json         every set of test predictions whose score was looked at
+label_access.json     every set of predictions that was compared with the test labels, in order
 history.csv, wandb*, tensorboard/  what loggers write
 
 With `selection=oracle` the files with predictions and scores have -ORACLE in their names, with

@@ -33,7 +33,7 @@ from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
-from mer.runs import environment, results, rundir
+from mer.runs import environment, results, rundir, terminal
 from mer.search import summary, trials
 from mer.search.queue import GRID, Queue
 
@@ -234,4 +234,4 @@ def _show(entries: Sequence[Mapping[str, Any]], objective: str) -> None:
     for entry in entries:
         shown = [entry["trial"], entry["value"], *(entry["overrides"].get(key) for key in keys)]
         table.add_row(Text(entry["fold"]), *(Text(summary.brief(cell)) for cell in shown))
-    results.console().print(table)
+    terminal.console().print(table)

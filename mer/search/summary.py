@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mer.files import write_text
-from mer.runs import results
+from mer.runs import terminal
 from mer.search import trials
 from mer.search.space import Space, words
 
@@ -151,10 +151,10 @@ def show(
         settings: Overrides for what the search config sets besides the parameters.
     """
     study = trials.copy(study)
-    console = results.console()
+    console = terminal.console()
 
     def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
+        console.print(text, soft_wrap=True)
 
     say(f"Search {study.study_name} in {sweep_dir}: {count(study)}.")
     best = trials.best(study)

@@ -123,9 +123,13 @@ def evaluate(
         if head in before
     }
     label_access.record(run_dir, stored, "run")
-    label_access.record(run_dir, predictions, " ".join(["evaluate", *(overrides or [])]))
-    result["stains"] = label_access.stains(run_dir)
-    _mark(run_dir, result["stains"])
+    look = label_access.record(run_dir, predictions, " ".join(["evaluate", *(overrides or [])]))
+    state = label_access.state(run_dir)
+    _write_state(run_dir, state)
+    result |= {"look": look, **state}
+    if look > 1:
+        before = [str(entry["how"]) for entry in label_access.looks(run_dir)[: look - 1]]
+        result["warnings"] = [*state["warnings"], label_access.late(before)]
     if overrides:
         name = "-".join(override.replace("callbacks.", "") for override in overrides)
         path = run_dir / f"evaluation-{name.replace('/', '_')}.json"
@@ -134,13 +138,13 @@ def evaluate(
     return result
 
 
-def _mark(run_dir: Path, stains: list[str]) -> None:
-    """Let the stored scores say how often the test labels were opened."""
+def _write_state(run_dir: Path, state: dict[str, Any]) -> None:
+    """Let the stored scores say how often the test labels were looked at."""
     path = rundir.find(run_dir, "metrics.json")
     if path is not None:
         metrics = json.loads(path.read_text())
-        openings = len(label_access.openings(run_dir))
-        write_json({**metrics, "openings": openings, "stains": stains}, path)
+        if {**metrics, **state} != metrics:
+            write_json({**metrics, **state}, path)
 
 
 def _predict(

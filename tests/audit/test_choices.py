@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from omegaconf import DictConfig
 
 from mer.audit import audit
@@ -64,15 +65,23 @@ def test_an_epoch_other_than_the_best_of_the_validation_persons_is_seen(run_dir:
     assert f"fold {fold}: the best epoch is 2, of 2" in failures(run_dir)["selection"]
 
 
-def test_a_second_opening_is_a_peek_and_says_how(run_dir: Path) -> None:
-    path = run_dir / "openings.json"
-    how = "evaluate callbacks.svm_head.C=10"
-    path.write_text(
-        json.dumps([*json.loads(path.read_text()), {"at": "", "how": how, "sha256": "0"}])
-    )
+@pytest.mark.parametrize("name", ["label_access.json", "openings.json"])
+def test_later_looks_are_a_remark_and_earlier_ones_a_failure(run_dir: Path, name: str) -> None:
+    path, metrics = run_dir / "label_access.json", run_dir / "metrics.json"
+    (first,) = json.loads(path.read_text())
+    path = path.rename(run_dir / name)
+    other = {"at": "", "how": "evaluate C=10", "sha256": "0"}
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "looks": 2}))
+    path.write_text(json.dumps([first, other]))
+    (check,) = [check for check in audit(run_dir).checks if check.name == "label access"]
+    assert audit(run_dir).verdict == "pass"
+    assert check.remark == "1 later look at the test labels, last by: evaluate C=10."
+    path.write_text(json.dumps([other, first]))
     evidence = failures(run_dir)
-    assert list(evidence) == ["openings"]
-    assert f"peek 2: the test labels were opened for run, {how}" in evidence["openings"]
+    assert list(evidence) == ["label access"]
+    assert "look 2 at the test labels: other predictions" in evidence["label access"]
+    path.write_text(json.dumps([first]))
+    assert "counts 2 looks at the test labels" in failures(run_dir)["label access"]
 
 
 def write_study(path: Path, value: float, directory: Path) -> None:
@@ -108,7 +117,7 @@ def test_a_search_must_store_the_score_of_the_validation_persons(run_dir: Path) 
 def test_an_incomplete_run_has_no_headline_score(run_dir: Path) -> None:
     in_fold(run_dir, "predictions.parquet").unlink()
     pooled(run_dir).unlink()
-    (run_dir / "openings.json").unlink()
+    (run_dir / "label_access.json").unlink()
     metrics = json.loads((run_dir / "metrics.json").read_text())
     stripped = {key: metrics[key] for key in ("classes", "folds")} | {"status": "incomplete"}
     (run_dir / "metrics.json").write_text(json.dumps(stripped))

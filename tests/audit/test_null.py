@@ -58,7 +58,7 @@ def test_a_clean_run_passes_and_its_repetitions_are_marked_runs(
 
     for name in ("predictions-NULL.parquet", "metrics-NULL.json"):
         assert (folder / name).exists()
-    assert label_access.stains(folder) == [
+    assert label_access.warnings(folder) == [
         "labels.permutation=1: the labels of each person are permuted"
     ]
     failed = {check.name for check in audit(folder).checks if check.verdict == "fail"}

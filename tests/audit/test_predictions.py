@@ -25,9 +25,9 @@ def test_a_flipped_prediction_disagrees_with_fold_scores_and_metrics(run_dir: Pa
 
     change(pooled(run_dir), flip)
     evidence = failures(run_dir)
-    assert set(evidence) == {"predictions", "openings"}
+    assert set(evidence) == {"predictions", "label access"}
     assert "`svm` of 1 samples differs from their fold's file" in evidence["predictions"]
-    assert "not those for which the labels were opened" in evidence["openings"]
+    assert "not among those that label_access.json says" in evidence["label access"]
     assert main(["audit", str(run_dir)]) == 1
 
 
@@ -49,7 +49,7 @@ def test_a_prediction_that_is_tampered_with_everywhere_contradicts_the_metrics(
 
     everywhere(run_dir, "predictions.parquet", forge)
     evidence = failures(run_dir)
-    assert set(evidence) == {"predictions", "openings"}
+    assert set(evidence) == {"predictions", "label access"}
     assert "from the rows" in evidence["predictions"]
 
 

@@ -32,7 +32,7 @@ FILES = [
     "environment.json",
     "manifest.parquet",
     "splits.parquet",
-    "openings.json",
+    "label_access.json",
     "predictions.parquet",
     "metrics.json",
     "folds/*/model.ckpt",

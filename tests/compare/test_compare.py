@@ -130,7 +130,7 @@ def test_a_narrow_terminal_shows_settings_below_the_scores(
     write_run(tmp_path / "b", {"svm": 0.4}, model__name="y" * 20)
     for width, tables in ((120, 1), (90, 2)):
         terminal = Console(force_terminal=True, no_color=True, width=width, file=io.StringIO())
-        monkeypatch.setattr("mer.runs.results.console", lambda terminal=terminal: terminal)
+        monkeypatch.setattr("mer.runs.terminal.console", lambda terminal=terminal: terminal)
         compare.show([tmp_path])
         lines = terminal.file.getvalue().splitlines()
         assert sum("0.500 [0.40, 0.70]" in line for line in lines) == 1

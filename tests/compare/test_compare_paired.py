@@ -169,18 +169,18 @@ def test_csv_and_markdown_hold_the_tests(
     assert text.endswith("\n- Better than a by UF1: b (+0.833, p < 0.001).\n")
 
 
-def test_a_stained_run_is_marked_wherever_it_stands(
+def test_a_run_whose_score_is_none_to_report_is_marked_wherever_it_stands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a = run_with(tmp_path / "a", POOR, 0.2)
     b = run_with(tmp_path / "b", RIGHT, 0.9, selection="oracle")
     for name in ("metrics.json", "predictions.parquet"):
         (b / name).rename(b / name.replace(".", "-ORACLE."))
-    (a / "openings.json").write_text(json.dumps([{"at": "", "how": "run", "sha256": "x"}]))
+    (a / "label_access.json").write_text(json.dumps([{"at": "", "how": "run", "sha256": "x"}]))
     lines = shown(capsys, a, b)
     (sentence,) = [cells[0] for cells in lines if "selection=oracle" in cells[0]]
     assert sentence.startswith("b !! selection=oracle: the epoch of each fold was chosen")
     assert [cells[0] for cells in lines].count("b !!") == 2  # the table and the tests
     assert ["Better than a by UF1: b !! (+0.833, p < 0.001)."] in lines
     frame = compare.side_by_side(compare.read([a, b])).frame.set_index("name")
-    assert pd.isna(frame.loc["a", "stains"]) and "oracle" in frame.loc["b", "stains"]
+    assert pd.isna(frame.loc["a", "warnings"]) and "oracle" in frame.loc["b", "warnings"]

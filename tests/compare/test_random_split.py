@@ -23,7 +23,7 @@ from mer.runs import label_access, rundir
 from mer.training import runner
 
 RANDOM = {"name": "random_samples", "n_splits": 3}
-STAIN = "protocol=random_samples: split by sample, so persons who trained are tested"
+WARNING = "protocol=random_samples: split by sample, so persons who trained are tested"
 
 
 def table() -> pd.DataFrame:
@@ -157,21 +157,21 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
 def test_the_split_is_named_in_scores_tables_comparisons_and_the_report(
     leaky: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert label_access.stains(leaky) == [STAIN]
+    assert label_access.warnings(leaky) == [WARNING]
     metrics = json.loads((leaky / "metrics-LEAKY.json").read_text())
-    assert metrics["stains"] == [STAIN]
+    assert metrics["warnings"] == [WARNING]
     judged = {path.name for path in leaky.rglob("*") if path.name.startswith("pred")}
     assert judged == {"predictions-LEAKY.parquet"}
     assert not (leaky / "metrics.json").exists()
     assert main(["evaluate", str(leaky)]) == 0  # its weights may be tested here, and say the same
-    assert f"!! {STAIN}" in capsys.readouterr().out
+    assert f"!! {WARNING}" in capsys.readouterr().out
     assert main(["compare", str(leaky)]) == 0
     shown = capsys.readouterr().out
-    assert f"run !! {STAIN}" in " ".join(shown.split())
+    assert f"run !! {WARNING}" in " ".join(shown.split())
 
     from mer.report.stored_run import StoredRun
 
-    assert StoredRun.read(leaky).warnings == [STAIN]
+    assert StoredRun.read(leaky).warnings == [WARNING]
 
 
 def test_the_audit_fails_the_split_by_its_name_and_nothing_else(leaky: Path) -> None:

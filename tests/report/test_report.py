@@ -150,7 +150,7 @@ def test_warnings_stand_above_everything_and_in_the_table_for_a_paper(tmp_path: 
     opening = read(run_dir).sections[""]
     assert opening.index("Not a score to report") < opening.index("0.611")
     assert "chosen on its test persons" in opening
-    assert "evaluate callbacks.svm_head.C=10" in opening
+    assert "1 later look at the test labels, last by: evaluate callbacks.svm_head.C=10" in opening
     assert "chosen on its test persons" in table_for_a_paper(run_dir)
     assert (run_dir / "report-ORACLE.html").exists()
     assert not (run_dir / "report.html").exists()
@@ -216,7 +216,7 @@ def test_the_same_run_gives_the_same_page(finished: Path, page: Page) -> None:
         ("manifest.parquet", "", "manifest.parquet is damaged"),
         ("predictions.parquet", "PAR1", "damaged"),
         ("environment.json", "{}", "environment.json is damaged (no list in it)"),
-        ("openings.json", "[", "damaged"),
+        ("label_access.json", "[", "damaged"),
     ],
 )
 def test_a_damaged_file_is_named(

@@ -1,6 +1,7 @@
 """Pooled scores: what stands in `metrics.json` and on the terminal, worked out by hand."""
 
 import io
+import re
 
 import pandas as pd
 import pytest
@@ -76,13 +77,15 @@ def test_a_class_without_a_sample_is_refused(predictions: pd.DataFrame) -> None:
         results.score(predictions, [*CLASSES, "surprise"], seed=0)
 
 
-def test_the_table_shows_intervals_guessing_and_stains(predictions: pd.DataFrame) -> None:
+def test_the_table_shows_intervals_guessing_warnings_and_remarks(predictions: pd.DataFrame) -> None:
     heads = results.score(predictions, CLASSES, seed=0)
-    table = results.to_table({"heads": heads, "stains": ["peek 2: twice"]}, "run")
+    table = results.to_table(
+        {"heads": heads, "warnings": ["look 2: [red]"], "remarks": ["1 later look"]}, "run"
+    )
     console = Console(width=120, file=io.StringIO())
     console.print(table)
     text = console.file.getvalue()
-    assert "!! peek 2: twice" in text
+    assert "!! look 2: [red]\n1 later look" in re.sub(r" *\n", "\n", text)
     assert "0.619 [0.5" in text  # UF1 of the pooled matrix
     guessing = next(line for line in text.splitlines() if "guessing" in line)
     assert "0.625" in guessing  # accuracy: .75 ** 2 + .25 ** 2

@@ -142,8 +142,8 @@ def test_the_run_holds_the_best_trial_of_each_fold_and_opens_the_test_labels_onc
             source = finished / entry["fold"] / str(best.number) / "folds" / entry["fold"] / name
             assert own.read_bytes() == source.read_bytes()
     metrics = json.loads((finished / "nested" / "metrics.json").read_text())
-    assert metrics["status"] == "complete" and metrics["openings"] == 1
-    assert not metrics["stains"]
+    assert metrics["status"] == "complete" and metrics["looks"] == 1
+    assert not metrics["warnings"]
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def test_no_trial_computes_a_test_score(finished: Path) -> None:
             assert [path.name for path in (run_dir / "folds").iterdir()] == [fold]
             metrics = json.loads((run_dir / "metrics.json").read_text())
             assert metrics["status"] == "incomplete" and "heads" not in metrics
-            assert not (run_dir / "openings.json").exists()
+            assert not (run_dir / "label_access.json").exists()
             assert not (run_dir / "predictions.parquet").exists()
 
 
@@ -217,16 +217,16 @@ def test_the_audit_misses_the_file_that_says_who_was_chosen(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_command_again_trains_and_opens_nothing(
+def test_the_same_command_again_trains_and_looks_at_nothing(
     home: Path, tiny_words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object) -> None:
         raise AssertionError("a trial was started")
 
-    before = (home / "nested" / "openings.json").read_bytes()
+    before = (home / "nested" / "label_access.json").read_bytes()
     monkeypatch.setattr(train, "train", never)
     assert main(command(home, tiny_words, LR)) == 0
-    assert (home / "nested" / "openings.json").read_bytes() == before
+    assert (home / "nested" / "label_access.json").read_bytes() == before
 
 
 @pytest.mark.slow
@@ -287,5 +287,5 @@ def test_another_choice_later_counts_as_a_second_look(home: Path, tiny_words: li
     )
     assert main(command(home, tiny_words, LR)) == 0
     metrics = json.loads((home / "nested" / "metrics.json").read_text())
-    assert metrics["openings"] == 2
-    assert "peek 2" in failures(home / "nested")["openings"]
+    assert metrics["looks"] == 2
+    assert "look 2 at the test labels" in failures(home / "nested")["label access"]

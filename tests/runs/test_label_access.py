@@ -1,4 +1,4 @@
-"""Test labels are opened once; whatever else happens to them leaves a mark."""
+"""The label access log: the first look is the run's, and later ones are remembered and shown."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from mer.audit import audit
 from mer.cli import main
 from mer.runs import label_access
 from mer.training import runner
-from mer.training.evaluate import evaluate
 
 Config = Callable[..., DictConfig]
 
@@ -21,14 +21,30 @@ def table(labels: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"sample_id": list("abc"), "softmax": labels, "softmax_x": 0.5})
 
 
-def test_other_predictions_are_another_opening_and_the_same_are_none(tmp_path: Path) -> None:
-    assert label_access.record(tmp_path, table(["x", "y", "x"]), "run") == 1
-    again = table(["x", "y", "x"]).iloc[::-1].assign(softmax_x=0.500001)
+@pytest.mark.parametrize("name", [label_access.FILE, label_access.FORMER_FILE])
+def test_other_predictions_are_a_later_look_and_the_same_are_none(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("[]")
+    first, other = table(["x", "y", "x"]), table(["x", "x", "x"])
+    first.to_parquet(tmp_path / "predictions.parquet")
+    assert label_access.record(tmp_path, first, "run") == 1
+    again = first.iloc[::-1].assign(softmax_x=0.500001)
     assert label_access.record(tmp_path, again, "run") == 1
-    assert label_access.stains(tmp_path) == []
-    assert label_access.record(tmp_path, table(["x", "x", "x"]), "evaluate C=10") == 2
-    assert label_access.stains(tmp_path) == [
-        "peek 2: the test labels were opened 2 times, last by: evaluate C=10"
+    assert label_access.state(tmp_path) == {"looks": 1, "warnings": [], "remarks": []}
+    assert label_access.record(tmp_path, other, "evaluate C=10") == 2
+    remark = "1 later look at the test labels, last by: evaluate C=10"
+    assert label_access.state(tmp_path) == {"looks": 2, "warnings": [], "remarks": [remark]}
+    assert [path.name for path in tmp_path.glob("*.json")] == [name]
+
+
+def test_a_score_that_was_seen_after_another_is_none_to_report(tmp_path: Path) -> None:
+    label_access.record(tmp_path, table(["x", "y", "x"]), "run")
+    label_access.record(tmp_path, table(["x", "x", "x"]), "run of other settings")
+    table(["x", "x", "x"]).to_parquet(tmp_path / "predictions.parquet")
+    assert label_access.remarks(tmp_path) == []
+    assert label_access.warnings(tmp_path) == [
+        "look 2 at the test labels: other predictions were compared with them before (run)"
     ]
 
 
@@ -45,7 +61,7 @@ def test_a_run_freezes_its_splits_and_says_who_took_part_in_what(
     clean: tuple[Path, dict[str, object]],
 ) -> None:
     folder, result = clean
-    assert (result["openings"], result["stains"]) == (1, [])
+    assert (result["looks"], result["warnings"], result["remarks"]) == (1, [], [])
     splits = pd.read_parquet(folder / "splits.parquet")
     manifest = pd.read_parquet(folder / "manifest.parquet")
     for name, part in splits.groupby("fold"):
@@ -61,18 +77,30 @@ def test_a_run_freezes_its_splits_and_says_who_took_part_in_what(
         assert set(used["tested"]) == side["test"]
 
 
-def test_trying_another_head_on_the_test_persons_is_a_peek_that_every_table_shows(
-    clean: tuple[Path, dict[str, object]], capfd: pytest.CaptureFixture
+def test_trying_another_head_marks_the_try_and_not_the_score_that_came_first(
+    clean: tuple[Path, dict[str, object]],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder, _ = clean
-    assert evaluate(folder)["stains"] == []
-    changed = evaluate(folder, ["callbacks.svm_head.C=0.001"])
-    assert changed["different_labels"]["svm"] > 0
-    assert "peek 2" in changed["stains"][0]
+    folder, result = clean
+    assert main(["evaluate", str(folder)]) == 0  # finds the same labels: costs nothing
+    assert "later look" not in capfd.readouterr().out
+    assert json.loads((folder / "metrics.json").read_text()) == json.loads(json.dumps(result))
+    word = "callbacks.svm_head.C=0.001"
+    assert main(["evaluate", str(folder), word]) == 0
+    assert "the score of the try is none to report" in caplog.text
+    written = json.loads((folder / "evaluation-svm_head.C=0.001.json").read_text())
+    assert written["different_labels"]["svm"] > 0
+    assert written["warnings"] == [label_access.late(["run"])]
+    assert f"!! {written['warnings'][0]}" in " ".join(capfd.readouterr().out.split())
     stored = json.loads((folder / "metrics.json").read_text())
-    assert stored["openings"] == 2 and "peek 2" in stored["stains"][0]
-    main(["evaluate", str(folder)])
-    assert "peek 2" in capfd.readouterr().out
+    remark = f"1 later look at the test labels, last by: evaluate {word}"
+    assert stored == {**stored, "looks": 2, "warnings": [], "remarks": [remark]}
+    checks = {check.name: check for check in audit(folder).checks}
+    assert checks["label access"].verdict == "pass"
+    assert checks["label access"].remark == f"{remark}."
+    assert main(["compare", str(folder)]) == 0
+    assert remark in " ".join(capfd.readouterr().out.split())
 
 
 def test_the_oracle_takes_the_best_test_epoch_and_marks_what_it_touches(
@@ -81,7 +109,7 @@ def test_the_oracle_takes_the_best_test_epoch_and_marks_what_it_touches(
     words = ["macro.enabled=false", "protocol.n_splits=2", "protocol.validation=0.3"]
     cfg = tiny_config(*words, "selection=oracle", "model.epochs=6", "callbacks=none")
     result = runner.run(cfg, tmp_path)
-    assert "chosen on its test persons" in result["stains"][0]
+    assert "chosen on its test persons" in result["warnings"][0]
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert {"predictions-ORACLE.parquet", "metrics-ORACLE.json"} <= names
     assert not {"predictions.parquet", "metrics.json"} & names
