@@ -21,16 +21,19 @@ SCORES = ("uf1", "uar", "accuracy")
 MORE_SCORES = ("weighted_f1", "kappa")
 
 
-def confusion(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> NDArray[np.int64]:
+def confusion(
+    y_true: ArrayLike, y_pred: ArrayLike, n_classes: int, weights: ArrayLike | None = None
+) -> NDArray[Any]:
     """Count samples per (true, predicted) pair.
 
     Args:
         y_true: Class numbers 0 to `n_classes` - 1. Shape: (N,).
         y_pred: Class numbers 0 to `n_classes` - 1. Shape: (N,).
         n_classes: K.
+        weights: What each prediction counts; None for 1. Shape: (N,).
 
     Returns:
-        Counts, rows true, columns predicted. Shape: (K, K), int64.
+        Counts, rows true, columns predicted. Shape: (K, K), int64, or float64 with weights.
 
     Raises:
         MerError: If the lengths differ or a class number is out of range.
@@ -46,24 +49,46 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> NDArray[n
                 f"A {name} lies outside the classes 0 to {n_classes - 1}: "
                 f"found {values.min()} to {values.max()}."
             )
-    counts = np.bincount(true * n_classes + pred, minlength=n_classes * n_classes)
+    pairs = true * n_classes + pred
+    given = None if weights is None else np.asarray(weights, dtype=np.float64)
+    counts: NDArray[Any] = np.bincount(pairs, given, minlength=n_classes * n_classes)
     return counts.reshape(n_classes, n_classes)
 
 
 def confusion_by(
-    y_true: ArrayLike, y_pred: ArrayLike, groups: Sequence[str], n_classes: int
-) -> NDArray[np.int64]:
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    groups: Sequence[str],
+    n_classes: int,
+    weights: ArrayLike | None = None,
+) -> NDArray[Any]:
     """Count samples per (true, predicted) pair, apart for each group: whose each sample is.
 
     Returns:
-        Counts, groups in the order of their sorted names. Shape: (G, K, K), int64.
+        Counts, groups in the order of their sorted names; see `confusion`. Shape: (G, K, K).
     """
     true, pred = np.asarray(y_true), np.asarray(y_pred)
     names, owner = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if owner.shape != true.shape:
         raise MerError(f"Each of {true.size} samples needs its group; found {owner.size} groups.")
-    matrices = [confusion(true[owner == i], pred[owner == i], n_classes) for i in range(len(names))]
+    matrices = []
+    for rows in (owner == number for number in range(len(names))):
+        part = None if weights is None else np.asarray(weights)[rows]
+        matrices.append(confusion(true[rows], pred[rows], n_classes, part))
     return np.stack(matrices) if matrices else np.zeros((0, n_classes, n_classes), dtype=np.int64)
+
+
+def once_each(sample_ids: Sequence[str]) -> NDArray[np.float64]:
+    """Weights by which every sample counts once, however many folds predict it.
+
+    >>> once_each(["a", "b", "a", "a", "c"]).round(2).tolist()
+    [0.33, 1.0, 0.33, 0.33, 1.0]
+    """
+    _, owner, times = np.unique(
+        np.asarray(sample_ids, dtype=str), return_inverse=True, return_counts=True
+    )
+    weights: NDArray[np.float64] = 1 / times[owner]
+    return weights
 
 
 def scores_from_confusion(matrix: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
@@ -138,7 +163,9 @@ def _margins(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[
     return np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(-1), matrix.sum(-2)
 
 
-def scores(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> dict[str, float]:
+def scores(
+    y_true: ArrayLike, y_pred: ArrayLike, n_classes: int, weights: ArrayLike | None = None
+) -> dict[str, float]:
     """Compute UF1, UAR and accuracy of one set of predictions.
 
     Returns:
@@ -147,29 +174,34 @@ def scores(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> dict[str, fl
     >>> {name: round(value, 3) for name, value in scores([0, 0, 1, 1], [0, 1, 1, 1], 2).items()}
     {'uf1': 0.733, 'uar': 0.75, 'accuracy': 0.75}
     """
-    matrix = confusion(y_true, y_pred, n_classes)
+    matrix = confusion(y_true, y_pred, n_classes, weights)
     return {name: float(value) for name, value in scores_from_confusion(matrix).items()}
 
 
-def more_scores(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> dict[str, float | None]:
+def more_scores(
+    y_true: ArrayLike, y_pred: ArrayLike, n_classes: int, weights: ArrayLike | None = None
+) -> dict[str, float | None]:
     """Compute `weighted_f1` and `kappa` of one set of predictions; None where undefined."""
-    matrix = confusion(y_true, y_pred, n_classes)
+    matrix = confusion(y_true, y_pred, n_classes, weights)
     return {
         name: _defined(float(value)) for name, value in more_scores_from_confusion(matrix).items()
     }
 
 
 def per_class(
-    y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[str]
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    classes: Sequence[str],
+    weights: ArrayLike | None = None,
 ) -> dict[str, dict[str, float | None]]:
     """Class name -> `samples` (true ones), `precision`, `recall`, `f1`; None where undefined.
 
     See `per_class_from_confusion` for what is undefined.
     """
-    matrix = confusion(y_true, y_pred, len(classes))
+    matrix = confusion(y_true, y_pred, len(classes), weights)
     values = per_class_from_confusion(matrix)
     return {
-        name: {"samples": int(matrix[place].sum())}
+        name: {"samples": round(float(matrix[place].sum()))}
         | {key: _defined(column[place]) for key, column in values.items()}
         for place, name in enumerate(classes)
     }
@@ -187,6 +219,7 @@ def bootstrap_intervals(
     draws: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    weights: ArrayLike | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of the pooled scores when persons, not samples, are drawn again.
 
@@ -201,11 +234,12 @@ def bootstrap_intervals(
         draws: Number of bootstrap draws.
         level: Coverage in (0, 1).
         seed: Seed of the draws.
+        weights: What each prediction counts; None for 1. Shape: (N,).
 
     Returns:
         (low, high) per score name.
     """
-    per_person = confusion_by(y_true, y_pred, persons, n_classes)
+    per_person = confusion_by(y_true, y_pred, persons, n_classes, weights)
     times_drawn = draw_persons(len(per_person), draws, seed)
     drawn = scores_from_confusion(np.tensordot(times_drawn, per_person, axes=1))
     tails = [(1 - level) / 2, (1 + level) / 2]

@@ -7,6 +7,7 @@ time. The one exception, `random_samples`, is there to measure what it costs to 
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,7 +85,7 @@ def make_folds(
         table: Samples with `sample_id`, `dataset`, `person` and `label`.
         name: loso, loso_per_dataset, holdout_dataset, group_kfold or random_samples.
         validation: Share of the training persons, per dataset, kept apart for selection; 0 to
-            below 1.
+            below 1. They take turns: over the folds, each validates about equally often.
         n_splits: Number of groups of `group_kfold` and of parts of `random_samples`.
         seed: Seed of the validation persons, the groups and the parts.
 
@@ -106,8 +107,9 @@ def make_folds(
     if not 0.0 <= validation < 1.0:
         raise MerError(f"protocol.validation is {validation}; set a share of persons in [0, 1).")
     table = table.sort_values("sample_id", ignore_index=True)
+    turns: Counter[str] = Counter()
     folds = [
-        _with_validation(table, fold_name, train, test, validation, seed)
+        _with_validation(fold_name, train, test, validation, seed, turns)
         for fold_name, train, test in makers[name](table, n_splits or 0, seed)
     ]
     check_folds(folds, table, persons_apart=name not in LEAKY)
@@ -336,19 +338,34 @@ def _random_samples(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
 
 
 def _with_validation(
-    table: pd.DataFrame, name: str, train: pd.DataFrame, test: pd.DataFrame, share: float, seed: int
+    name: str,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    share: float,
+    seed: int,
+    turns: Counter[str],
 ) -> Fold:
     """Move about `share` of the training persons, per dataset, to the validation side.
 
-    A person's draw depends on the seed and his name alone, so the validation persons of two folds
-    are the same people wherever they train in both. That keeps fold scores comparable.
+    Those who have validated least often so far come first, so that over the folds everybody
+    validates about equally often; among equals, a draw by name decides, the same in every fold.
+
+    Args:
+        name: Name of the fold.
+        train: Samples of its training side.
+        test: Samples of its test side.
+        share: Share of the persons.
+        seed: Seed of the draw.
+        turns: How often each person has validated in the folds before; those of this fold are
+            added.
     """
     held: set[str] = set()
     if share > 0:
         for _, part in train.groupby("dataset"):
             persons = sorted(part["person"].unique())
             wanted = min(max(1, round(share * len(persons))), len(persons) - 1)
-            held.update(sorted(persons, key=lambda person: _draw(person, seed))[:wanted])
+            held.update(sorted(persons, key=lambda p: (turns[p], _draw(p, seed)))[:wanted])
+        turns.update(held)
     in_validation = train["person"].isin(held)
     return Fold(
         name=name,

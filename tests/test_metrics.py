@@ -136,6 +136,21 @@ def test_many_matrices_at_once_give_what_each_gives_alone() -> None:
             assert values[3, 2] == pytest.approx(function(matrices[3, 2])[name])
 
 
+def test_a_sample_that_several_folds_predict_counts_once() -> None:
+    # "a" comes three times, twice right; "b" and "c" come once, right and wrong.
+    weights = metrics.once_each(["a", "b", "a", "a", "c"])
+    true, pred = [0, 1, 0, 0, 1], [0, 1, 1, 0, 0]
+    matrix = metrics.confusion(true, pred, 2, weights)
+    assert matrix == pytest.approx(np.array([[2 / 3, 1 / 3], [1, 1]]))
+    scores = metrics.scores(true, pred, 2, weights)
+    assert scores["accuracy"] == pytest.approx((2 / 3 + 1) / 3)
+    assert scores["uar"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    # F1: 2 (2/3) / (1 + 5/3) = 1/2 and 2 / (2 + 4/3) = 3/5.
+    assert scores["uf1"] == pytest.approx((1 / 2 + 3 / 5) / 2)
+    low, high = metrics.bootstrap_intervals(true, pred, list("aaaaa"), 2, weights=weights)["uf1"]
+    assert low == high == pytest.approx(scores["uf1"])
+
+
 def test_groups_are_counted_apart() -> None:
     counts = metrics.confusion_by([0, 1, 0], [0, 0, 0], ["b", "a", "b"], 2)
     assert counts.tolist() == [[[0, 0], [1, 0]], [[2, 0], [0, 0]]]

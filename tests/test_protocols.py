@@ -1,5 +1,7 @@
 """Folds: disjoint persons, every sample tested once, nothing depends on the order of the table."""
 
+from collections import Counter
+
 import pandas as pd
 import pytest
 
@@ -88,13 +90,36 @@ def test_validation_takes_the_share_from_every_dataset() -> None:
     assert {sample.split("/")[0] for sample in fold.validation} == {"casme2", "samm", "smic"}
 
 
-def test_validation_persons_stay_the_same_from_fold_to_fold() -> None:
+def test_validation_persons_take_turns() -> None:
+    persons = [f"smic/{number:02d}" for number in range(20)]
+    table = pd.DataFrame({"sample_id": persons, "person": persons, "dataset": "smic"})
+    folds = protocols.make_folds(table.assign(label="positive"), name="loso", validation=0.2)
+    # 20 % of the 19 persons left are 4; 20 folds give 80 turns to 20 persons.
+    assert {len(fold.validation) for fold in folds} == {4}
+    turns = Counter(person for fold in folds for person in fold.validation)
+    assert len(turns) == 20 and set(turns.values()) <= {3, 4, 5}
+    again = protocols.make_folds(
+        table.assign(label="positive"), name="loso", validation=0.2, seed=1
+    )
+    assert [fold.validation for fold in again] != [fold.validation for fold in folds]
+
+
+def test_nobody_validates_twice_before_all_others_have() -> None:
     table = make_table()
     person = dict(zip(table["sample_id"], table["person"], strict=True))
-    folds = protocols.make_folds(table, name="loso", validation=0.3)
-    chosen = [{person[sample] for sample in fold.validation} for fold in folds]
-    common = set.union(*chosen)
-    assert len(common) <= 6  # three choices and their three substitutes when they are tested
+    folds = protocols.make_folds(table, name="group_kfold", n_splits=5, validation=0.3)
+    turns: Counter[str] = Counter()
+    for fold in folds:
+        chosen = {person[sample] for sample in fold.validation}
+        for dataset in ("casme2", "samm", "smic"):
+            here = {person[sample] for sample in fold.train + fold.validation if dataset in sample}
+            held = {person[sample] for sample in fold.validation if dataset in sample}
+            alone = [
+                name for name in held if name != "both/07"
+            ]  # who may come by the other dataset
+            waiting = {turns[name] for name in here - chosen}
+            assert all(turns[name] <= min(waiting, default=99) for name in alone)
+        turns.update(chosen)
 
 
 def test_a_leak_is_found() -> None:

@@ -123,7 +123,8 @@ def _equals_validation(run: Artefacts, fold: str, value: float, findings: Findin
     classes = [str(name) for name in run.config["labels"]["classes"]]
     same = {}
     for side, frame in frames.items():
-        matrix = count(frame["sample_id"].map(label_of), frame["softmax"], classes)
+        labelled = frame.assign(label=frame["sample_id"].map(label_of))
+        matrix = count(labelled, "softmax", classes)
         same[side] = bool(np.isclose(scores(matrix)["uf1"], value, rtol=0, atol=1e-5))
     if same["test"] and not same["validation"]:
         findings.problems.append(

@@ -154,9 +154,9 @@ def validation_scores(run: Artefacts, folds: list[str]) -> dict[str, float]:
         )
     table = pd.concat(frames)
     label_of = dict(zip(run.manifest["sample_id"], run.manifest["label"], strict=True))
+    table["label"] = table["sample_id"].map(label_of)
     classes = [str(name) for name in run.config["labels"]["classes"]]
-    head = main_head(heads(table))
-    return scores(count(table["sample_id"].map(label_of), table[head], classes))
+    return scores(count(table, main_head(heads(table)), classes))
 
 
 def _stored(path: Path, study: str) -> dict[int, float]:

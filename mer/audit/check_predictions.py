@@ -1,6 +1,6 @@
 """Checks of predictions: rows agree with labels, folds and stored scores."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,8 @@ def check_predictions(run: Artefacts, findings: Findings) -> str:
         wrong = label.isna() | ~(chosen == shown.max(axis=1))  # also a score that is no number
         text = f"{{}} samples have a {head} class without the highest score"
         findings.add(text, pooled.index[wrong])
-    _recompute(run, pooled.assign(label=manifest["label"]), classes, names, findings)
+    rows = pooled.assign(label=manifest["label"]).reset_index()
+    _recompute(run, rows, classes, names, findings)
     return (
         f"the pooled rows equal the folds', the labels the manifest's, the classes the highest "
         f"scores ({' and '.join(names)}), and the scores follow from the rows."
@@ -117,24 +118,38 @@ def _same(
     classes: list[str],
     findings: Findings,
 ) -> None:
-    matrix = count(rows["label"], rows[head], classes)
-    again = {**scores(matrix), "samples": len(rows), "persons": rows["person"].nunique()}
+    matrix = count(rows, head, classes)
+    counts = {"samples": rows["sample_id"].nunique(), "persons": rows["person"].nunique()}
+    again = {**scores(matrix), **counts}
     for name, value in again.items():
         if not np.isclose(float(stored[name]), value, rtol=0, atol=1e-9):  # type: ignore[arg-type]
             findings.problems.append(
                 f"{what}: {name} is {stored[name]:.6g} in metrics.json, {value:.6g} from the rows"
             )
-    if matrix.tolist() != stored.get("confusion", matrix.tolist()):
+    confusion = np.array(stored.get("confusion", matrix), np.float64)
+    if confusion.shape != matrix.shape or not np.allclose(matrix, confusion, rtol=0, atol=1e-6):
         findings.problems.append(f"{what}: the confusion matrix is not that of the rows")
 
 
-def count(true: pd.Series, predicted: pd.Series, classes: list[str]) -> NDArray[np.int64]:
-    """Count samples per (true, predicted) pair; rows true. Shape: (K, K)."""
-    pairs = Counter(zip(true, predicted, strict=True))
-    return np.array([[pairs[row, column] for column in classes] for row in classes], np.int64)
+def count(rows: pd.DataFrame, head: str, classes: list[str]) -> NDArray[np.float64]:
+    """Count the samples of predictions per (true, predicted) pair.
+
+    Args:
+        rows: Predictions with `sample_id` and `label`; a sample that comes n times counts 1/n each.
+        head: Column of the predicted classes.
+        classes: Class names in order.
+
+    Returns:
+        Counts, rows true. Shape: (K, K).
+    """
+    times = Counter(rows["sample_id"])
+    pairs: dict[tuple[str, str], float] = defaultdict(float)
+    for sample, true, predicted in zip(rows["sample_id"], rows["label"], rows[head], strict=True):
+        pairs[true, predicted] += 1 / times[sample]
+    return np.array([[pairs[row, column] for column in classes] for row in classes])
 
 
-def scores(matrix: NDArray[np.int64]) -> dict[str, float]:
+def scores(matrix: NDArray[np.float64]) -> dict[str, float]:
     """UF1, UAR and accuracy, over the classes that have a true sample."""
     hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     present = true > 0

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
@@ -95,39 +94,32 @@ class RunningScore:
     def __init__(self, run_dir: Path, table: pd.DataFrame, classes: Sequence[str]) -> None:
         self.run_dir = run_dir
         self.number = {name: place for place, name in enumerate(classes)}
-        self._labels = table.set_index("sample_id")["label"].map(self.number)
-        self._counts: dict[str, dict[str, NDArray[np.int64]]] = {}
+        self._labels = table.set_index("sample_id")["label"]
+        self._validated: dict[str, pd.DataFrame] = {}
 
     def __call__(self, done: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Score some finished folds.
+        """Score some finished folds; every sample counts once, whoever of them predicts it.
 
         Returns:
             Head -> `uf1`, `uar`, `accuracy`, the main head first; empty without validation persons.
         """
         for name in done:
-            if name not in self._counts:
-                self._counts[name] = self._count(name)
-        names = dict.fromkeys(head for name in done for head in self._counts[name])
-        return {
-            head: {
-                name: float(value)
-                for name, value in metrics.scores_from_confusion(
-                    np.sum([self._counts[n][head] for n in done if head in self._counts[n]], axis=0)
-                ).items()
-            }
-            for head in names
-        }
-
-    def _count(self, name: str) -> dict[str, NDArray[np.int64]]:
-        path = fold_folder(self.run_dir, name) / "validation.parquet"
-        if not path.exists():
+            if name not in self._validated:
+                self._validated[name] = self._read(name)
+        frames = [self._validated[name] for name in done if len(self._validated[name])]
+        if not frames:
             return {}
-        frame = pd.read_parquet(path)
-        true = frame["sample_id"].map(self._labels)
+        frame = pd.concat(frames, ignore_index=True)
+        weights = metrics.once_each(frame["sample_id"].tolist())
+        true = frame["sample_id"].map(self._labels).map(self.number)
         return {
-            head: metrics.confusion(true, frame[head].map(self.number), len(self.number))
+            head: metrics.scores(true, frame[head].map(self.number), len(self.number), weights)
             for head in heads(frame)
         }
+
+    def _read(self, name: str) -> pd.DataFrame:
+        path = fold_folder(self.run_dir, name) / "validation.parquet"
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
 
 def objective(
@@ -177,17 +169,21 @@ def score(
 ) -> dict[str, Any]:
     """Score every head of a table of predictions, pooled and per dataset.
 
+    A sample that several folds predict, as validation samples are, counts once: each of its
+    predictions by its share.
+
     Args:
-        predictions: `label`, `dataset`, `person`, and the columns of the heads.
+        predictions: `sample_id`, `label`, `dataset`, `person`, and the columns of the heads.
         classes: Class names in order.
         seed: Seed of the bootstrap.
         per_dataset: Whether to add the scores of each dataset.
         names: Columns with predicted classes; by default those of all heads.
 
     Returns:
-        Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts, confusion matrix and
-        scores per class. The head `majority` always says the most frequent label, and has the
-        expected scores of guessing in `chance`.
+        Head -> part (`pooled` or a dataset) -> scores, 95 % intervals, counts, confusion matrix,
+        scores per class and, where samples come several times, the number of `predictions`. The
+        head `majority` always says the most frequent label, and has the expected scores of
+        guessing in `chance`.
 
     Raises:
         MerError: If a class has no sample among the labels.
@@ -195,6 +191,9 @@ def score(
     counts = predictions["label"].value_counts()
     absent = [name for name in classes if name not in counts.index]
     raise_all("Classes without a single labelled sample cannot be scored:", absent)
+    predictions = predictions.reset_index(drop=True)
+    ids = predictions["sample_id"]
+    weights = metrics.once_each(ids.tolist()) if ids.duplicated().any() else None
     number = {name: place for place, name in enumerate(classes)}
     columns = {head: predictions[head] for head in names or heads(predictions)}
     columns[MAJORITY] = pd.Series(counts.index[0], index=predictions.index)
@@ -206,18 +205,23 @@ def score(
         for part, rows in parts.items():
             true = predictions.loc[rows, "label"].map(number).to_numpy()
             pred = column.loc[rows].map(number).to_numpy()
+            persons = predictions.loc[rows, "person"].tolist()
+            share = None if weights is None else weights[rows]
+            judged = (true, pred, len(classes), share)
             intervals = metrics.bootstrap_intervals(
-                true, pred, predictions.loc[rows, "person"].tolist(), len(classes), seed=seed
+                true, pred, persons, len(classes), seed=seed, weights=share
             )
             scored.setdefault(head, {})[part] = {
-                **metrics.scores(true, pred, len(classes)),
-                **metrics.more_scores(true, pred, len(classes)),
+                **metrics.scores(*judged),
+                **metrics.more_scores(*judged),
                 "intervals": {name: list(bounds) for name, bounds in intervals.items()},
-                "samples": len(rows),
-                "persons": int(predictions.loc[rows, "person"].nunique()),
-                "confusion": metrics.confusion(true, pred, len(classes)).tolist(),
-                "classes": metrics.per_class(true, pred, classes),
+                "samples": int(ids[rows].nunique()),
+                "persons": len(set(persons)),
+                "confusion": metrics.confusion(*judged).tolist(),
+                "classes": metrics.per_class(true, pred, classes, share),
             }
+            if share is not None:
+                scored[head][part]["predictions"] = len(rows)
             if head == MAJORITY:
                 counts_here = np.bincount(true, minlength=len(classes)).tolist()
                 scored[head][part]["chance"] = metrics.chance(counts_here, len(classes))

@@ -38,7 +38,8 @@ def test_an_oracle_that_calls_itself_validation_is_unmasked_by_its_history(run_d
     table = pd.read_parquet(in_fold(run_dir, "predictions.parquet"))
     labels = manifest(run_dir).set_index("sample_id")["label"]
     classes = ["negative", "positive", "surprise"]
-    tested = scores(count(table["sample_id"].map(labels), table["softmax"], classes))["uf1"]
+    table["label"] = table["sample_id"].map(labels)
+    tested = scores(count(table, "softmax", classes))["uf1"]
     path = in_fold(run_dir, "metrics.csv")
     history = pd.read_csv(path)
     own = history["val/uf1"].max()

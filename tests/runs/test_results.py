@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -90,3 +91,26 @@ def test_the_table_shows_intervals_guessing_warnings_and_remarks(predictions: pd
     guessing = next(line for line in text.splitlines() if "guessing" in line)
     assert "0.625" in guessing  # accuracy: .75 ** 2 + .25 ** 2
     assert "softmax: weighted F1 0.643, kappa 0.333" in text
+
+
+def test_validation_samples_count_once_though_several_folds_predict_them(
+    predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    other = {"negative": "positive", "positive": "negative"}
+    wrong = predictions.assign(softmax=predictions["softmax"].map(other))
+    # b/1 is right in the first fold and wrong in the second; all others are in one fold.
+    frames = {"f1": predictions, "f2": wrong[wrong["sample_id"] == "b/1"]}
+    for name, frame in frames.items():
+        folder = tmp_path / "folds" / name
+        folder.mkdir(parents=True)
+        frame.drop(columns=["label", "fold"]).to_parquet(folder / "validation.parquet")
+    running = results.RunningScore(tmp_path, predictions, CLASSES)
+    assert running(["f1"])["softmax"]["accuracy"] == pytest.approx(5 / 8)
+    both = running(["f1", "f2"])["softmax"]
+    assert both["accuracy"] == pytest.approx(4.5 / 8)
+    pooled = results.score(pd.concat(frames.values()), CLASSES, 0)["softmax"]
+    assert pooled["pooled"]["uf1"] == pytest.approx(both["uf1"])
+    assert (pooled["pooled"]["samples"], pooled["pooled"]["predictions"]) == (8, 9)
+    assert pooled["x"]["accuracy"] == 0.75
+    assert pooled["y"]["confusion"] == [[0.5, 2.5], [0, 1]]
+    assert results.score(predictions, CLASSES, 0)["softmax"]["pooled"].get("predictions") is None
