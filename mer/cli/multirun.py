@@ -39,8 +39,8 @@ class Summary(Callback):
         run_dir = Path(config.run.dir)
         if not (run_dir / "manifest.parquet").exists():
             return  # the jobs' own errors say why
-        cfg = typed(trust.read(run_dir / "config.yaml"))
-        result = results.pool(run_dir, cfg)
-        results.show(cfg, run_dir, result)
+        settings = typed(trust.read(run_dir / "config.yaml"))
+        result = results.pool(run_dir, settings)
+        results.show(settings, run_dir, result)
         if result["status"] == "incomplete":
             train.STATUS.append(3)

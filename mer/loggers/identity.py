@@ -16,37 +16,37 @@ from mer.config.settings import Settings, to_plain
 from mer.files import write_json
 
 
-def settings(cfg: Settings) -> dict[str, Any]:
+def plain_settings(settings: Settings) -> dict[str, Any]:
     """The resolved configuration as plain values, without what says where things lie."""
-    plain: dict[str, Any] = to_plain(cfg)
+    plain: dict[str, Any] = to_plain(settings)
     return {key: value for key, value in plain.items() if key not in ("hydra", "paths")}
 
 
-def names(cfg: Settings, run_dir: Path) -> tuple[str, str | None]:
+def names(settings: Settings, run_dir: Path) -> tuple[str, str | None]:
     """Name and group of a W&B run, where the configuration gives none."""
     sweep = None
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         sweep = Path(HydraConfig.get().sweep.dir).name
-    if cfg.protocol.folds is not None:
-        return f"{run_dir.name} folds {cfg.protocol.folds}", run_dir.name
+    if settings.protocol.folds is not None:
+        return f"{run_dir.name} folds {settings.protocol.folds}", run_dir.name
     if sweep is None:
         return run_dir.name, None
-    if cfg.trial.number is not None:
-        return f"{sweep} trial {cfg.trial.number}", sweep
+    if settings.trial.number is not None:
+        return f"{sweep} trial {settings.trial.number}", sweep
     return f"{sweep} job {HydraConfig.get().job.num}", sweep
 
 
-def keep(cfg: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any], Path]:
+def keep(settings: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any], Path]:
     """Id, name and group of a run's W&B run, made once and kept in its directory, and their file.
 
     Processes that share the folds of a run work at the same time, which one W&B run cannot bear.
     """
-    folds = None if cfg.protocol.folds is None else str(cfg.protocol.folds)
+    folds = None if settings.protocol.folds is None else str(settings.protocol.folds)
     end = "" if folds is None else f"-{hashlib.sha256(folds.encode()).hexdigest()[:8]}"
     path = run_dir / f"wandb{end}.json"
     with FileLock(run_dir / ".lock"):
         if not path.exists():
-            name, group = names(cfg, run_dir)
+            name, group = names(settings, run_dir)
             # Random whatever the seed: two runs of one seed are two runs.
             own = {"id": uuid.uuid4().hex[:12], "project": project, "name": name, "group": group}
             write_json({**own, "folds": folds}, path)

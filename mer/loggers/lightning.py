@@ -69,7 +69,7 @@ class LightningLogger(Observer):
         self._logger = trust.build({**self.node, **filled}, "logger")
         self._settings = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in flatten(to_plain(run.cfg)).items()
+            for key, value in flatten(to_plain(run.settings)).items()
             if not is_volatile(key)
         }
         self._careful("settings", lambda: self._logger.log_hyperparams(self._settings))

@@ -114,7 +114,7 @@ class WandbLogger(Observer):
         self._origin = log_values.origin(run.run_dir, run.macro)
         self._place = Path(self.dir).expanduser() if self.dir else run.run_dir
         self._place.mkdir(parents=True, exist_ok=True)
-        kept, path = identity.keep(run.cfg, run.run_dir, self.project)
+        kept, path = identity.keep(run.settings, run.run_dir, self.project)
         self._group = self.group or kept["group"]
         try:
             self._run = wandb.init(
@@ -126,10 +126,10 @@ class WandbLogger(Observer):
                 reinit="create_new",  # leaves alone what a notebook logs
                 name=self.name or kept["name"],
                 group=self._group,
-                tags=[*self.tags, *mark(to_plain(run.cfg)).split("-")[1:]],
+                tags=[*self.tags, *mark(to_plain(run.settings)).split("-")[1:]],
                 notes=self.notes,
                 dir=self._place,
-                config={**identity.settings(run.cfg), "origin": self._origin},
+                config={**identity.plain_settings(run.settings), "origin": self._origin},
                 allow_val_change=True,
                 settings=wandb.Settings(
                     silent=True,

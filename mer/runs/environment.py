@@ -67,12 +67,12 @@ def git_revision() -> str | None:
     return answer.stdout.strip()
 
 
-def write(run_dir: Path, cfg: Settings, data_hash: str) -> None:
+def write(run_dir: Path, settings: Settings, data_hash: str) -> None:
     """Write `environment.json`; a continued run adds an entry, it does not replace one."""
     path = run_dir / "environment.json"
     entry = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": cfg.seed,
+        "seed": settings.seed,
         "data_hash": data_hash,
         **describe(),
     }

@@ -24,7 +24,7 @@ class RunContext:
     """What a run is, before its first fold.
 
     Args:
-        cfg: Settings of the run.
+        settings: Settings of the run.
         run_dir: Its directory; `config.yaml`, `environment.json` and `manifest.parquet` are there.
         corpus: The micro samples.
         dataset: The same samples as inputs of the network.
@@ -33,7 +33,7 @@ class RunContext:
         heads: Names of the heads, the main one first, the softmax last.
     """
 
-    cfg: Settings
+    settings: Settings
     run_dir: Path
     corpus: Corpus
     dataset: UnifiedDataset

@@ -27,7 +27,7 @@ from mer.runs.rundir import find, fold_folder, is_done, marked
 COSTS = ("parameters", "latency_ms")
 
 
-def pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
+def pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
     """Pool the folds' predictions by sample id and score them.
 
     Returns:
@@ -38,19 +38,19 @@ def pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
         MerError: If a finished fold lacks a sample, or predicts one twice or one of another fold.
     """
     with FileLock(run_dir / ".lock"):  # of several processes, the last one sees all folds
-        return _pool(run_dir, cfg)
+        return _pool(run_dir, settings)
 
 
-def _pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
+def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
     manifest = pd.read_parquet(run_dir / "manifest.parquet")
     names = list(dict.fromkeys(manifest["fold"]))
     missing = [name for name in names if not is_done(run_dir, name)]
     result: dict[str, Any] = {
         "status": "incomplete" if missing else "complete",
-        "protocol": cfg.protocol.name,
-        "selection": cfg.selection,
-        "seed": cfg.seed,
-        "classes": list(cfg.labels["classes"]),
+        "protocol": settings.protocol.name,
+        "selection": settings.selection,
+        "seed": settings.seed,
+        "classes": list(settings.labels["classes"]),
         "folds": len(names),
         "missing_folds": missing,
     }
@@ -60,7 +60,7 @@ def _pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
             for name in names
         ]
         predictions = join(pd.concat(frames, ignore_index=True), manifest)
-        write_parquet(predictions, run_dir / marked("predictions.parquet", to_plain(cfg)))
+        write_parquet(predictions, run_dir / marked("predictions.parquet", to_plain(settings)))
         label_access.record(run_dir, predictions, "run")
         result |= label_access.state(run_dir)
         records = [
@@ -68,17 +68,17 @@ def _pool(run_dir: Path, cfg: Settings) -> dict[str, Any]:
         ]
         _add_to_folds(run_dir, records)
         result["seconds"] = round(sum(record["seconds"] for record in records), 1)
-        result["heads"] = score(predictions, result["classes"], cfg.seed)
+        result["heads"] = score(predictions, result["classes"], settings.seed)
         result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
         validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
         if all(path.exists() for path in validation):
             frame = pd.concat([pd.read_parquet(path) for path in validation], ignore_index=True)
             labels = manifest.set_index("sample_id")["label"]
             frame["label"] = frame["sample_id"].map(labels)
-            result["validation"] = score(frame, result["classes"], cfg.seed, per_dataset=False)
+            result["validation"] = score(frame, result["classes"], settings.seed, per_dataset=False)
         cost = run_dir / "cost.json"
         result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
-    write_json(result, run_dir / marked("metrics.json", to_plain(cfg)))
+    write_json(result, run_dir / marked("metrics.json", to_plain(settings)))
     return result
 
 
@@ -279,7 +279,7 @@ def to_table(result: dict[str, Any], title: str) -> Table:
     return table
 
 
-def show(cfg: Settings, run_dir: Path, result: dict[str, Any]) -> None:
+def show(settings: Settings, run_dir: Path, result: dict[str, Any]) -> None:
     """Print the table of a run, or what is missing."""
     screen = terminal.console()
     if result["status"] == "incomplete":
@@ -289,7 +289,8 @@ def show(cfg: Settings, run_dir: Path, result: dict[str, Any]) -> None:
             f"no score. Start the same command with run.dir={run_dir} to do them."
         )
         return
-    title = f"{cfg.data.name}, {cfg.protocol.name}, {cfg.backbone.name} on {cfg.input.name}"
-    title += ", macro-pretrained" if cfg.macro.enabled else ", not macro-pretrained"
+    title = f"{settings.data.name}, {settings.protocol.name}, "
+    title += f"{settings.backbone.name} on {settings.input.name}"
+    title += ", macro-pretrained" if settings.macro.enabled else ", not macro-pretrained"
     screen.print(to_table(result, f"{title}: pooled scores and 95 % intervals over persons"))
     screen.print(f"Run directory: {run_dir}", soft_wrap=True)

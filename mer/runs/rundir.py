@@ -67,14 +67,14 @@ VOLATILE = (
 )
 
 
-def claim(run_dir: Path, cfg: Settings) -> None:
+def claim(run_dir: Path, settings: Settings) -> None:
     """Make the run directory, or check that it belongs to the same configuration.
 
     Raises:
         MerError: If it holds another run (the differing keys are listed) or something else.
     """
     path = run_dir / "config.yaml"
-    config: dict[str, Any] = to_plain(cfg)
+    config: dict[str, Any] = to_plain(settings)
     config["protocol"]["folds"] = None  # which folds one process does is no property of the run
     run_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(run_dir / ".lock"):

@@ -81,10 +81,10 @@ def run(search: "Search", number: int) -> None:
         search: The search.
         number: Of this worker.
     """
-    cfg = typed(search.trial_config())
-    found = sources.read(cfg, "micro")
-    corpus = sources.load(cfg, "micro", found["micro"])
-    folds = sources.folds(cfg, corpus.table)
+    settings = typed(search.trial_config())
+    found = sources.read(settings, "micro")
+    corpus = sources.load(settings, "micro", found["micro"])
+    folds = sources.folds(settings, corpus.table)
     parts: dict[str, tuple[optuna.Study, Queue]] = {}
     for fold in protocols.running_order(folds, corpus.table):
         parts[fold.name] = search.open(number, fold.name)
@@ -105,7 +105,7 @@ def run(search: "Search", number: int) -> None:
         return
     with FileLock(search.folder / ".nested.lock"):
         studies = {name: study for name, (study, _) in parts.items()}
-        _assemble(search.folder, cfg, corpus, folds, studies)
+        _assemble(search.folder, settings, corpus, folds, studies)
 
 
 def words(queue: Queue, number: int, study_name: str) -> list[str]:
@@ -145,7 +145,7 @@ def value(run_dir: Path, fold: str, objective: str) -> float | None:
 
 def _assemble(
     folder: Path,
-    cfg: Settings,
+    settings: Settings,
     corpus: Corpus,
     folds: Sequence[Fold],
     studies: Mapping[str, optuna.Study],
@@ -164,10 +164,10 @@ def _assemble(
             "search.n_trials."
         )
     run_dir = folder / RUN
-    cfg = replace(cfg, trial=Trial(), run=RunDirectory(str(run_dir)))
-    rundir.claim(run_dir, cfg)
+    settings = replace(settings, trial=Trial(), run=RunDirectory(str(run_dir)))
+    rundir.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
-    environment.write(run_dir, cfg, corpus.hash)
+    environment.write(run_dir, settings, corpus.hash)
     entries = []
     costs = []
     for fold in folds:
@@ -195,13 +195,13 @@ def _assemble(
         cost = source / "cost.json"
         costs.append(json.loads(cost.read_text()) if cost.exists() else {})
     direction = trials.directions(next(iter(studies.values())))[0]
-    content = {"objective": cfg.objective, "direction": direction, "folds": entries}
+    content = {"objective": settings.objective, "direction": direction, "folds": entries}
     write_json(content, run_dir / FILE)
     if len({cost.get("parameters") for cost in costs}) == 1:  # else it is no single network's
         write_json(costs[0], run_dir / "cost.json")
-    result = results.pool(run_dir, cfg)
-    _show(entries, str(cfg.objective))
-    results.show(cfg, run_dir, result)
+    result = results.pool(run_dir, settings)
+    _show(entries, str(settings.objective))
+    results.show(settings, run_dir, result)
 
 
 def _copy(trial: Path, fold: str, run_dir: Path) -> None:

@@ -44,7 +44,7 @@ class TrialReporter(Observer):
 
     def start(self, run: RunContext) -> None:
         """Remember what the objective is."""
-        self._objective = run.cfg.objective
+        self._objective = run.settings.objective
 
     def fold(self, progress: Progress) -> None:
         """Report, and raise `optuna.TrialPruned` when the pruner says so."""

@@ -17,47 +17,49 @@ from mer.training import heads, inner
 T = TypeVar("T")
 
 
-def check(cfg: Settings) -> None:
+def check(settings: Settings) -> None:
     """Find the contradictions in a configuration.
 
     Raises:
         MerError: With all of them; each names the key, its value and the mend.
     """
     problems: list[str] = []
-    made = _attempt(problems, "", inputs.make, cfg.input)
-    _attempt(problems, "", flow.check, cfg.prepare.flow)
-    for role, sources in (("micro", cfg.data.micro), ("macro", cfg.data.macro or {})):
+    made = _attempt(problems, "", inputs.make, settings.input)
+    _attempt(problems, "", flow.check, settings.prepare.flow)
+    for role, sources in (("micro", settings.data.micro), ("macro", settings.data.macro or {})):
         for key, target in trust.names(sources, f"data.{role}").items():
             _attempt(problems, "", trust.resolve, target, key)
-    if cfg.selection == "validation" and not cfg.protocol.validation:
+    if settings.selection == "validation" and not settings.protocol.validation:
         problems.append(
             "selection=validation needs validation persons; set protocol.validation to a share "
             "such as 0.2"
         )
-    if not cfg.data.micro:
-        problems.append(f"data={cfg.data.name} names no micro dataset under data.micro")
+    if not settings.data.micro:
+        problems.append(f"data={settings.data.name} names no micro dataset under data.micro")
     reads_arrays = any(
         str((source or {}).get("root", "")).endswith((".npz", ".npy"))
-        for source in cfg.data.micro.values()
+        for source in settings.data.micro.values()
     )
-    if made and "flow" in made.needs and cfg.prepare.flow.method is None and not reads_arrays:
+    if made and "flow" in made.needs and settings.prepare.flow.method is None and not reads_arrays:
         problems.append(
-            f"input={cfg.input.name} needs flow, but prepare.flow.method is null; set dis, "
+            f"input={settings.input.name} needs flow, but prepare.flow.method is null; set dis, "
             "farneback or tvl1"
         )
-    if cfg.macro.enabled and not cfg.data.macro:
+    if settings.macro.enabled and not settings.data.macro:
         problems.append(
-            f"macro.enabled is true, but data={cfg.data.name} names no macro dataset; add one "
+            f"macro.enabled is true, but data={settings.data.name} names no macro dataset; add one "
             "under data.macro, or set macro.enabled=false"
         )
-    if cfg.macro.enabled and cfg.model.transfer.blocks is None:
+    if settings.macro.enabled and settings.model.transfer.blocks is None:
         problems.append(
             "macro.enabled is true, but model.transfer.blocks is null; set auto, all or "
             "patterns, or macro.enabled=false"
         )
     if made:
-        problems += _network_problems(cfg, len(made.channels))
-    problems += heads.problems(cfg.callbacks, cfg.labels["classes"]) or inner.problems(cfg)
+        problems += _network_problems(settings, len(made.channels))
+    problems += heads.problems(settings.callbacks, settings.labels["classes"]) or inner.problems(
+        settings
+    )
     raise_all("The configuration contradicts itself:", problems)
 
 
@@ -70,35 +72,35 @@ def _attempt(problems: list[str], where: str, make: Callable[..., T], *arguments
         return None
 
 
-def _network_problems(cfg: Settings, channels: int) -> list[str]:
+def _network_problems(settings: Settings, channels: int) -> list[str]:
     """What of the network, its loss and its optimizer cannot be made, or selects nothing."""
     problems: list[str] = []
-    trainings: dict[str, Finetune | Pretrain] = {"model": cfg.model}
-    trainings |= {"macro": cfg.macro} if cfg.macro.enabled else {}
+    trainings: dict[str, Finetune | Pretrain] = {"model": settings.model}
+    trainings |= {"macro": settings.macro} if settings.macro.enabled else {}
     with torch.random.fork_rng(devices=[]):
-        network = _attempt(problems, "", _backbone, cfg, channels)
+        network = _attempt(problems, "", _backbone, settings, channels)
         for name, node in trainings.items():
-            _attempt(problems, f"{name}: ", _loss, node, len(_classes(cfg, node)))
+            _attempt(problems, f"{name}: ", _loss, node, len(_classes(settings, node)))
             _attempt(problems, f"{name}: ", _optimizer, node)
     if network is not None:
-        taken_over = cfg.model.transfer.blocks if cfg.macro.enabled else None
-        for key, words in (("blocks", taken_over), ("freeze", cfg.model.transfer.freeze)):
+        taken_over = settings.model.transfer.blocks if settings.macro.enabled else None
+        for key, words in (("blocks", taken_over), ("freeze", settings.model.transfer.freeze)):
             _attempt(problems, f"model.transfer.{key}: ", blocks.select, network, words or [])
     return problems
 
 
-def _backbone(cfg: Settings, channels: int) -> torch.nn.Module:
+def _backbone(settings: Settings, channels: int) -> torch.nn.Module:
     """The backbone without a download, checked to take the inputs."""
-    plain = to_plain(cfg.backbone)
-    if cfg.backbone.pretrained:
-        weights.require_download(cfg.backbone.name)
+    plain = to_plain(settings.backbone)
+    if settings.backbone.pretrained:
+        weights.require_download(settings.backbone.name)
     network = backbones.build({**plain, "pretrained": False}, channels)
-    backbones.measured_width(network, plain, channels, cfg.input.size)
+    backbones.measured_width(network, plain, channels, settings.input.size)
     return network
 
 
-def _classes(cfg: Settings, node: Finetune | Pretrain) -> list[str]:
-    scheme = node.labels if isinstance(node, Pretrain) else cfg.labels
+def _classes(settings: Settings, node: Finetune | Pretrain) -> list[str]:
+    scheme = node.labels if isinstance(node, Pretrain) else settings.labels
     return list(scheme["classes"])
 
 

@@ -25,7 +25,7 @@ from mer.training.trainer import make_trainer
 
 
 def fit(
-    cfg: Settings,
+    settings: Settings,
     module: MacroPretrainModule,
     data: MERDataModule,
     folder: Path,
@@ -37,7 +37,7 @@ def fit(
     The given module gets to know the samples that were used (`MERModule.used`), and no weights.
 
     Args:
-        cfg: Settings of the run.
+        settings: Settings of the run.
         module: The network before its training.
         data: Its samples; each device trains a share of them and validates all.
         folder: Where the history goes.
@@ -47,10 +47,10 @@ def fit(
     Raises:
         MerError: If a process is killed.
     """
-    count = cfg.macro.devices
+    count = settings.macro.devices
     variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     threads = max(1, torch.get_num_threads() // count)
-    job = pickle.dumps((cfg, module, data, folder, keeper, checkpoint))
+    job = pickle.dumps((settings, module, data, folder, keeper, checkpoint))
     work = functools.partial(_fit_rank, job, variables, threads, Path.cwd())
     for _, seen in processes.run(
         [work] * count,
@@ -82,8 +82,8 @@ def _fit_rank(
     """Train on one of the devices, in a process of its own; return the samples that were used."""
     os.chdir(cwd)
     torch.set_num_threads(threads)
-    cfg, module, data, folder, keeper, checkpoint = pickle.loads(job)
-    count, seed = cfg.macro.devices, data.seed
+    settings, module, data, folder, keeper, checkpoint = pickle.loads(job)
+    count, seed = settings.macro.devices, data.seed
     pl.seed_everything(seed + rank, workers=True, verbose=False)
     data.train_positions = share(data.train_positions, rank, count, seed)
     if rank:
@@ -91,7 +91,7 @@ def _fit_rank(
         module.dropout = DropoutDraws(module.dropout.probability, drawn)
     os.environ |= variables | {"LOCAL_RANK": str(rank)}
     try:
-        trainer = make_trainer(cfg, cfg.macro, folder, [keeper], count=count)
+        trainer = make_trainer(settings, settings.macro, folder, [keeper], count=count)
         trainer.fit(module, data, ckpt_path=checkpoint)
         return {stage: module.seen(stage) for stage in ("train", "val")}
     finally:

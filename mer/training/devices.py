@@ -11,46 +11,47 @@ from mer.config.settings import Settings
 from mer.errors import MerError
 
 
-def devices(cfg: Settings) -> list[torch.device]:
+def devices(settings: Settings) -> list[torch.device]:
     """Devices that `trainer.devices` names; on a CPU several are as many processes.
 
     Raises:
         MerError: If this machine does not have them.
     """
-    wanted: Any = cfg.trainer.devices
-    accelerator = _accelerator(cfg.trainer.accelerator)
+    wanted: Any = settings.trainer.devices
+    name = settings.trainer.accelerator
+    accelerator = _accelerator(name)
     if wanted == "auto":
         wanted = accelerator.auto_device_count()
     try:
         return list(accelerator.get_parallel_devices(accelerator.parse_devices(wanted)))
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise MerError(
-            f"trainer.devices={wanted} on trainer.accelerator={cfg.trainer.accelerator}: {error}"
+            f"trainer.devices={wanted} on trainer.accelerator={name}: {error}"
         ) from error
 
 
-def fold_device(cfg: Settings) -> torch.device:
+def fold_device(settings: Settings) -> torch.device:
     """Device that trains the folds of this process: the first one."""
-    return devices(cfg)[0]
+    return devices(settings)[0]
 
 
-def on_cpu(cfg: Settings) -> bool:
+def on_cpu(settings: Settings) -> bool:
     """Whether folds train on the CPU, given `trainer.accelerator` and this machine."""
-    return _accelerator(cfg.trainer.accelerator) is CPUAccelerator
+    return _accelerator(settings.trainer.accelerator) is CPUAccelerator
 
 
-def check(cfg: Settings) -> None:
+def check(settings: Settings) -> None:
     """Find out whether a run can have its devices.
 
     Raises:
         MerError: If this machine does not have them, if macro-pretraining asks for more than there
             are, or if torchrun has started this process as one of several.
     """
-    there = len(devices(cfg))
-    if cfg.macro.enabled and cfg.macro.devices > there:
+    there = len(devices(settings))
+    if settings.macro.enabled and settings.macro.devices > there:
         raise MerError(
-            f"macro.devices is {cfg.macro.devices}, but trainer.devices gives {there}; set "
-            f"trainer.devices={cfg.macro.devices}, or macro.devices={there}"
+            f"macro.devices is {settings.macro.devices}, but trainer.devices gives {there}; set "
+            f"trainer.devices={settings.macro.devices}, or macro.devices={there}"
         )
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":

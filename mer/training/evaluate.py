@@ -148,7 +148,7 @@ def _write_state(run_dir: Path, state: dict[str, Any]) -> None:
 
 
 def _predict(
-    cfg: Settings,
+    settings: Settings,
     run_dir: Path,
     fold: protocols.Fold,
     dataset: UnifiedDataset,
@@ -159,27 +159,29 @@ def _predict(
     checkpoint = folder / "model.ckpt"
     module = load_module(MicroFinetuneModule, checkpoint, trust)
     test = dataset.positions(fold.test)
-    if cfg.protocol.name not in protocols.LEAKY:
+    if settings.protocol.name not in protocols.LEAKY:
         refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))
     data = MERDataModule(
         dataset,
         dataset.positions(fold.train),
         dataset.positions(fold.validation),
         test,
-        batch_size=cfg.model.batch_size,
-        num_workers=cfg.trainer.num_workers,
+        batch_size=settings.model.batch_size,
+        num_workers=settings.trainer.num_workers,
     )
     chosen = dict(module.provenance.get("inner") or {})
     typed_keys = [word.partition("=")[0].split(".") for word in overrides]
     changed = {key[1] for key in typed_keys if key[0] == "callbacks"}
-    if changed & set(svm_heads(make_callbacks(cfg.callbacks))):
+    if changed & set(svm_heads(make_callbacks(settings.callbacks))):
         chosen.pop("svm", None)  # what was typed counts
-    callbacks = make_callbacks(cfg.callbacks, chosen.get("svm"))
+    callbacks = make_callbacks(settings.callbacks, chosen.get("svm"))
     for head in heads_of({key: one for key, one in callbacks.items() if key in changed}):
         thresholds = chosen.get("thresholds", {})  # are those of the head as it was
         chosen["thresholds"] = {name: one for name, one in thresholds.items() if name != head.name}
     fitted = heads_of(callbacks)
-    trainer = make_trainer(cfg, cfg.model, folder, [])  # names the device and the precision
+    trainer = make_trainer(
+        settings, settings.model, folder, []
+    )  # names the device and the precision
     module.to(trainer.strategy.root_device)
     with trainer.precision_plugin.forward_context():
         fit_on_samples(fitted, module, data.embedding_dataloader())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mer import __version__
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
 from mer.callbacks.head import Head
-from mer.config import settings
+from mer.config.settings import to_plain
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
@@ -77,7 +77,7 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """
     started = time.time()
     job = begin(run, fold, announce)
-    found = _kept_or_trained(job) if run.cfg.reuse_networks else _train(job)
+    found = _kept_or_trained(job) if run.settings.reuse_networks else _train(job)
     conclude(job, *found, started)
 
 
@@ -120,7 +120,7 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
     seconds = round(time.time() - started, 3)
     write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
-    name = rundir.marked("predictions.parquet", settings.to_plain(run.cfg))
+    name = rundir.marked("predictions.parquet", to_plain(run.settings))
     write_parquet(frames["test"], folder / name)
 
 
@@ -136,7 +136,7 @@ def _write_evidence(
     heads = {name: [] if at is None else ids[at].tolist() for name, at in fitted.items()}
     content = {**used, "heads": heads, "tested": evidence.tested(outputs, run.dataset)}
     sides = {side: getattr(fold, side) for side in Sides._fields}
-    oracle, classes = run.cfg.selection == "oracle", run.corpus.classes
+    oracle, classes = run.settings.selection == "oracle", run.corpus.classes
     raise_all(
         f"Fold {fold.name} leaks, or its records do not fit; its predictions are not written:",
         evidence.problems(content, sides, oracle, predictions, classes),
@@ -153,7 +153,9 @@ def _choose(job: Job) -> Job:
         sides = Sides(recorder.positions["train"], nobody, nobody)
         part = job._replace(fold=split, sides=sides, announce=False)
         module, _ = _module(part)
-        trainer = make_trainer(run.cfg, run.cfg.model, job.folder, [recorder], history=False)
+        trainer = make_trainer(
+            run.settings, run.settings.model, job.folder, [recorder], history=False
+        )
         trainer.fit(module, _data(run, module, sides))
         trained = run.corpus.table["sample_id"].iloc[module.seen("train")]
         raise_all(
@@ -162,9 +164,9 @@ def _choose(job: Job) -> Job:
         )
 
     chosen = inner.choose(
-        run.cfg, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
+        run.settings, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
     )
-    callbacks = make_callbacks(run.cfg.callbacks, chosen.get("svm"))
+    callbacks = make_callbacks(run.settings.callbacks, chosen.get("svm"))
     plain = list(plain_of(callbacks).values())
     return job._replace(heads=heads_of(callbacks), callbacks=plain, chosen=chosen)
 
@@ -172,7 +174,7 @@ def _choose(job: Job) -> Job:
 def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
     run = job.run
-    kept = KeptNetwork(run.cfg, run.corpus, job.fold, run.macro)
+    kept = KeptNetwork(run.settings, run.corpus, job.fold, run.macro)
     with kept.exclusive():
         if kept.exists:
             outputs, record = kept.restore(job.folder)
@@ -189,18 +191,20 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
     Returns:
         Side -> predicted batches, and what is worth recording.
     """
-    cfg = job.run.cfg
+    settings = job.run.settings
     module, data = make(job)
-    keeper = None if cfg.selection == "last" else KeepBest(module.monitor, module.mode)
+    keeper = None if settings.selection == "last" else KeepBest(module.monitor, module.mode)
     callbacks: list[pl.Callback] = [] if keeper is None else [keeper]
     if "epochs" in job.chosen:
         callbacks.append(StopAfter(job.chosen["epochs"]))
     # Heads come last: they are fitted on the weights that the others leave.
-    trainer = make_trainer(cfg, cfg.model, job.folder, [*callbacks, *job.callbacks, *job.heads])
+    trainer = make_trainer(
+        settings, settings.model, job.folder, [*callbacks, *job.callbacks, *job.heads]
+    )
     trainer.fit(module, data)
     used = used_samples(job, module)
     trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
-    module.to(fold_device(cfg))
+    module.to(fold_device(settings))
     with trainer.precision_plugin.forward_context():
         outputs = outputs_of(job, module, data)
     return outputs, {
@@ -215,7 +219,7 @@ def make(job: Job) -> tuple[MicroFinetuneModule, MERDataModule]:
     sides = job.sides
     module, macro_persons = _module(job)
     module.provenance |= trained_by(job, module, macro_persons)
-    oracle = job.run.cfg.selection == "oracle"
+    oracle = job.run.settings.selection == "oracle"
     data_sides = sides._replace(validation=sides.test) if oracle else sides
     return module, _data(job.run, module, data_sides)
 
@@ -224,12 +228,12 @@ def trained_by(
     job: Job, module: MicroFinetuneModule, macro_persons: Sequence[str]
 ) -> dict[str, Any]:
     """What a network says of the persons who trained it, and of what was chosen on whom."""
-    cfg, persons, sides = job.run.cfg, job.run.corpus.table["person"], job.sides
+    settings, persons, sides = job.run.settings, job.run.corpus.table["person"], job.sides
     everybody = {*persons.iloc[sides.train], *persons.iloc[sides.validation], *macro_persons}
     found = {
         "persons": sorted(everybody),
-        "selection": cfg.selection,
-        "monitor": module.monitor if cfg.selection != "last" else None,
+        "selection": settings.selection,
+        "monitor": module.monitor if settings.selection != "last" else None,
     }
     return found | ({"inner": job.chosen} if job.chosen else {})
 
@@ -250,14 +254,14 @@ def used_samples(job: Job, module: MicroFinetuneModule) -> dict[str, list[str]]:
     used = evidence.of_training(module, run.dataset, job.fold.train, macro)
     trained = set(persons.iloc[module.seen("train")])
     module.provenance["persons"] = sorted({*module.provenance["persons"], *trained})
-    if run.cfg.protocol.name not in LEAKY:
+    if run.settings.protocol.name not in LEAKY:
         refuse_known_persons(module.provenance, set(persons.iloc[job.sides.test]))
     return used
 
 
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
     """Predict the sides that are needed later, with the scores of the fitted heads."""
-    wanted = ("train", "validation", "test") if job.run.cfg.reuse_networks else SCORED
+    wanted = ("train", "validation", "test") if job.run.settings.reuse_networks else SCORED
     return {
         side: predict(module, data.unlabelled_dataloader(getattr(job.sides, side)), job.heads)
         for side in wanted
@@ -267,7 +271,7 @@ def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Ou
 
 def has_heads_alone(run: RunContext) -> bool:
     """Whether all callbacks are heads, which need no trainer; others see every step of one."""
-    return not plain_of(make_callbacks(run.cfg.callbacks))
+    return not plain_of(make_callbacks(run.settings.callbacks))
 
 
 def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
@@ -276,12 +280,12 @@ def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
     Returns:
         The network, with what is known of its making, and the persons who trained the blocks.
     """
-    cfg = job.run.cfg
-    pl.seed_everything(derived_seed(cfg.seed, job.fold.name), workers=True, verbose=False)
+    settings = job.run.settings
+    pl.seed_everything(derived_seed(settings.seed, job.fold.name), workers=True, verbose=False)
     module = MicroFinetuneModule(
         **arguments(job),
-        freeze=cfg.model.transfer.freeze,
-        lr_scale=cfg.model.transfer.lr_scale,
+        freeze=settings.model.transfer.freeze,
+        lr_scale=settings.model.transfer.lr_scale,
     )
     module.provenance = provenance(job)
     return module, _transfer(job, module)
@@ -289,9 +293,9 @@ def _module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
 
 def arguments(job: Job) -> dict[str, Any]:
     """What the network of a fold is made with; all that is fitted comes from its training side."""
-    run, cfg = job.run, job.run.cfg
-    seed = derived_seed(cfg.seed, job.fold.name)
-    found = module_arguments(cfg, cfg.model, run.dataset, job.sides.train, seed)
+    run, settings = job.run, job.run.settings
+    seed = derived_seed(settings.seed, job.fold.name)
+    found = module_arguments(settings, settings.model, run.dataset, job.sides.train, seed)
     if run.macro is not None and _takes_macro_statistics(run):
         found["input_mean"], found["input_std"] = frozen_blocks.input_statistics(run.macro)
     return found
@@ -305,13 +309,13 @@ def provenance(job: Job) -> dict[str, Any]:
         "version": __version__,
         "fold": job.fold.name,
         "classes": run.corpus.classes,
-        "input": settings.to_plain(run.dataset.settings),
+        "input": to_plain(run.dataset.settings),
         "data_hash": run.corpus.hash,
     }
 
 
 def _takes_macro_statistics(run: RunContext) -> bool:
-    return run.macro is not None and run.cfg.model.transfer.input_stats == "macro"
+    return run.macro is not None and run.settings.model.transfer.input_stats == "macro"
 
 
 def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:
@@ -320,21 +324,21 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
     Features can be cached only for inputs that come back: without augmentation, or with a fixed
     number of augmentations per sample. The results are the same either way.
     """
-    cfg = run.cfg
-    augment = settings.to_plain(cfg.model.augment)
+    settings = run.settings
+    augment = to_plain(settings.model.augment)
     options = {
-        "batch_size": cfg.model.batch_size,
+        "batch_size": settings.model.batch_size,
         "seed": module.hparams["seed"],
-        "num_workers": cfg.trainer.num_workers,
-        "pin_memory": cfg.trainer.pin_memory,
+        "num_workers": settings.trainer.num_workers,
+        "pin_memory": settings.trainer.pin_memory,
     }
-    if augment is not None and cfg.model.augment_draws is None:
+    if augment is not None and settings.model.augment_draws is None:
         return MERDataModule(run.dataset, *sides, augment=augment, **options)
-    images = FixedAugmentations(run.dataset, augment, cfg.model.augment_draws, cfg.seed)
+    images = FixedAugmentations(run.dataset, augment, settings.model.augment_draws, settings.seed)
     inputs: FixedInputs = images
     if (blocks := frozen_blocks.split_off(module)) is not None:
-        blocks.to(fold_device(cfg))
-        folder = Path(cfg.paths.cache, "features")
+        blocks.to(fold_device(settings))
+        folder = Path(settings.paths.cache, "features")
         inputs = FeatureCache.open_or_compute(blocks, images, folder, run.corpus.hash)
     return MERDataModule(run.dataset, *sides, inputs=inputs, **options)
 
@@ -344,7 +348,7 @@ def _transfer(job: Job, module: MicroFinetuneModule) -> list[str]:
     run = job.run
     if run.macro is None:
         return []
-    report = load_blocks(module, run.macro, run.cfg.model.transfer.blocks or [], job.announce)
+    report = load_blocks(module, run.macro, run.settings.model.transfer.blocks or [], job.announce)
     tested = set(run.corpus.table["person"].iloc[job.sides.test])
     refuse_known_persons(report.provenance, tested)
     (job.folder / "transfer.txt").write_text(f"{report}\n")

@@ -39,34 +39,34 @@ Scores = NDArray[np.float64]
 Train = Callable[[Fold, RecordEpochs], None]
 
 
-def problems(cfg: Settings) -> list[str]:
+def problems(settings: Settings) -> list[str]:
     """What in a configuration contradicts inner choices, each with the mend."""
-    inner = cfg.protocol.inner
+    inner = settings.protocol.inner
     if inner.n_splits is None:
         return []
     choose, found = inner.choose, []
-    if "epochs" in choose and cfg.selection != "last":
+    if "epochs" in choose and settings.selection != "last":
         found.append(
-            f"selection={cfg.selection} and protocol.inner both choose the epoch; set "
+            f"selection={settings.selection} and protocol.inner both choose the epoch; set "
             "selection=last, or leave epochs out of protocol.inner.choose"
         )
-    if "svm" in choose and not svm_heads(make_callbacks(cfg.callbacks)):
+    if "svm" in choose and not svm_heads(make_callbacks(settings.callbacks)):
         found.append(
             "protocol.inner.choose names svm, and no SVM head is named svm; set "
             "callbacks=svm_head, or leave svm out"
         )
-    if cfg.reuse_networks:
+    if settings.reuse_networks:
         found.append("reuse_networks=true keeps networks without inner choices; set false")
     return found
 
 
-def check(cfg: Settings) -> None:
+def check(settings: Settings) -> None:
     """Refuse what contradicts inner choices.
 
     Raises:
         MerError: With all of `problems`.
     """
-    raise_all("protocol.inner cannot be used:", problems(cfg))
+    raise_all("protocol.inner cannot be used:", problems(settings))
 
 
 class Part(NamedTuple):
@@ -80,7 +80,7 @@ class Part(NamedTuple):
 
 
 def choose(
-    cfg: Settings,
+    settings: Settings,
     table: pd.DataFrame,
     classes: Sequence[str],
     fold: Fold,
@@ -90,7 +90,7 @@ def choose(
     """Make the choices of a fold, or read them if they are made.
 
     Args:
-        cfg: Settings of the run.
+        settings: Settings of the run.
         table: All samples, in the order of the dataset.
         classes: Names of the K classes.
         fold: The outer fold.
@@ -101,13 +101,13 @@ def choose(
         What was chosen: `epochs` (number), `svm` (C, gamma, kernel), `thresholds` (head -> offset
         per class); without keys that `protocol.inner.choose` does not name.
     """
-    inner = cfg.protocol.inner
+    inner = settings.protocol.inner
     if inner.n_splits is None:
         return {}
-    check(cfg)
+    check(settings)
     path = folder / FILE
     if not path.exists():
-        splits = inner_folds(table, fold, inner.n_splits, cfg.seed)
+        splits = inner_folds(table, fold, inner.n_splits, settings.seed)
         splits = [split for split in splits if split.validation]
         number = {name: place for place, name in enumerate(classes)}
         labels = table.set_index("sample_id")["label"].map(number)
@@ -126,7 +126,7 @@ def choose(
                 }
                 for split in splits
             ],
-            "choices": decide(cfg, parts, len(classes)),
+            "choices": decide(settings, parts, len(classes)),
         }
         write_json(content, path)
     for file in folder.glob("inner-*.npz"):
@@ -136,11 +136,11 @@ def choose(
     return chosen
 
 
-def decide(cfg: Settings, parts: Sequence[Part], n_classes: int) -> dict[str, Any]:
+def decide(settings: Settings, parts: Sequence[Part], n_classes: int) -> dict[str, Any]:
     """Choose from what the inner networks say.
 
     Args:
-        cfg: Settings of the run; `protocol.inner`, `model.epochs` and the head count.
+        settings: Settings of the run; `protocol.inner`, `model.epochs` and the head count.
         parts: One per inner split.
         n_classes: K.
 
@@ -149,7 +149,7 @@ def decide(cfg: Settings, parts: Sequence[Part], n_classes: int) -> dict[str, An
         `thresholds` that for each head. Of equal candidates the first is chosen: the earlier epoch,
         the smaller offsets.
     """
-    node = cfg.protocol.inner
+    node = settings.protocol.inner
     true = np.concatenate([part.labels for part in parts])
 
     def best(candidates: Sequence[Any], scores: Sequence[Scores]) -> dict[str, Any]:
@@ -170,13 +170,13 @@ def decide(cfg: Settings, parts: Sequence[Part], n_classes: int) -> dict[str, An
         at = found["epochs"]["chosen"] - 1
     if "svm" in node.choose:
         grid = svm_grid(node.svm)
-        heads = [svm_heads(make_callbacks(cfg.callbacks, one)) for one in grid]
+        heads = [svm_heads(make_callbacks(settings.callbacks, one)) for one in grid]
         found["svm"] = best(grid, [head_scores(*one.values()) for one in heads])
         svm = found["svm"]["chosen"]
     if "thresholds" in node.choose:
         offsets = offset_grid(node.offsets, n_classes)
         scores = {"softmax": _log_softmax(softmax[at])}
-        for head in heads_of(make_callbacks(cfg.callbacks, svm)):
+        for head in heads_of(make_callbacks(settings.callbacks, svm)):
             scores[head.name] = head_scores(head)
         found["thresholds"] = {
             name: best(offsets, [values + np.array(one) for one in offsets])

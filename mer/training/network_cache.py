@@ -35,35 +35,35 @@ class KeptNetwork:
     """The network of one fold under `<cache>/networks`.
 
     Args:
-        cfg: Composed configuration; all but heads and what says where and how fast decides.
+        settings: Settings of the run; all but heads and what says where and how fast decides.
         corpus: The samples.
         fold: Which samples train, validate and are tested.
         macro: Checkpoint of the macro weights that the fold begins with, if any.
     """
 
     def __init__(
-        self, cfg: Settings, corpus: Corpus, fold: Fold, macro: Path | None = None
+        self, settings: Settings, corpus: Corpus, fold: Fold, macro: Path | None = None
     ) -> None:
         nodes = ("backbone", "input", "model", "trainer")
-        plain = {name: trust.with_sources(to_plain(getattr(cfg, name))) for name in nodes}
+        plain = {name: trust.with_sources(to_plain(getattr(settings, name))) for name in nodes}
         plain["input"].pop("cache_gb")
         plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
         plain["macro"] = macro and macro.parent.name  # the key of its entry
         sides = ("train", "validation", "test")
-        settings = {
-            "seed": cfg.seed,
-            "selection": cfg.selection,
+        record = {
+            "seed": settings.seed,
+            "selection": settings.selection,
             "data": corpus.hash,
             "stores": [store.key for store in corpus.stores],
             "fold": fold.name,
             "samples": [fingerprint(getattr(fold, side)) for side in sides],
             **plain,
         }
-        if keys := plain_of(make_callbacks(cfg.callbacks)):
-            settings["callbacks"] = trust.with_sources({key: cfg.callbacks[key] for key in keys})
-        self.key = make_key("networks", settings, fold_device(cfg).type)
-        name = f"{cfg.backbone.name}-{cfg.input.name}-{self.key.digest}"
-        self.folder = Path(cfg.paths.cache, "networks", name)
+        if keys := plain_of(make_callbacks(settings.callbacks)):
+            record["callbacks"] = trust.with_sources({key: settings.callbacks[key] for key in keys})
+        self.key = make_key("networks", record, fold_device(settings).type)
+        name = f"{settings.backbone.name}-{settings.input.name}-{self.key.digest}"
+        self.folder = Path(settings.paths.cache, "networks", name)
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
         """While a network is trained and kept, another run that wants it waits."""

@@ -33,13 +33,13 @@ from mer.training.trainer import make_trainer, module_arguments
 log = logging.getLogger(__name__)
 
 
-def macro_weights(cfg: Settings, corpus: Corpus, tested: Collection[str]) -> Path:
+def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -> Path:
     """Train the macro model, or find the weights that the same settings gave before.
 
     A killed training continues from its last finished epoch.
 
     Args:
-        cfg: Settings of the run; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
+        settings: Settings of the run; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
         corpus: Macro samples.
         tested: Persons whom the protocol tests; they leave the pool.
 
@@ -55,15 +55,19 @@ def macro_weights(cfg: Settings, corpus: Corpus, tested: Collection[str]) -> Pat
         shared = sorted(set(corpus.table["person"]) & set(tested))
         log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
     corpus = corpus._replace(table=pool)
-    key = make_key("macro", _settings(cfg, corpus), fold_device(cfg).type)
-    folder = Path(cfg.paths.cache, "macro", f"{cfg.backbone.name}-{cfg.input.name}-{key.digest}")
+    key = make_key("macro", _settings(settings, corpus), fold_device(settings).type)
+    folder = Path(
+        settings.paths.cache,
+        "macro",
+        f"{settings.backbone.name}-{settings.input.name}-{key.digest}",
+    )
     report = folder / "pretraining.json"
     with exclusive(folder):
         hold(folder)
         if not report.exists():
             folder.mkdir(exist_ok=True)
             write_json(key.record, folder / "settings.json")
-            _train(cfg, corpus, folder, report, key.record["settings"])
+            _train(settings, corpus, folder, report, key.record["settings"])
     result = json.loads(report.read_text())
     log.info(
         "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",
@@ -75,15 +79,15 @@ def macro_weights(cfg: Settings, corpus: Corpus, tested: Collection[str]) -> Pat
     return folder / "best.ckpt"
 
 
-def _settings(cfg: Settings, corpus: Corpus) -> dict[str, Any]:
+def _settings(settings: Settings, corpus: Corpus) -> dict[str, Any]:
     """All that decides the weights, as plain values."""
     nodes = ("backbone", "input", "macro", "trainer")
-    plain = {name: trust.with_sources(to_plain(getattr(cfg, name))) for name in nodes}
+    plain = {name: trust.with_sources(to_plain(getattr(settings, name))) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
     own = (*MACHINE, "threads")  # threads of the folds
     plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
     stores = [store.key for store in corpus.stores]
-    return {"seed": cfg.seed, "data": corpus.hash, "stores": stores, **plain}
+    return {"seed": settings.seed, "data": corpus.hash, "stores": stores, **plain}
 
 
 def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,15 +109,15 @@ def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 def _train(
-    cfg: Settings, corpus: Corpus, folder: Path, report: Path, settings: dict[str, Any]
+    settings: Settings, corpus: Corpus, folder: Path, report: Path, record: dict[str, Any]
 ) -> None:
     started = time.time()
-    seed = derived_seed(cfg.seed, "macro")
+    seed = derived_seed(settings.seed, "macro")
     pl.seed_everything(seed, workers=True, verbose=False)
-    input_settings = to_plain(cfg.input)
-    dataset = sources.dataset(cfg, corpus)
-    train, validation = _split(corpus, cfg.macro.validation, cfg.seed)
-    module = MacroPretrainModule(**module_arguments(cfg, cfg.macro, dataset, train, seed))
+    input_settings = to_plain(settings.input)
+    dataset = sources.dataset(settings, corpus)
+    train, validation = _split(corpus, settings.macro.validation, settings.seed)
+    module = MacroPretrainModule(**module_arguments(settings, settings.macro, dataset, train, seed))
     persons = {
         side: sorted(set(dataset.table["person"].iloc[positions]))
         for side, positions in (("train", train), ("validation", validation))
@@ -131,11 +135,11 @@ def _train(
         train,
         validation,
         np.empty(0, np.int64),
-        batch_size=cfg.macro.batch_size,
-        augment=to_plain(cfg.macro.augment),
+        batch_size=settings.macro.batch_size,
+        augment=to_plain(settings.macro.augment),
         seed=seed,
-        num_workers=cfg.trainer.num_workers,
-        pin_memory=cfg.trainer.pin_memory,
+        num_workers=settings.trainer.num_workers,
+        pin_memory=settings.trainer.pin_memory,
     )
     keeper = pl.callbacks.ModelCheckpoint(
         folder,
@@ -149,18 +153,18 @@ def _train(
     continued = last.exists()
     log.info(
         "macro-pretraining of %s: %d samples of %d persons, %d kept apart%s",
-        cfg.backbone.name,
+        settings.backbone.name,
         len(train),
         len(persons["train"]),
         len(persons["validation"]),
         ", continued" if continued else "",
     )
     checkpoint = last if continued else None
-    if cfg.macro.devices > 1:
-        data_parallel.fit(cfg, module, data, folder, keeper, checkpoint)
-        trainer = make_trainer(cfg, cfg.macro, folder, [], history=False)
+    if settings.macro.devices > 1:
+        data_parallel.fit(settings, module, data, folder, keeper, checkpoint)
+        trainer = make_trainer(settings, settings.macro, folder, [], history=False)
     else:
-        trainer = make_trainer(cfg, cfg.macro, folder, [keeper], progress=True)
+        trainer = make_trainer(settings, settings.macro, folder, [keeper], progress=True)
         trainer.fit(module, data, ckpt_path=checkpoint)
     others = [
         *np.setdiff1d(module.seen("train"), train),
@@ -178,14 +182,14 @@ def _train(
         "accuracy": scores["val/accuracy"],
         "uf1": scores["val/uf1"],
         "uar": scores["val/uar"],
-        "epochs": cfg.macro.epochs,
+        "epochs": settings.macro.epochs,
         "seconds": round(time.time() - started, 1),
         "train_samples": len(train),
         "validation_samples": len(validation),
         "train_persons": persons["train"],
         "validation_persons": persons["validation"],
         "parameters": sum(p.numel() for p in module.parameters()),
-        "settings": settings,
+        "settings": record,
     }
     write_json(result, report)
     last.unlink(missing_ok=True)

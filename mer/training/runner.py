@@ -192,7 +192,10 @@ def _carry_out(
 
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
     """Train the folds that are this process's and not done yet."""
-    cfg, selected = run.cfg, protocols.select_folds(run.folds, run.cfg.protocol.folds)
+    settings, selected = (
+        run.settings,
+        protocols.select_folds(run.folds, run.settings.protocol.folds),
+    )
     pending = [fold for fold in selected if not rundir.is_done(run.run_dir, fold.name)]
     if len(pending) < len(selected):
         log.info("%d of %d folds are done already", len(selected) - len(pending), len(selected))
@@ -201,9 +204,9 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
     announcer = _Announcer(run, pending, observers)
     bar = tqdm(
         total=len(pending),
-        desc=f"{cfg.protocol.name} folds",
+        desc=f"{settings.protocol.name} folds",
         unit="fold",
-        disable=not cfg.trainer.enable_progress_bar,
+        disable=not settings.trainer.enable_progress_bar,
     )
     outcomes = workers.train(run, choose(run, len(pending)), pending)
     # With the redirection a log line pushes the bar down instead of breaking it.
@@ -220,9 +223,11 @@ def _write_cost(run: RunContext) -> None:
     if path.exists() or not done:
         return
     checkpoint = rundir.fold_folder(run.run_dir, done[0]) / "model.ckpt"
-    module = load_module(MicroFinetuneModule, checkpoint, trust.names(to_plain(run.cfg)).values())
+    module = load_module(
+        MicroFinetuneModule, checkpoint, trust.names(to_plain(run.settings)).values()
+    )
     image = torch.from_numpy(run.dataset.image(0).transpose(2, 0, 1).copy())
-    write_json(cost.measure(module, image, fold_device(run.cfg)), path)
+    write_json(cost.measure(module, image, fold_device(run.settings)), path)
 
 
 class _Announcer:

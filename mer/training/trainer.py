@@ -24,14 +24,14 @@ OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
 
 
 @contextlib.contextmanager
-def fold_threads(cfg: Settings) -> Iterator[int]:
+def fold_threads(settings: Settings) -> Iterator[int]:
     """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number.
 
     Args:
-        cfg: Settings of the run; `trainer.threads=null` leaves the number alone.
+        settings: Settings of the run; `trainer.threads=null` leaves the number alone.
     """
-    before, wanted = torch.get_num_threads(), cfg.trainer.threads
-    if wanted is None or not on_cpu(cfg):
+    before, wanted = torch.get_num_threads(), settings.trainer.threads
+    if wanted is None or not on_cpu(settings):
         yield before
         return
     torch.set_num_threads(wanted)
@@ -42,7 +42,7 @@ def fold_threads(cfg: Settings) -> Iterator[int]:
 
 
 def module_arguments(
-    cfg: Settings,
+    settings: Settings,
     node: Finetune | Pretrain,
     dataset: UnifiedDataset,
     train: NDArray[np.int64],
@@ -51,13 +51,13 @@ def module_arguments(
     """Plain arguments of a module; all that is fitted comes from the training side.
 
     Args:
-        cfg: Settings of the run.
+        settings: Settings of the run.
         node: Settings of fine-tuning or of pretraining: optimizer, class weights, label smoothing.
         dataset: All samples.
         train: Positions of the training side. Shape: (M,).
         seed: Of order, augmentation and dropout.
     """
-    backbone = to_plain(cfg.backbone)
+    backbone = to_plain(settings.backbone)
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))
     weighting = node.class_weights
     weights: list[float] | None
@@ -71,7 +71,7 @@ def module_arguments(
         "classes": dataset.classes,
         "input_mean": mean,
         "input_std": std,
-        "image_size": cfg.input.size,
+        "image_size": settings.input.size,
         "class_weights": weights,
         "optimizer": to_plain(node.optimizer),
         "label_smoothing": node.label_smoothing,
@@ -82,7 +82,7 @@ def module_arguments(
 
 
 def make_trainer(
-    cfg: Settings,
+    settings: Settings,
     node: Finetune | Pretrain,
     folder: Path,
     callbacks: list[pl.Callback],
@@ -93,7 +93,7 @@ def make_trainer(
     """Build a Lightning trainer from the `trainer` node.
 
     Args:
-        cfg: Settings of the run.
+        settings: Settings of the run.
         node: Settings of fine-tuning or of pretraining; gives the number of epochs.
         folder: Where the CSV history goes.
         callbacks: Callbacks of this training.
@@ -101,13 +101,13 @@ def make_trainer(
         progress: Whether to show a bar per epoch.
         count: Devices that train together, each in a process that calls this.
     """
-    options: dict[str, Any] = to_plain(cfg.trainer)
+    options: dict[str, Any] = to_plain(settings.trainer)
     for own in OWN:
         del options[own]
     bar = options.pop("enable_progress_bar")
     # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
     options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
-    indices = [device.index for device in devices(cfg)[:count]]
+    indices = [device.index for device in devices(settings)[:count]]
     options["devices"] = count if None in indices else indices
     if count > 1:
         options |= {"strategy": "ddp", "use_distributed_sampler": False}

@@ -58,8 +58,8 @@ def train(
     names = [fold.name for fold in folds]
     pieces = [names[start : start + engine.width] for start in range(0, len(names), engine.width)]
     announce = iter([True])
-    with fold_threads(run.cfg) as threads:
-        places = _places(run.cfg, engine, len(pieces), threads)
+    with fold_threads(run.settings) as threads:
+        places = _places(run.settings, engine, len(pieces), threads)
         jobs = [_pickled(run, place, threads, len(folds)) for place in places[1:]]
         results = processes.run(
             [functools.partial(_train_in_worker, job) for job in jobs],
@@ -109,12 +109,12 @@ def advice(at_once: int, cores: int, threads: int) -> str | None:
     )
 
 
-def _places(cfg: Settings, engine: Engine, pieces: int, threads: int) -> list[torch.device]:
+def _places(settings: Settings, engine: Engine, pieces: int, threads: int) -> list[torch.device]:
     """Device of every process that trains, this one's first."""
-    found = devices(cfg)
-    if not on_cpu(cfg):
+    found = devices(settings)
+    if not on_cpu(settings):
         return found[: max(1, pieces)]
-    wanted, cores = cfg.trainer.folds_at_once, processes.cores()
+    wanted, cores = settings.trainer.folds_at_once, processes.cores()
     if wanted == "auto" and not engine.trains_networks:
         return found[:1]
     beside = multiprocessing.parent_process() is None  # else the launcher shares out the cores
@@ -152,8 +152,8 @@ def _claim(run: RunContext, name: str, locks: contextlib.ExitStack) -> Outcome:
 
 def _pickled(run: RunContext, device: torch.device, threads: int, pending: int) -> bytes:
     """A run as a worker needs it, with one device."""
-    alone = replace(run.cfg.trainer, devices=1 if device.index is None else [device.index])
-    run = replace(run, cfg=replace(run.cfg, trainer=alone))
+    alone = replace(run.settings.trainer, devices=1 if device.index is None else [device.index])
+    run = replace(run, settings=replace(run.settings, trainer=alone))
     return pickle.dumps((run, device, threads, pending, Path.cwd()))
 
 

@@ -231,7 +231,7 @@ def test_wandb_tags_say_it(leaky: Path, tmp_path: Path, monkeypatch: pytest.Monk
     cfg = OmegaConf.load(leaky / "config.yaml")
     for selection, tags in (("last", ["mine", "LEAKY"]), ("oracle", ["mine", "ORACLE", "LEAKY"])):
         cfg.selection = selection
-        run: Any = SimpleNamespace(cfg=cfg, run_dir=leaky, macro=None)
+        run: Any = SimpleNamespace(settings=cfg, run_dir=leaky, macro=None)
         logger = WandbLogger(mode="offline", tags=["mine"], dir=str(tmp_path))
         with pytest.raises(Opened) as caught:
             logger.start(run)

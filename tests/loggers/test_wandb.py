@@ -467,7 +467,7 @@ def test_a_stopped_run_is_not_a_success() -> None:
 
 def test_disabled_needs_nothing_and_writes_nothing(tiny_config: Config, tmp_path: Path) -> None:
     cfg = tiny_config("logger=wandb", "logger.wandb.mode=disabled")
-    context = SimpleNamespace(cfg=cfg, run_dir=tmp_path, macro=None)
+    context = SimpleNamespace(settings=cfg, run_dir=tmp_path, macro=None)
     logger = make_observers({"wandb": cfg.logger.wandb})[0]
     logger.start(context)
     logger.fold(None)

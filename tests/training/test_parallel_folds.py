@@ -96,7 +96,9 @@ def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
     cfg = tiny_config()
     cfg.trainer.folds_at_once = "auto"
     monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
-    run = SimpleNamespace(cfg=typed(cfg), dataset=SimpleNamespace(kind=INPUTS["flow"](32).kind))
+    run = SimpleNamespace(
+        settings=typed(cfg), dataset=SimpleNamespace(kind=INPUTS["flow"](32).kind)
+    )
     assert parallel.engine(run, 3).width == 3
     plain = timm.create_model
     monkeypatch.setattr(

@@ -39,21 +39,21 @@ TOLERANCE = 1e-5
 
 def applies(run: RunContext) -> bool:
     """Whether nothing but the softmax and the heads is left to be fitted in a run's folds."""
-    cfg = run.cfg
+    settings = run.settings
     return (
         run.macro is not None
-        and cfg.model.transfer.blocks in ("all", ["all"])
-        and cfg.model.transfer.freeze in ("all", ["all"])
-        and cfg.model.transfer.input_stats == "macro"
-        and (cfg.model.augment is None or cfg.model.augment_draws is not None)
-        and cfg.selection == "last"
-        and not cfg.protocol.validation  # whose scores per epoch belong into the history
-        and cfg.protocol.inner.n_splits is None
-        and not cfg.reuse_networks
-        and cfg.model.loss is None
-        and cfg.model.optimizer.target is None
-        and cfg.trainer.precision == "32-true"
-        and not cfg.trainer.options
+        and settings.model.transfer.blocks in ("all", ["all"])
+        and settings.model.transfer.freeze in ("all", ["all"])
+        and settings.model.transfer.input_stats == "macro"
+        and (settings.model.augment is None or settings.model.augment_draws is not None)
+        and settings.selection == "last"
+        and not settings.protocol.validation  # whose scores per epoch belong into the history
+        and settings.protocol.inner.n_splits is None
+        and not settings.reuse_networks
+        and settings.model.loss is None
+        and settings.model.optimizer.target is None
+        and settings.trainer.precision == "32-true"
+        and not settings.trainer.options
         and fold.has_heads_alone(run)
     )
 
@@ -64,7 +64,7 @@ def engine(run: RunContext, pending: int) -> "Frozen | None":
         return None
     if applies(run):
         return Frozen(run)
-    if run.macro is not None and run.cfg.model.transfer.freeze in ("all", ["all"]):
+    if run.macro is not None and run.settings.model.transfer.freeze in ("all", ["all"]):
         log.info(
             "the backbone is frozen as a whole, but its samples are embedded in every epoch; with "
             "model.augment=null (or model.augment_draws=4) and model.transfer.input_stats=macro "
@@ -162,7 +162,7 @@ class _Embedded:
         self._report = (job.folder / "transfer.txt").read_text()
         self._macro = read_checkpoint(job.run.macro)["mer"]["persons"]
         self.labels = torch.tensor(data.dataset.labels)
-        self.module.to(fold_device(job.run.cfg))
+        self.module.to(fold_device(job.run.settings))
         self.plain = self._embed(data.inputs, None)
         draws = [self._embed(data.inputs, draw) for draw in range(data.inputs.count)]
         self.drawn = torch.stack(draws) if draws else self.plain[None][:0]
@@ -170,7 +170,7 @@ class _Embedded:
 
     def fit(self, job: Job, started: float) -> None:
         """Fit softmax and heads on the training side, and write the fold."""
-        module, model = self.module, job.run.cfg.model
+        module, model = self.module, job.run.settings.model
         made_with = fold.arguments(job)
         for name in ("seed", "class_weights"):
             module.hparams[name] = made_with[name]

@@ -43,29 +43,29 @@ KNOWN = (
 )
 
 
-def obstacles(cfg: Settings) -> list[str]:
+def obstacles(settings: Settings) -> list[str]:
     """Settings that keep the folds of a configuration from being trained in parallel."""
-    augment = cfg.model.augment
+    augment = settings.model.augment
     found = {
-        f"selection={cfg.selection}": cfg.selection != "last",
+        f"selection={settings.selection}": settings.selection != "last",
         # Their scores per epoch belong into the history.
-        f"protocol.validation={cfg.protocol.validation}": bool(cfg.protocol.validation),
-        "protocol.inner makes choices": cfg.protocol.inner.n_splits is not None,
-        "reuse_networks": cfg.reuse_networks,
-        "model.loss": cfg.model.loss is not None,
-        "model.optimizer._target_": cfg.model.optimizer.target is not None,
-        "model.augment_draws": augment is None or cfg.model.augment_draws is not None,
+        f"protocol.validation={settings.protocol.validation}": bool(settings.protocol.validation),
+        "protocol.inner makes choices": settings.protocol.inner.n_splits is not None,
+        "reuse_networks": settings.reuse_networks,
+        "model.loss": settings.model.loss is not None,
+        "model.optimizer._target_": settings.model.optimizer.target is not None,
+        "model.augment_draws": augment is None or settings.model.augment_draws is not None,
         "model.augment.transforms": augment is not None and bool(augment.transforms),
-        f"trainer.precision={cfg.trainer.precision}": cfg.trainer.precision
+        f"trainer.precision={settings.trainer.precision}": settings.trainer.precision
         not in ("32-true", "bf16-mixed"),
-        "trainer.folds_at_once=1": cfg.trainer.folds_at_once == 1,
+        "trainer.folds_at_once=1": settings.trainer.folds_at_once == 1,
     }
-    unknown = sorted(cfg.trainer.options)
+    unknown = sorted(settings.trainer.options)
     return [name for name, holds in found.items() if holds] + [f"trainer.{n}" for n in unknown]
 
 
-def _on_gpu(cfg: Settings) -> bool:
-    return fold_device(cfg).type == "cuda"
+def _on_gpu(settings: Settings) -> bool:
+    return fold_device(settings).type == "cuda"
 
 
 def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
@@ -75,12 +75,12 @@ def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
         run: The run.
         pending: Number of its folds that are to be trained.
     """
-    if not pending or not _on_gpu(run.cfg):
+    if not pending or not _on_gpu(run.settings):
         return None
-    found = obstacles(run.cfg)
+    found = obstacles(run.settings)
     if not fold.has_heads_alone(run):
         found.append("callbacks")
-    backbone = to_plain(run.cfg.backbone)
+    backbone = to_plain(run.settings.backbone)
     plain = {**backbone, "pretrained": False, "weights": None}
     if frozen_blocks.is_random(backbones.build(plain, run.dataset.kind.channels)):
         found.append("dropout inside the backbone")
@@ -102,9 +102,9 @@ class ParallelFolds:
 
     def __init__(self, run: RunContext, pending: int) -> None:
         self.run = run
-        wanted = run.cfg.trainer.folds_at_once
+        wanted = run.settings.trainer.folds_at_once
         self.width = min(AUTO if wanted == "auto" else int(wanted), pending)
-        self.device = fold_device(run.cfg)
+        self.device = fold_device(run.settings)
         self._trainers: dict[int, ParallelTrainer] = {}
 
     def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:
@@ -123,10 +123,10 @@ class ParallelFolds:
     def _trainer(self, size: int) -> ParallelTrainer:
         """The trainer for batches of some size; as a rule all folds have the same."""
         if size not in self._trainers:
-            cfg = self.run.cfg
-            half = cfg.trainer.precision == "bf16-mixed"
+            settings = self.run.settings
+            half = settings.trainer.precision == "bf16-mixed"
             self._trainers[size] = ParallelTrainer(
-                *self._samples, self.width, cfg.model.epochs, half
+                *self._samples, self.width, settings.model.epochs, half
             )
         return self._trainers[size]
 
@@ -142,10 +142,10 @@ class ParallelFolds:
     def _conclude(self, job: Job, training: FoldTraining, started: float) -> None:
         module = cast("MicroFinetuneModule", training.module)
         used = fold.used_samples(job, module)
-        epochs = self.run.cfg.model.epochs
+        epochs = self.run.settings.model.epochs
         save_network(module, job.folder / "model.ckpt", epochs, epochs * training.shape[1])
         module.to(self.device)
-        half = self.run.cfg.trainer.precision == "bf16-mixed"
+        half = self.run.settings.trainer.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             fit_on_samples(job.heads, module, training.data.embedding_dataloader())
             outputs = fold.outputs_of(job, module, training.data)
