@@ -127,15 +127,16 @@ def report(checks: list[Check]) -> str:
 def _dataset(name: str, folder: Path) -> Check:
     """Read one dataset's index and count it, or say why it cannot be read."""
     from mer import datasets
+    from mer.datasets.remarks import summary
 
     try:
         table, remarks = datasets.read(name, folder)
     except MerError as error:
         layout = f"python -m pydoc {datasets.READERS[name]}  (the layout that is expected)"
         return Check(name, "warn", f"{folder}: {one_line(error)}", layout)
-    dropped = sum(remark.action == "dropped" for remark in remarks)
-    counts = f"{len(table)} samples, {table['subject'].nunique()} subjects, {dropped} dropped"
-    return Check(name, "ok", f"{counts}, in {folder}")
+    counts = f"{len(table)} samples, {table['subject'].nunique()} subjects, in {folder}"
+    dropped = summary(len(table), remarks)
+    return Check(name, "ok", f"{counts}; {dropped}" if dropped else counts)
 
 
 def _in_netrc(host: str) -> bool:

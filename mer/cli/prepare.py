@@ -23,11 +23,12 @@ def main(argv: list[str]) -> int:
 
     from mer.config.composition import compose, typed
     from mer.data import sources
+    from mer.datasets.remarks import samples
     from mer.runs.terminal import console
 
     settings = typed(compose(given.overrides, config_dir=given.config_dir))
     table = Table(title="Prepared stores", title_justify="left")
-    for column in ("role", "dataset", "samples", "persons", "dropped", "remarks"):
+    for column in ("role", "dataset", "samples", "persons", "dropped", "mended"):
         table.add_column(column)
     sheets = []
     for role, found in sources.read(settings, "micro", "macro").items():
@@ -36,7 +37,8 @@ def main(argv: list[str]) -> int:
             for remark in remarks:
                 log.info("%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason)
             persons = store.index["person"].nunique()
-            counts = [len(store.index), persons, len(store.drops), len(remarks)]
+            dropped = samples(remarks, "dropped") + len(store.drops)
+            counts = [len(store.index), persons, dropped, samples(remarks, "mended")]
             table.add_row(role, source.name, *map(str, counts))
             sheets.append(store.path / "contact_sheet.png")
     terminal = console()

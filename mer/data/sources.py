@@ -13,6 +13,7 @@ from mer.config import trust
 from mer.config.settings import Prepare, Settings, updated
 from mer.data.corpus import Corpus, combine
 from mer.datasets.index import Reading, Remark
+from mer.datasets.remarks import samples, summary
 from mer.errors import MerError, raise_all
 from mer.prepare.store import Store, prepare_store
 from mer.protocols import Fold, make_folds
@@ -86,7 +87,7 @@ def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
     if reader and target:
         raise MerError(f"reader={reader} and _target_={target} both name a reader; remove one")
     if reader == "table":
-        options = {"role": role, **options}
+        options = {"name": name, "role": role, **options}
     own = trust.resolve(target, "") if target else None
     if own is not None and not callable(own):
         raise MerError(f"_target_={target} is no function")
@@ -146,11 +147,7 @@ def dataset(settings: Settings, corpus: Corpus) -> "UnifiedDataset":
 
 def _log_counts(table: pd.DataFrame, role: str, remarks: list[Remark]) -> None:
     counts = pd.crosstab(table["dataset"], table["label"])
-    log.info(
-        "%s: %d samples of %d persons (%d remarks)\n%s",
-        role,
-        len(table),
-        table["person"].nunique(),
-        len(remarks),
-        counts.to_string(),
-    )
+    persons, mended = table["person"].nunique(), samples(remarks, "mended")
+    facts = [f"{len(table)} samples of {persons} persons", summary(len(table), remarks)]
+    facts += [f"{mended} mended"] if mended else []
+    log.info("%s: %s\n%s", role, "; ".join(filter(None, facts)), counts.to_string())

@@ -12,7 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from mer.datasets.frames import swapped
 from mer.datasets.index import Reading, Remark, validate
+from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all
 
 #: Name in the configuration -> module with `index(root, **options) -> Reading`.
@@ -92,14 +94,32 @@ def _checked(reading: Any, called: str) -> Reading:
         validate(table)
     except MerError as error:
         raise MerError(f"reader {called}: {error}") from error
-    return Reading(table, [Remark(*remark) for remark in remarks])
+    return _without_swapped(Reading(table, [Remark(*remark) for remark in remarks]), called)
+
+
+def _without_swapped(reading: Reading, called: str) -> Reading:
+    """Drop the samples whose file names say that the onset comes after the apex."""
+    columns = ["onset", "apex", "offset", "onset_path", "apex_path"]
+    values = reading.table[columns].astype(object)
+    rows = values.where(values.notna(), None).itertuples(index=False)
+    faults = [swapped(*row) for row in rows]
+    remarks = [
+        Remark(sample, "dropped", fault)
+        for sample, fault in zip(reading.table["sample_id"], faults, strict=True)
+        if fault
+    ]
+    table = reading.table[[not fault for fault in faults]].reset_index(drop=True)
+    if table.empty:
+        raise MerError(f"reader {called} gave no usable sample: {remarks[0].reason}")
+    return Reading(table, [*reading.remarks, *remarks])
 
 
 def _join_persons(reading: Reading, path: Path) -> Reading:
     """Fill the column `person` from a CSV file of known double recordings."""
     if not path.is_file():
         raise MerError(f"`persons`: there is no file {path}; expected is a CSV of subject,person")
-    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
+    listed, faults = read_csv(path)
+    raise_all(f"{path} cannot be used:", (f"row {row}: {text}" for row, text in faults.items()))
     missing = [name for name in ("subject", "person") if name not in listed.columns]
     if missing:
         raise MerError(
@@ -110,13 +130,12 @@ def _join_persons(reading: Reading, path: Path) -> Reading:
     datasets = sorted(table["dataset"].unique())
     people: dict[str, str] = {}
     for subject, person in zip(listed["subject"], listed["person"], strict=True):
-        subject, person = subject.strip(), person.strip()
         for name in [subject] if "/" in subject else [f"{one}/{subject}" for one in datasets]:
             people[name] = person
     joined = table["subject"].map(people)
     table["person"] = joined.where(joined.notna() & (joined != ""), table["person"]).astype("str")
     absent = [
-        Remark(name, "dropped", f"{path.name} names this subject, the dataset has no sample of it")
+        Remark(name, "ignored", f"{path.name} names this subject, who has no sample here", 0)
         for name in sorted(set(people) - set(table["subject"]))
         if name.split("/")[0] in datasets
     ]

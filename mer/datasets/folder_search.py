@@ -97,7 +97,10 @@ def choose_tree(
     best, *rest = sorted(kinds[wanted], key=rank)
     remarks = [
         Remark(
-            str(other), "dropped", f"a second {wanted} tree, {best} is read; set `root` to choose"
+            str(other),
+            "ignored",
+            f"a second {wanted} tree, {best} is read; set `root` to choose",
+            0,
         )
         for other in rest
     ]

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mer.datasets.number_cells import whole
+
 #: Endings of pictures that the datasets use, compared without case.
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
@@ -30,8 +32,8 @@ def is_picture(path: Path) -> bool:
 
 def frame_number(path: Path) -> int | None:
     """Return the last integer of a file's name without its ending, `None` where it has none."""
-    numbers = re.findall(r"\d+", path.stem)
-    return int(numbers[-1]) if numbers else None
+    numbers = re.findall(r"[0-9]+", path.stem)
+    return whole(numbers[-1]) if numbers else None
 
 
 def index_frames(folder: Path) -> dict[int, Path]:
@@ -45,6 +47,42 @@ def index_frames(folder: Path) -> dict[int, Path]:
         if number is not None and is_picture(path):
             frames.setdefault(number, path)
     return dict(sorted(frames.items()))
+
+
+def swapped(
+    onset: int | None,
+    apex: int | None,
+    offset: int | None,
+    onset_path: str | None,
+    apex_path: str | None,
+) -> str:
+    """Say why onset, apex and offset cannot be in this order; empty where nothing speaks against.
+
+    The numbers decide where they are known; otherwise the numbers in the file names do, if both
+    pictures are of one series: in one folder, with names that differ in their last number alone.
+    """
+    if onset is not None and apex is not None and onset > apex:
+        return f"the onset {onset} comes after the apex {apex}: are they swapped?"
+    if apex is not None and offset is not None and apex > offset:
+        return f"the apex {apex} comes after the offset {offset}: are they swapped?"
+    if onset_path is None or apex_path is None:
+        return ""
+    first, last = Path(onset_path), Path(apex_path)
+    early, late = frame_number(first), frame_number(last)
+    names = f"{first.name} is given as onset and {last.name} as apex"
+    if onset is not None and apex is not None:
+        crossed = onset != apex and (early, late) == (apex, onset)
+        return f"{names}, but they are the frames {apex} and {onset}: swapped?" if crossed else ""
+    if early is None or late is None or early <= late or _series(first) != _series(last):
+        return ""
+    return (
+        f"{names}: are they swapped? If these are no frame numbers, add the columns `onset` and "
+        "`apex`"
+    )
+
+
+def _series(path: Path) -> tuple[Path, str]:
+    return path.parent, re.sub(r"[0-9]+(?=[^0-9]*$)", "", path.stem)
 
 
 def nearest(frames: dict[int, Path], number: int, tolerance: int | None = TOLERANCE) -> int | None:

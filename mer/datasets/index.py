@@ -59,11 +59,19 @@ APEX_SOURCES = ("annotated", "midpoint", "spotted", "last")
 
 
 class Remark(NamedTuple):
-    """What a reader did to one sample: `action` is dropped or mended."""
+    """What was done to one sample, or to several with one fault.
+
+    Attributes:
+        item: Sample id, or what the samples share: a file, a folder, a dataset.
+        action: `dropped`, `mended`, or `ignored` for what is no sample (a column, a second tree).
+        reason: What was wrong.
+        samples: How many samples it is about.
+    """
 
     item: str
     action: str
     reason: str
+    samples: int = 1
 
 
 class Reading(NamedTuple):

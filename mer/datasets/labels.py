@@ -140,7 +140,8 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
         for sample in table.loc[excluded, "sample_id"]
     ]
     kept = table[~excluded]
-    mappings: dict[str, dict[str, str]] = {reader: {} for reader in READERS} | scheme["map"]
+    known: dict[str, dict[str, str]] = {reader: {} for reader in READERS if reader != "table"}
+    mappings = known | scheme["map"]
     class_names = {name: name for name in scheme["classes"]}
     label = pd.Series(
         [
@@ -152,7 +153,9 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
     )
     without = kept[label.isna()].groupby(["dataset", "emotion"], sort=True).size()
     remarks += [
-        Remark(dataset, "dropped", f"{count} of emotion `{emotion}`: no class in {scheme['name']}")
+        Remark(
+            dataset, "dropped", f"emotion `{emotion}` without class in {scheme['name']}", int(count)
+        )
         for (dataset, emotion), count in without.items()
     ]
     if len(kept) and label.isna().all():

@@ -1,6 +1,5 @@
 """What was run, as names and sentences: settings, data, cost, environment."""
 
-import re
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -117,41 +116,6 @@ def samples(run: StoredRun) -> list[list[Any]]:
         ]
         for name, group in groups
     ]
-
-
-def reasons(dropped: pd.DataFrame) -> list[dict[str, Any]]:
-    """Count what was dropped or mended by reason; reasons that differ in numbers alone are one.
-
-    Args:
-        dropped: Columns item, action, reason; a reason `22 of emotion ...` counts 22 samples.
-
-    Returns:
-        `action`, `count` (samples), `example` (the first reason of its kind) and `more` (how many
-        further ones); dropped ones first, then the frequent ones.
-    """
-    kinds = dropped["reason"].map(_general)
-    counted = dropped.assign(count=dropped["reason"].map(_samples))
-    rows = [
-        {
-            "action": action,
-            "count": int(group["count"].sum()),
-            "example": group["reason"].iloc[0],
-            "more": group["reason"].nunique() - 1,
-        }
-        for (action, _), group in counted.groupby(["action", kinds], sort=False)
-    ]
-    return sorted(rows, key=lambda row: (row["action"] != "dropped", -row["count"], row["example"]))
-
-
-def _samples(reason: str) -> int:
-    several = re.match(r"(\d+) of emotion ", reason)
-    return int(several[1]) if several else 1
-
-
-def _general(reason: str) -> str:
-    """A reason without its numbers and without what it cites, unless that is plain words."""
-    reason = re.sub(r"`[^`]*[^`A-Za-z_ -][^`]*`", "", reason)
-    return re.sub(r"(?<!\w)\d+(\.\d+)?(?!\w)", "", reason)
 
 
 def cost(run: StoredRun) -> dict[str, str]:

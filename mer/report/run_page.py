@@ -11,6 +11,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from mer.audit.verdict import audit
+from mer.datasets.remarks import reasons
 from mer.errors import MerError
 from mer.files import write_text
 from mer.pages.plots import Plot, save
@@ -81,8 +82,8 @@ def _values(run: StoredRun, choices: Choices) -> dict[str, Any]:
         "about": run_facts.facts(run),
         "config": OmegaConf.to_yaml(run.cfg),
         "samples": None if run.manifest is None else run_facts.samples(run),
-        "reasons": run_facts.reasons(run.dropped),
-        "dropped": run.dropped.astype(str).to_numpy().tolist(),
+        "reasons": [one._asdict() for one in reasons(run.dropped)],
+        "dropped": run.dropped,
         "learning": _learning(run),
         "cost": run_facts.cost(run),
         "environment": run_facts.environment(run) if run.environment else {},

@@ -11,6 +11,8 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mer.config import trust
+from mer.datasets.index import Remark
+from mer.datasets.number_cells import whole
 from mer.errors import MerError, one_line
 from mer.runs import label_access, log_values
 from mer.runs.head_columns import MAJORITY, heading
@@ -133,13 +135,19 @@ class StoredRun:
         return _read(path, lambda p: inner.made(_json(p)["choices"]), dict) if path.exists() else {}
 
     @cached_property
-    def dropped(self) -> pd.DataFrame:
-        """Columns item, action, reason; empty where nothing was dropped or mended."""
+    def dropped(self) -> list[Remark]:
+        """What was dropped or mended."""
         path = self.run_dir / "dropped.csv"
         if not path.exists():
-            return pd.DataFrame(columns=["item", "action", "reason"])
+            return []
         read = partial(pd.read_csv, dtype=str, keep_default_na=False)
-        return _read(path, read, pd.DataFrame)
+        table = _read(path, read, pd.DataFrame).reindex(columns=list(Remark._fields))
+        counts = [whole(text) for text in table.pop("samples").astype(str)]
+        texts = table.fillna("").itertuples(index=False)
+        return [
+            Remark(item, action, reason, 1 if count is None else count)
+            for (item, action, reason), count in zip(texts, counts, strict=True)
+        ]
 
     @cached_property
     def environment(self) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from omegaconf import OmegaConf
 from mer.config import trust
 from mer.config.settings import Settings, to_plain
 from mer.data.corpus import Corpus
+from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
 from mer.files import write_csv, write_parquet, write_whole
 from mer.protocols import LEAKY, Fold, describe
@@ -142,7 +143,7 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     else:
         write_parquet(_splits(folds), run_dir / "splits.parquet")
         write_parquet(manifest, path)
-    remarks = pd.DataFrame(corpus.remarks, columns=["item", "action", "reason"])
+    remarks = pd.DataFrame(corpus.remarks, columns=list(Remark._fields))
     write_csv(remarks, run_dir / "dropped.csv")
     write_csv(describe(folds, corpus.table), run_dir / "folds.csv")
 

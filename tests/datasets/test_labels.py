@@ -73,7 +73,7 @@ def test_megc2019_gives_the_official_442(composite: pd.DataFrame) -> None:
         "casme2/sub05/EP09_05f",
         "casme2/sub24/EP02_07",
     ]
-    assert ("samm", "dropped", "26 of emotion `other`: no class in megc2019") in remarks
+    assert ("samm", "dropped", "emotion `other` without class in megc2019", 26) in remarks
 
 
 def test_class_names_of_precomputed_tables_are_accepted() -> None:

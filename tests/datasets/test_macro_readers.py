@@ -46,7 +46,7 @@ def test_ckplus(ckplus: Path) -> None:
     assert table["fps"].isna().all()
     assert table["onset_path"][0].endswith("cohn-kanade-images/S005/001/S005_001_00000001.png")
     assert table["apex_path"][0].endswith("S005_001_00000011.png")
-    assert ("ckplus", "dropped", "sequences without emotion file: 2") in remarks
+    assert ("ckplus", "dropped", "sequences without emotion file", 2) in remarks
     assert any("`odd line`" in remark.reason for remark in remarks)
 
 

@@ -56,7 +56,7 @@ def empty(root: Path) -> Reading:
 def test_a_function_reads_as_a_name_does(tmp_path: Path) -> None:
     table, remarks = datasets.read(index, tmp_path, count=3)
     assert table["person"].tolist() == ["mine/p0", "mine/p1", "mine/p2"]
-    assert remarks == [("p9", "dropped", "no clip")]
+    assert remarks == [("p9", "dropped", "no clip", 1)]
     people = tmp_path / "people.csv"
     people.write_text("subject,person\np1,one\nmine/p0,one\n")
     table, _ = datasets.read(index, tmp_path, persons=str(people))

@@ -92,24 +92,6 @@ def test_samples_are_counted_by_dataset(run: StoredRun) -> None:
     ]
 
 
-def test_drops_are_counted_in_samples_and_grouped_by_words_not_numbers() -> None:
-    dropped = pd.DataFrame(
-        [
-            ("a", "dropped", "frame 7 of 20 is missing"),
-            ("b", "mended", "apex 902 (outside 905 to 917) replaced by the middle, 911"),
-            ("casme2", "dropped", "22 of emotion `other`: no class in megc2019"),
-            ("c", "dropped", "frame 12 of 31 is missing"),
-            ("samm", "dropped", "5 of emotion `other`: no class in megc2019"),
-        ],
-        columns=["item", "action", "reason"],
-    )
-    assert [tuple(row.values()) for row in run_facts.reasons(dropped)] == [
-        ("dropped", 27, "22 of emotion `other`: no class in megc2019", 1),
-        ("dropped", 2, "frame 7 of 20 is missing", 1),
-        ("mended", 1, "apex 902 (outside 905 to 917) replaced by the middle, 911", 0),
-    ]
-
-
 def test_calibration_error_weighs_each_bin_by_its_samples() -> None:
     table, error = run_scores.reliability([0.95, 0.95, 0.55, 0.55], [1, 0, 1, 1])
     # .9 to 1: accuracy 1/2 at confidence .95; .5 to .6: accuracy 1 at .55.

@@ -87,7 +87,9 @@ def index_annotated(
         f"{layout.dataset} cannot be read:", [*missing, *([book.problem] if book.problem else [])]
     )
     remarks += [
-        Remark(str(other), "dropped", f"a second workbook, {book.path} is read; `workbook` chooses")
+        Remark(
+            str(other), "ignored", f"a second workbook, {book.path} is read; `workbook` chooses", 0
+        )
         for other in book.others
     ]
     assert best is not None and book.path is not None, "what is missing was raised above"

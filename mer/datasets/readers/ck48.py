@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mer.datasets import folder_search
-from mer.datasets.frames import is_picture
+from mer.datasets.frames import frame_number, is_picture
 from mer.datasets.index import Reading, Remark, make_table
 from mer.datasets.labels import canonical_emotion
 from mer.errors import MerError, raise_all
@@ -56,10 +56,10 @@ def index(root: Path) -> Reading:
     for folder in filter(_is_emotion, folder_search.folders(best)):
         emotion = canonical_emotion(folder.name)
         for path in sorted(filter(is_picture, folder.iterdir())):
-            name = _NAME.fullmatch(path.stem)
+            name, frame = _NAME.fullmatch(path.stem), frame_number(path)
             subject = name[1].upper() if name else ""
             item = f"ck48/{subject}/{path.stem}"
-            if name is None:
+            if name is None or frame is None:
                 reason = "the name is not of the form S010_004_00000017"
                 remarks.append(Remark(str(path), "dropped", reason))
             elif item in rows:
@@ -74,7 +74,7 @@ def index(root: Path) -> Reading:
                     "clip": path.stem,
                     "role": "macro",
                     "emotion": emotion,
-                    "apex": int(name[3]),
+                    "apex": frame,
                     "apex_source": "last",
                     "apex_path": str(path),
                 }

@@ -23,6 +23,7 @@ from mer.datasets import action_units, folder_search
 from mer.datasets.action_units import ActionUnit
 from mer.datasets.frames import index_frames, is_picture
 from mer.datasets.index import Reading, Remark, make_table
+from mer.datasets.number_cells import whole
 from mer.errors import MerError, raise_all
 
 KEY = "data.macro.ckplus"
@@ -34,6 +35,8 @@ EXPECTED = """\
 
 #: Code in an emotion file -> emotion.
 EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+#: Code in a FACS file -> intensity; 0 is not scored.
+INTENSITIES = ("", "A", "B", "C", "D", "E")
 
 _SUBJECT = re.compile(r"S\d{3}", re.IGNORECASE)
 
@@ -97,7 +100,8 @@ def index(root: Path) -> Reading:
                 }
             )
     if unlabelled:
-        remarks.append(Remark("ckplus", "dropped", f"sequences without emotion file: {unlabelled}"))
+        reason = "sequences without emotion file"
+        remarks.append(Remark("ckplus", "dropped", reason, unlabelled))
     if not rows:
         raise MerError(
             f"ckplus: no sequence of {images} has an emotion file in {kinds['emotion'][0]}. "
@@ -142,23 +146,21 @@ def _emotion(path: Path | None) -> tuple[str | None, str]:
     text = path.read_text(encoding="utf-8", errors="replace").strip() if path else ""
     if not text:
         return None, ""
-    try:
-        code = int(float(text.split()[0]))
-    except ValueError:
-        return None, f"{path} holds `{text[:20]}`, a number is expected"
-    if not 0 <= code < len(EMOTIONS):
-        return None, f"{path} holds the emotion {code}, expected is 0 to {len(EMOTIONS) - 1}"
+    code = whole(text.split()[0])
+    if code is None or code >= len(EMOTIONS):
+        return None, f"{path} holds `{text[:20]}`, expected is 0 to {len(EMOTIONS) - 1}"
     return EMOTIONS[code], ""
 
 
 def _units(path: Path | None) -> tuple[str, list[str]]:
-    """Read a FACS file; intensity 0 means not scored, 1 to 5 are A to E."""
+    """Read a FACS file, a unit and its intensity on each line."""
     units, notes = [], []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path else []
     for line in filter(str.strip, lines):
-        try:
-            number, intensity = (int(float(word)) for word in line.split())
-            units.append(ActionUnit(number, intensity="ABCDE"[intensity - 1] if intensity else ""))
-        except (ValueError, IndexError):
-            notes.append(f"the line `{line.strip()}` of {path} is no unit with intensity")
+        numbers = [whole(word) for word in line.split()]
+        match numbers:
+            case [int(number), int(intensity)] if 1 <= number <= 99 and intensity <= 5:
+                units.append(ActionUnit(number, intensity=INTENSITIES[intensity]))
+            case _:
+                notes.append(f"the line `{line.strip()[:40]}` of {path} is no unit with intensity")
     return action_units.text(units), notes

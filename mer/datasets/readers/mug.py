@@ -66,7 +66,7 @@ def index(root: Path) -> Reading:
                     rows.append(_sample(item, subject.name, folder.name, take.name, frames))
     if skipped:
         reason = f"folders that are no emotion, or takes that end with `end`: {skipped}"
-        remarks.append(Remark("mug", "dropped", reason))
+        remarks.append(Remark("mug", "ignored", reason, 0))
     if not rows:
         raise MerError(f"mug: no take in {best} holds pictures. Expected:\n{EXPECTED}")
     return Reading(make_table(rows), remarks)

@@ -75,7 +75,7 @@ def index(
         for folder in folder_search.folders(subject):
             item = f"oulu_casia/{name}/{folder.name}"
             if canonical_emotion(folder.name) not in EMOTIONS:
-                remarks.append(Remark(item, "dropped", f"{folder.name} is no emotion"))
+                remarks.append(Remark(item, "ignored", f"{folder.name} is no emotion", 0))
                 continue
             frames = index_frames(folder)
             if len(frames) < 2:

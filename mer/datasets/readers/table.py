@@ -2,15 +2,16 @@
 
 The way in for data that no other reader knows. One row per sample; columns:
 
-- `subject`, `emotion` (or `label`), and `sample_id` or `clip` (one makes the other);
+- `subject`, `emotion` (or `label`);
 - `apex_path`, `onset_path` and `offset_path` (missing where there is none), absolute or relative to
   the table file; or `array_path`, `array_row`, and for .npz files `array_key`, with `array_kind`;
-- optional: `dataset`, `role`, `person`, `action_units`, `onset`, `apex`, `offset`, `apex_source`,
-  `fps`.
+- optional: `clip` or `sample_id` (one makes the other; without both the row's number is the clip,
+  the first row below the header is 1), `dataset`, `role`, `person`, `action_units`, `onset`,
+  `apex`, `offset`, `apex_source`, `fps`.
 
-An .npz file holds one array per column (`label`, `subject`, `clip`, and `corpus` for the dataset)
-and one array of samples, such as `flow_bgr` uint8 (N, 28, 28, 3). Licence and citation are those of
-the data listed.
+A CSV file has commas, semicolons or tabs between its cells. An .npz file holds one array per column
+(`label`, `subject`, `clip`, and `corpus` for the dataset) and one array of samples, such as
+`flow_bgr` uint8 (N, 28, 28, 3). Licence and citation are those of the data listed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,20 +22,13 @@ import pandas as pd
 
 from mer.datasets.index import COLUMNS, Reading, Remark, make_table
 from mer.datasets.labels import canonical_emotion
-from mer.datasets.readers import casme2, npz_table, samm, smic
+from mer.datasets.readers import npz_table
+from mer.datasets.readers.table_rows import index_row, join_spellings
+from mer.datasets.text_tables import TextTable, read_csv
 from mer.errors import MerError, raise_all
 
-#: Datasets whose subjects are written as their own readers write them.
-SUBJECT_NAMES = {
-    "casme2": casme2.subject_name,
-    "samm": samm.subject_name,
-    "smic": smic.subject_name,
-}
 #: Names that common files use for a column of the index table; the option `columns` adds to them.
 RENAMED = {"emotion": "label", "dataset": "corpus"}
-
-_PICTURES = ("onset_path", "apex_path", "offset_path")
-_NUMBERS = ("onset", "apex", "offset", "array_row", "fps")
 
 
 def index(
@@ -50,8 +44,9 @@ def index(
     """Index the samples of a table or of an .npz file.
 
     Args:
-        root: The .csv, .parquet or .npz file.
-        name: Dataset of the rows where the table has no column `dataset`.
+        root: The .csv, .tsv, .parquet or .npz file.
+        name: Dataset of the rows where the table has no column `dataset`; in a configuration, the
+            key below `data.micro` or `data.macro`.
         role: `micro` or `macro`, for rows where the table has no column `role`.
         columns: Column of the index table -> column of the file, for example
             `{subject: sub, clip: filename_o, emotion: label, apex_path: imagename}`.
@@ -61,8 +56,9 @@ def index(
         array_kind: `flow` or `image`, for rows where the table has no column `array_kind`.
 
     Returns:
-        One row per sample and the remarks. Subjects, and clips of SMIC, of known datasets are
-        written as their readers do, so that `samm/6` is `samm/006`.
+        One row per sample and the remarks; a row that cannot be right drops its sample. Subjects,
+        and clips of SMIC, of known datasets are written as their readers do, so that `samm/6` is
+        `samm/006`; elsewhere `6` and `006` are two subjects and one person.
 
     Raises:
         MerError: If the file is not there or not readable, columns are missing (all are named, with
@@ -73,61 +69,68 @@ def index(
     if array_kind not in ("flow", "image"):
         raise MerError(f"`array_kind={array_kind}` is not one of flow, image")
     if root.suffix.lower() == ".npz":
-        found = npz_table.columns_of(root, array_key)
+        found, faults = TextTable(npz_table.columns_of(root, array_key), {})
+        found.index += 1
     else:
-        found = _read(root)
+        found, faults = _read(root)
     table, unknown = _renamed(root, found, dict(columns or {}))
     remarks = []
     if unknown:
-        remarks.append(Remark(str(root), "dropped", f"columns not known: {', '.join(unknown)}"))
+        remarks.append(Remark(str(root), "ignored", f"columns not known: {', '.join(unknown)}", 0))
     defaults = {"dataset": name, "role": role}
     if "array_path" in table.columns:
         defaults |= {"array_key": array_key or "", "array_kind": array_kind}
     for column, value in defaults.items():
         table[column] = table[column].replace("", value) if column in table.columns else value
     table["dataset"] = table["dataset"].str.lower()
-    table["emotion"] = _emotions(root, table["emotion"], classes)
+    meanings = _meanings(root, table["emotion"], classes)
     start = root.parent / Path(folder).expanduser() if folder else root.parent
     rows: dict[str, dict[str, Any]] = {}
-    for position, values in enumerate(table.to_dict("records"), start=1):
-        row, reason = _row(values, start)
-        item = row["sample_id"] or f"row {position} of {root.name}"
-        if not reason and item in rows:
+    dropped = {number: (str(root), fault) for number, fault in faults.items()}
+    for number, values in zip(table.index, table.to_dict("records"), strict=True):
+        if "sample_id" not in values:
+            values.setdefault("clip", str(number))
+        code = values["emotion"]
+        row, reason = index_row({**values, "emotion": meanings.get(code, "")}, start)
+        if code and code not in meanings:
+            reason = f"`{code[:40]}` is not in `classes`: {', '.join(meanings)}"
+        if not reason and row["sample_id"] in rows:
             reason = "a second row of the same sample"
         if reason:
-            remarks.append(Remark(item, "dropped", reason))
+            dropped[number] = (row["sample_id"] or str(root), reason)
         else:
-            rows[item] = row
+            rows[row["sample_id"]] = row
+    remarks += [
+        Remark(item, "dropped", f"row {number} of {root.name}: {reason}")
+        for number, (item, reason) in sorted(dropped.items())
+    ]
     if not rows:
-        shown = "\n".join(f"  - {item}: {reason}" for item, _, reason in remarks[:5])
+        shown = "\n".join(f"  - {item}: {reason}" for item, _, reason, _ in remarks[:5])
         raise MerError(
             f"no row of {root} gives a sample. Set `folder` if paths begin elsewhere than "
             f"{start}:\n{shown}"
         )
+    remarks += join_spellings(rows)
     return Reading(make_table(list(rows.values())), remarks)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> TextTable:
     """Read a table as text, missing cells empty."""
-    readers = {".csv": _read_csv, ".parquet": pd.read_parquet}
-    if path.suffix.lower() not in readers:
-        raise MerError(f"{path}: the ending is not one of {', '.join([*readers, '.npz'])}")
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return read_csv(path)
+    if path.suffix.lower() != ".parquet":
+        raise MerError(f"{path}: the ending is not one of .csv, .tsv, .parquet, .npz")
     try:
-        table = readers[path.suffix.lower()](path)
-    except Exception as error:  # pandas, pyarrow and the codecs all have their own
+        table = pd.read_parquet(path)
+    except Exception as error:  # of pandas, pyarrow and the codecs
         raise MerError(f"{path} cannot be read as a table ({error})") from error
-    return table.astype(object).where(table.notna(), "").map(_cell)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    cells = table.astype(object).where(table.notna(), "").map(_cell)
+    return TextTable(cells.set_axis(range(1, len(cells) + 1)), {})
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
-        value = int(
-            value
-        )  # a whole number that Parquet stores as float, because others are missing
+        value = int(value)  # Parquet stores it as float where others are missing
     return str(value).strip()
 
 
@@ -146,16 +149,23 @@ def _renamed(
         for ours, theirs in columns.items()
         if theirs not in found.columns
     ]
+    # What the user names for one column is not also read under its own name.
+    free = [name for name in found.columns if name not in columns.values()]
     usual = {
         ours: theirs
         for ours, theirs in RENAMED.items()
-        if ours not in columns and ours not in found.columns and theirs in found.columns
+        if ours not in columns and ours not in free and theirs in free
     }
-    sources = {**{ours: ours for ours in COLUMNS if ours in found.columns}, **usual, **columns}
+    sources = {**{ours: ours for ours in COLUMNS if ours in free}, **usual, **columns}
+    several = {theirs: [ours for ours in sources if sources[ours] == theirs] for theirs in found}
+    problems += [
+        f"the column `{theirs}` is named for {' and for '.join(names)}; one column has one meaning"
+        for theirs, names in several.items()
+        if len(names) > 1
+    ]
     groups = {
         "subject": ("subject",),
         "emotion (or label)": ("emotion",),
-        "sample_id or clip": ("sample_id", "clip"),
         "apex_path, or array_path and array_row": ("apex_path", "array_path"),
     }
     problems += [
@@ -173,59 +183,23 @@ def _renamed(
     return table, [str(name) for name in found.columns if name not in sources.values()]
 
 
-def _emotions(
+def _meanings(
     root: Path, column: pd.Series, classes: Sequence[str] | Mapping[str, str] | None
-) -> pd.Series:
-    """Translate label codes and fold spellings."""
-    codes = sorted(set(column))
+) -> dict[str, str]:
+    """The emotion of each code or spelling in the file; those that `classes` lacks are left out."""
+    codes = sorted({*column} - {""})
     if classes is None:
-        if codes and all(code.lstrip("-").isdigit() for code in codes):
+        if codes and all(code.lstrip("-").isdecimal() for code in codes):
             raise MerError(
                 f"{root}: the emotions are the codes {', '.join(codes)}. Say what they mean, for "
                 "example `classes: [negative, positive, surprise]`"
             )
-        return column.map(canonical_emotion)
+        return {code: canonical_emotion(code) for code in codes}
     pairs = classes.items() if isinstance(classes, Mapping) else enumerate(classes)
-    names = {str(code): str(emotion) for code, emotion in pairs}
-    unknown = [code for code in codes if code not in names]
-    if unknown:
+    names = {str(code): canonical_emotion(str(emotion)) for code, emotion in pairs}
+    if codes and not names.keys() & {*codes}:
         raise MerError(
-            f"{root}: `classes` gives {', '.join(names)}, but the file also has "
-            f"{', '.join(map(repr, unknown))}"
+            f"{root}: `classes` gives {', '.join(names)}, but the file has "
+            f"{', '.join(map(repr, codes))}"
         )
-    return column.map(names).map(canonical_emotion)
-
-
-def _row(values: dict[str, Any], start: Path) -> tuple[dict[str, Any], str]:
-    """Make one row of the index table, or say why the sample is dropped."""
-    row: dict[str, Any] = {key: value for key, value in values.items() if value != ""}
-    dataset = row["dataset"]
-    subject = row.get("subject", "").removeprefix(f"{dataset}/")
-    subject = SUBJECT_NAMES.get(dataset, str)(subject) or subject
-    clip = row.get("clip") or row.get("sample_id", "").rsplit("/", 1)[-1]
-    shown = smic.list_name(clip) if dataset == "smic" else clip
-    row["sample_id"] = row.get("sample_id") or (f"{dataset}/{subject}/{shown}" if clip else "")
-    row["subject"], row["clip"] = f"{dataset}/{subject}", clip
-    empty = [name for name, value in [("subject", subject), ("clip", clip)] if not value]
-    empty += [] if row.get("emotion") else ["emotion"]
-    if empty:
-        return row, f"without {' and '.join(empty)}"
-    for name in _NUMBERS:
-        if name in row:
-            number = pd.to_numeric(row[name], errors="coerce")
-            if pd.isna(number) or (name != "fps" and number != int(number)):
-                return row, f"`{name}` is `{row[name]}`, a number is expected"
-            row[name] = float(number) if name == "fps" else int(number)
-    for name in (*_PICTURES, "array_path"):
-        if name in row:
-            path = (start / Path(row[name]).expanduser()).absolute()
-            if not path.is_file():
-                return row, f"`{name}`: there is no file {path}"
-            row[name] = str(path)
-    if "apex_path" not in row and "array_path" not in row:
-        return row, "neither apex_path nor array_path"
-    if str(row.get("array_path", "")).lower().endswith(".npz") and "array_key" not in row:
-        return row, "the array is in an .npz file and `array_key` is not given"
-    if "array_path" not in row:
-        row = {key: value for key, value in row.items() if not key.startswith("array_")}
-    return row, ""
+    return names

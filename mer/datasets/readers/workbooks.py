@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mer.datasets.folder_search import folders, listing
+from mer.datasets.number_cells import whole
 from mer.errors import MerError
 
 #: Field -> spellings of its column, compared without case, blanks and punctuation.
@@ -34,8 +35,7 @@ def frame(text: str) -> int | None:
 
     Zero counts as missing because the recordings of CASME II and SAMM begin at frame 1.
     """
-    match = re.fullmatch(r"(\d+)(\.0*)?", text.strip())
-    return int(match[1]) or None if match else None
+    return whole(text) or None
 
 
 def find_header(

@@ -1,0 +1,51 @@
+"""A table of one's own, as README describes it, step by step."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from mer.cli import main
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def described() -> tuple[list[str], list[str]]:
+    """The lines of README's table, and the words of the command below it."""
+    found = re.search(r"```csv\n(.*?)\n```\n\n```\nmer (.*?)\n```", README.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1].splitlines(), found[2].split()
+
+
+def test_the_table_and_the_command_of_the_readme_train(tmp_path: Path) -> None:
+    (header, *rows), words = described()
+    # README shows two persons; six more of the same kind make folds that can learn.
+    people = [f"p{number:02d}" for number in range(1, 9)]
+    lines = [re.sub(r"p\d\d", person, row) for person in people for row in rows]
+    (tmp_path / "mine.csv").write_text("\n".join([header, *lines]) + "\n")
+    draw = np.random.default_rng(0)
+    for line in lines:
+        for name in line.split(",")[2:]:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / name), draw.integers(0, 255, (128, 128, 3), np.uint8))
+    words = [word.replace("FOLDER_OF_THE_TABLE", str(tmp_path)) for word in words]
+    # Noise has no faces; the rest makes it quick.
+    quick = ["prepare.faces=as_is", "prepare.size=64", "input.size=32", "backbone=tiny"]
+    quick += [
+        "model.epochs=1",
+        "protocol=group_kfold",
+        "protocol.n_splits=2",
+        f"paths.cache={tmp_path}/c",
+    ]
+    quick += [f"run.dir={tmp_path}/run", "trainer.folds_at_once=1", "trainer.accelerator=cpu"]
+    assert main([*words, *quick]) == 0
+    manifest = pd.read_parquet(tmp_path / "run" / "manifest.parquet")
+    assert manifest["sample_id"].tolist() == sorted(
+        f"mine/{person}/{3 * place + row}"
+        for place, person in enumerate(people)
+        for row in (1, 2, 3)
+    )
+    assert set(manifest["label"]) == {"negative", "positive", "surprise"}
+    assert len(pd.read_parquet(tmp_path / "run" / "predictions.parquet")) == 24
