@@ -142,7 +142,7 @@ class StoredRun:
             return []
         read = partial(pd.read_csv, dtype=str, keep_default_na=False)
         table = _read(path, read, pd.DataFrame).reindex(columns=list(Remark._fields))
-        counts = [whole(text) for text in table.pop("samples").astype(str)]
+        counts = [whole(str(count)) for count in table.pop("samples")]  # none in runs of before
         texts = table.fillna("").itertuples(index=False)
         return [
             Remark(item, action, reason, 1 if count is None else count)
