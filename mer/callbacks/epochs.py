@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mer.models.inference import predict_batches
+from mer.models.seen_samples import SeenSamples
 
 
 class KeepBest(pl.Callback):
@@ -68,26 +69,28 @@ class RecordEpochs(pl.Callback):
         every: Whether after each epoch, or after the last alone.
 
     Attributes:
-        epochs: Per epoch, side -> (logits (M, K), embeddings (M, E)), float32, in the order of the
-            positions.
+        epochs: Per epoch, side -> (logits (M, K), embeddings (M, E)), float32.
+        index: Side -> positions of the samples of these rows, as their batches name them (M,).
     """
 
     def __init__(self, positions: Mapping[str, NDArray[np.int64]], every: bool) -> None:
         self.positions, self.every = positions, every
         self.epochs: list[dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]] = []
+        self.index: dict[str, NDArray[np.int64]] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict the samples, not augmented, in evaluation mode."""
         if not self.every and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             return
         outputs = {}
-        with trainer.precision_plugin.forward_context():
+        seen: SeenSamples = pl_module.seen  # type: ignore[assignment]
+        with trainer.precision_plugin.forward_context(), seen.named():
             for side, positions in self.positions.items():
                 loader = trainer.datamodule.unlabelled_dataloader(positions)  # type: ignore[attr-defined]
                 batches = predict_batches(pl_module, loader)
-                logits, embeddings = (
+                logits, embeddings, self.index[side] = (
                     torch.cat([batch[key] for batch in batches]).cpu().numpy()
-                    for key in ("logits", "embedding")
+                    for key in ("logits", "embedding", "index")
                 )
                 outputs[side] = logits, embeddings
         self.epochs.append(outputs)

@@ -5,7 +5,7 @@ training mode and random state stay as they were. Several heads share one pass o
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,9 +17,24 @@ from torch import nn
 from mer.datasets.index import COLUMNS
 from mer.errors import MerError, raise_all
 from mer.models.backbones import evaluation_mode
+from mer.models.seen_samples import SeenSamples
 
 #: Ending of the key under which a predicted batch holds the scores of a head.
 SCORES = "_scores"
+
+
+class Rows(NamedTuple):
+    """What heads are fitted on.
+
+    Attributes:
+        positions: Places of the samples in the dataset; -1 where a batch did not name one. (N,).
+        labels: Class numbers. Shape: (N,).
+        embeddings: Shape: (N, E).
+    """
+
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    embeddings: NDArray[np.float64]
 
 
 class Head(pl.Callback):
@@ -34,11 +49,11 @@ class Head(pl.Callback):
 
     Attributes:
         name: Name of its columns and scores; an identifier, unlike that of any other head.
-        fitted_on: Positions of the samples that it was fitted on, as far as their batches say.
+        fitted_on: The arrays that it was fitted on last.
     """
 
     name: str = ""
-    fitted_on: NDArray[np.int64] | None = None
+    fitted_on: Rows | None = None
 
     def fit(
         self, embeddings: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
@@ -88,8 +103,9 @@ class Head(pl.Callback):
         # The trainer has moved the module back to the CPU by now, unless it never left it.
         device = pl_module.device
         pl_module.to(trainer.strategy.root_device)
+        seen: SeenSamples = pl_module.seen  # type: ignore[assignment]
         try:
-            with trainer.precision_plugin.forward_context():
+            with trainer.precision_plugin.forward_context(), seen.named():
                 loader = trainer.datamodule.embedding_dataloader()  # type: ignore[attr-defined]
                 fit_on_samples(heads, pl_module, loader)
         finally:
@@ -119,18 +135,17 @@ def _embed(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Embeddings (N, E), labels (N,) and positions of the samples of a loader.
 
-    Module and random state stay as they were. A loader without positions (`index`) gives none.
+    Module and random state stay as they were. Without positions (`index`) in a batch they are -1.
     """
-    embeddings, labels, index = [], [], [np.empty(0, np.int64)]
+    embeddings, labels, index = [], [], []
     with isolate_rng(), evaluation_mode(module):
         for batch in loader:
             embedding = module.embed(batch["image"].to(module.device))
             embeddings.append(embedding.to("cpu", torch.float64).numpy())
             labels.append(batch["label"].cpu().numpy())
-            if "index" in batch:
-                index.append(batch["index"].cpu().numpy())
+            index.append(batch.get("index", torch.full_like(batch["label"], -1)).cpu().numpy())
     if not labels:
-        return np.empty((0, 0)), np.empty(0, np.int64), index[0]
+        return np.empty((0, 0)), np.empty(0, np.int64), np.empty(0, np.int64)
     return np.concatenate(embeddings), np.concatenate(labels), np.concatenate(index)
 
 
@@ -148,7 +163,8 @@ def fit_heads(
         embeddings: Shape: (N, E).
         labels: Class numbers. Shape: (N,).
         n_classes: K.
-        index: Positions of the samples, which the heads remember. Shape: (N,).
+        index: Positions of the samples; -1, or None for all, where they are not known.
+            Shape: (N,).
 
     Raises:
         MerError: If a sample has no label, there is no sample, or an embedding is not finite.
@@ -163,10 +179,11 @@ def fit_heads(
     if not np.isfinite(embeddings).all():
         problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")
     raise_all("Heads cannot be fitted:", problems)
+    rows = Rows(np.full(len(labels), -1) if index is None else index, labels, embeddings)
     with isolate_rng():  # a head may draw from global generators, as scikit-learn's SVC does
         for head in heads:
             head.fit(embeddings, labels, n_classes)
-            head.fitted_on = index
+            head.fitted_on = rows
 
 
 def add_scores(heads: Iterable[Head], batch: dict[str, torch.Tensor]) -> None:

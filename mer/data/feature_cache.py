@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 #: Samples per forward pass.
 BATCH = 32
 
+#: Samples whose kept features are compared with what the blocks give now.
+PROBES = 4
+
+#: By how much they may differ, relative to the largest value: kernels depend on the batch.
+TOLERANCE = 1e-2
+
 
 class FeatureCache(FixedInputs):
     """The features of every sample and augmentation: memory-mapped files of one folder.
@@ -67,14 +73,17 @@ class FeatureCache(FixedInputs):
             limit_gb: Disk space that all caches of `folder` may take.
 
         Raises:
-            MerError: If the limit would be exceeded, the disk is full, or a file is damaged.
+            MerError: If the limit would be exceeded, the disk is full, a file is damaged, or kept
+                features are not those of these blocks and samples.
         """
         key = _key(blocks, images, data_hash)
         path = folder / f"{images.dataset.settings.name}-{key.digest}"
         numbers: list[int | None] = [None, *range(images.count)]
         names = {n: "plain" if n is None else f"augmented-{n:04d}" for n in numbers}
         files = {path / f"{name}.npy": number for number, name in names.items()}
-        shape = (len(images.dataset), *_features(blocks, images, np.array([0]), None).shape[1:])
+        probes = np.unique(np.linspace(0, len(images.dataset) - 1, PROBES).astype(int))
+        expected = _features(blocks, images, probes, None)
+        shape = (len(images.dataset), *expected.shape[1:])
         try:
             with exclusive(path):
                 if missing := {file: n for file, n in files.items() if not file.exists()}:
@@ -91,6 +100,7 @@ class FeatureCache(FixedInputs):
                         path,
                     )
                 cache = cls(path, images.dataset, [_open(file, shape) for file in files])
+                _compare(path, cache.arrays[0][probes], expected)
                 hold(path, cache)
                 return cache
         except OSError as error:
@@ -154,6 +164,17 @@ def _compute(
         ]
         array = np.concatenate(parts)
         write_whole(file, functools.partial(np.save, arr=array))
+
+
+def _compare(path: Path, kept: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """Refuse features of other samples or of other weights."""
+    axes = tuple(range(1, expected.ndim))
+    gap = np.abs(kept - expected).max(axis=axes)
+    if wrong := int((~(gap <= TOLERANCE * np.abs(expected).max(axis=axes))).sum()):
+        raise MerError(
+            f"The features in {path} are not those of these samples and blocks: {wrong} of "
+            f"{len(expected)} that were computed again differ. Delete that folder and start again."
+        )
 
 
 def _check_room(folder: Path, more_gb: float, limit_gb: float) -> None:

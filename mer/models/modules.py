@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from mer import __version__
@@ -21,6 +20,7 @@ from mer.models import loss as losses
 from mer.models.dropout import DropoutDraws
 from mer.models.epoch_counts import EpochTally
 from mer.models.plain import plain
+from mer.models.seen_samples import SeenSamples
 from mer.randomness import generator
 
 Batch = Mapping[str, torch.Tensor]
@@ -111,8 +111,7 @@ class MERModule(pl.LightningModule):
         first_classifier(self.classifier, seed)
         self.loss = self.configure_loss()
         self._epochs: dict[str, EpochTally] = {}
-        #: Stage (train, val) -> positions of the samples of its batches; see `seen`.
-        self.used: dict[str, list[torch.Tensor]] = {}
+        self.seen = SeenSamples()
         self._frozen_norms = self._freeze(blocks.select(self.backbone, freeze or []))
         self.train()
 
@@ -164,6 +163,7 @@ class MERModule(pl.LightningModule):
         Args:
             image: As the data module gives it, not normalised. Shape: (B, C, S, S), float32.
         """
+        self.seen.look(image)
         if self.later_blocks is not None:
             return self.backbone.forward_head(self.later_blocks(image), pre_logits=True)
         if image.shape[1] != self.hparams["in_chans"]:
@@ -205,6 +205,7 @@ class MERModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Train in training mode, also a model that was evaluated before."""
         self.train()
+        self.seen.watch(True)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's counts."""
@@ -222,11 +223,6 @@ class MERModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the epoch."""
         self._log_epoch("val")
-
-    def seen(self, stage: str) -> NDArray[np.int64]:
-        """Positions of the samples whose losses were computed in a stage. Shape: (M,)."""
-        batches = [batch.cpu().numpy() for batch in self.used.get(stage, [])]
-        return np.unique(np.concatenate([np.empty(0, np.int64), *batches]))
 
     def check_loss(self, epoch: int, loss: float) -> None:
         """Refuse to go on with a loss that is no number.
@@ -278,11 +274,11 @@ class MERModule(pl.LightningModule):
             )
         mask = self.dropout.mask(len(label), self.embedding_width) if stage == "train" else None
         image = batch["image"]
-        logits = self(image) if mask is None else self(image, mask.to(self.device))
+        with self.seen.named():
+            logits = self(image) if mask is None else self(image, mask.to(self.device))
         loss = self.loss(logits, label)
         self._epochs[stage].add(loss.detach(), logits.detach(), label)
-        if "index" in batch:
-            self.used.setdefault(stage, []).append(batch["index"])
+        self.seen.add(stage, batch)
         return loss
 
     def _log_epoch(self, stage: str) -> dict[str, float]:

@@ -4,13 +4,16 @@ It is collected from the batches that reached the optimiser, the arrays that hea
 the constants in the network and the predicted batches. It is compared with the fold's sides when
 the fold ends, and again by `mer audit`. `folds/<name>/evidence.json` holds sample ids:
 
-trained       of the training batches
-validated     of the validation batches
-normalised    whose statistics normalise the inputs, or MACRO for those of macro-pretraining
-heads         head -> those that it was fitted on
+trained       samples of the training batches
+validated     samples of the validation batches
+shown         samples that a callback showed to the network while it was trained
+normalised    samples whose statistics normalise the inputs, or MACRO
+features      cache that activations of frozen blocks came from, or null
+heads         head -> samples of the rows that it was fitted on
 tested        predicted sample -> probabilities of the classes, as the network gave them
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,52 +22,20 @@ import pandas as pd
 import torch
 
 from mer.data.dataset import UnifiedDataset
-from mer.models.modules import MERModule
 
 FILE = "evidence.json"
 
 #: In place of sample ids where the constants of the inputs are those of macro-pretraining.
 MACRO = "macro"
 
-Constants = tuple[Sequence[float], Sequence[float]]
+#: In place of the sample id of a row whose batch did not name it.
+NAMELESS = "(no sample id)"
 
 
-def of_training(
-    module: MERModule, dataset: UnifiedDataset, train: Sequence[str], macro: Constants | None
-) -> dict[str, list[str]]:
-    """Samples that a trained network has learnt from.
-
-    Args:
-        module: The network.
-        dataset: All samples.
-        train: The training side of its fold.
-        macro: Mean and standard deviation of macro-pretraining, if the network shall have these.
-
-    Returns:
-        `trained`, `validated` and `normalised`; nobody has normalised if the network's constants
-        are neither those of the training side nor `macro`.
-    """
-    ids = dataset.table["sample_id"].to_numpy()
-    constants = macro or _statistics(dataset, train)
-    learnt = [c for c in range(dataset.kind.channels) if macro or c not in dataset.kind.frames]
-    same = all(
-        np.allclose(values.flatten().cpu().numpy()[learnt], np.array(expected)[learnt], rtol=1e-5)
-        for values, expected in zip((module.input_mean, module.input_std), constants, strict=True)
-    )
-    normalised = [MACRO] if macro else list(train)
-    return {
-        "trained": ids[module.seen("train")].tolist(),
-        "validated": ids[module.seen("val")].tolist(),
-        "normalised": normalised if same else [],
-    }
-
-
-def _statistics(dataset: UnifiedDataset, train: Sequence[str]) -> Constants:
-    """Mean and deviation per channel of some samples, apart from `UnifiedDataset.statistics`."""
-    positions = dataset.positions(train)
-    mean, square = (values[positions].mean(axis=0) for values in dataset.moments)
-    mean[list(dataset.kind.signed)] = 0.0
-    return mean, np.sqrt(np.maximum(square - mean**2, 0))
+def ids_of(table: pd.DataFrame, positions: Iterable[int]) -> list[str]:
+    """Sample ids of positions in a table; of -1, for a row that no batch named, `NAMELESS`."""
+    ids = [*table["sample_id"], NAMELESS]
+    return [ids[position] for position in positions]
 
 
 def tested(
@@ -101,13 +72,20 @@ def problems(
     ids = {side: set(samples) for side, samples in sides.items()}
     train = ids["train"]
     validated = ids["test"] if oracle else ids["validation"]
+    shown = set(evidence["shown"]) & ids["test"]
     sentences = [
         *_others(evidence["trained"], train, ids, "trained the network"),
-        *_others(evidence["validated"], validated, ids, "validated the training"),
+        *_others(evidence["validated"], validated, ids, "judged the epochs of the network"),
+        *_others(shown, validated, ids, "were shown to the network by a callback while it trained"),
         *_others(evidence["tested"], ids["test"], ids, "were tested", complete=True),
     ]
     for head, samples in evidence["heads"].items():
         sentences += _others(samples, train, ids, f"fitted the head {head}", complete=True)
+        twice = [sample for sample, rows in Counter(samples).items() if rows > 1]
+        if twice:
+            sentences.append(
+                f"{len(twice)} samples fitted the head {head} more than once: {some(twice)}"
+            )
     if not evidence["trained"]:
         sentences.append("no training batch says whose samples it holds")
     if not evidence["normalised"]:
@@ -123,7 +101,7 @@ def problems(
     if other:
         sentences.append(
             f"{len(other)} rows of the predictions are not what the network gave for these "
-            f"samples: {_some(other)}"
+            f"samples: {some(other)}"
         )
     return sentences
 
@@ -140,15 +118,16 @@ def _others(
     named = {f"the {side}": members for side, members in sides.items()}
     named["no"] = samples - set().union(*sides.values())
     sentences = [
-        f"{len(wrong)} samples of {side} side {what}: {_some(wrong)}"
+        f"{len(wrong)} samples of {side} side {what}: {some(wrong)}"
         for side, members in named.items()
         if (wrong := (samples - expected) & members)
     ]
     if complete and (missing := expected - samples):
-        sentences.append(f"nothing shows that {len(missing)} samples {what}: {_some(missing)}")
+        sentences.append(f"nothing shows that {len(missing)} samples {what}: {some(missing)}")
     return sentences
 
 
-def _some(samples: Iterable[str]) -> str:
+def some(samples: Iterable[str]) -> str:
+    """Name the first three of some samples."""
     names = sorted(samples)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -34,7 +34,7 @@ def fit(
 ) -> None:
     """Train on `macro.devices` devices; the weights are those that the callback has kept.
 
-    The given module gets to know the samples that were used (`MERModule.used`), and no weights.
+    The given module gets to know the samples that were used (`MERModule.seen`), and no weights.
 
     Args:
         settings: Settings of the run.
@@ -60,7 +60,7 @@ def fit(
         attempts=1,
     ):
         for stage, positions in seen.items():
-            module.used.setdefault(stage, []).append(torch.from_numpy(positions))
+            module.seen.extend(stage, positions)
 
 
 def share(positions: NDArray[np.int64], rank: int, count: int, seed: int) -> NDArray[np.int64]:
@@ -93,7 +93,7 @@ def _fit_rank(
     try:
         trainer = make_trainer(settings, settings.macro, folder, [keeper], count=count)
         trainer.fit(module, data, ckpt_path=checkpoint)
-        return {stage: module.seen(stage) for stage in ("train", "val")}
+        return {stage: module.seen.positions(stage) for stage in ("train", "val")}
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 
 from mer import __version__
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
 from mer.callbacks.head import Head
+from mer.config import trust
 from mer.config.settings import to_plain
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
@@ -25,13 +24,14 @@ from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import raise_all
 from mer.files import write_json, write_parquet
 from mer.models import frozen_blocks
+from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
-from mer.protocols import LEAKY, Fold
+from mer.protocols import Fold
 from mer.randomness import derived_seed
-from mer.runs import evidence, rundir
+from mer.runs import rundir
 from mer.runs.observers import RunContext
-from mer.training import inner
+from mer.training import fold_evidence, inner
 from mer.training.devices import fold_device
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
@@ -77,8 +77,8 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """
     started = time.time()
     job = begin(run, fold, announce)
-    found = _kept_or_trained(job) if run.settings.reuse_networks else _train(job)
-    conclude(job, *found, started)
+    made = _kept_or_trained(job) if run.settings.reuse_networks else _train(job)
+    conclude(job, *made, started)
 
 
 def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
@@ -90,17 +90,24 @@ def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
     return _choose(Job(run, fold, sides, folder, [], [], announce, {}))
 
 
-def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float) -> None:
-    """Write heads, predictions and record of a fold.
+def conclude(
+    job: Job,
+    module: MicroFinetuneModule,
+    outputs: Outputs,
+    record: dict[str, Any],
+    started: float,
+) -> None:
+    """Write heads, predictions, evidence and record of a fold.
 
     Args:
         job: The fold; its heads are fitted.
+        module: Its network.
         outputs: Side -> predicted batches.
         record: What is worth recording of the training; `used` is what `used_samples` gave.
         started: When the fold began, in seconds since the epoch.
 
     Raises:
-        MerError: If other samples took part than the fold says.
+        MerError: If other samples took part than the fold says; see `fold_evidence.write`.
     """
     run, fold, folder = job.run, job.fold, job.folder
     write_states(job.heads, folder / "heads.pt")
@@ -116,32 +123,12 @@ def conclude(job: Job, outputs: Outputs, record: dict[str, Any], started: float)
     }
     if "validation" in frames:
         write_parquet(frames["validation"], folder / "validation.parquet")
-    _write_evidence(job, record.pop("used"), outputs["test"], frames["test"])
+    fold_evidence.write(job, module, record.pop("used"), outputs, frames["test"])
     seconds = round(time.time() - started, 3)
     write_json({"fold": fold.name, "seconds": seconds, **record}, folder / "fold.json")
     # Last, since its presence says that the fold is done.
     name = rundir.marked("predictions.parquet", to_plain(run.settings))
     write_parquet(frames["test"], folder / name)
-
-
-def _write_evidence(
-    job: Job,
-    used: dict[str, list[str]],
-    outputs: Sequence[dict[str, torch.Tensor]],
-    predictions: pd.DataFrame,
-) -> None:
-    """Write whose samples took part in what, unless others did than the fold says."""
-    run, fold, ids = job.run, job.fold, job.run.dataset.table["sample_id"].to_numpy()
-    fitted = {head.name: head.fitted_on for head in job.heads}
-    heads = {name: [] if at is None else ids[at].tolist() for name, at in fitted.items()}
-    content = {**used, "heads": heads, "tested": evidence.tested(outputs, run.dataset)}
-    sides = {side: getattr(fold, side) for side in Sides._fields}
-    oracle, classes = run.settings.selection == "oracle", run.corpus.classes
-    raise_all(
-        f"Fold {fold.name} leaks, or its records do not fit; its predictions are not written:",
-        evidence.problems(content, sides, oracle, predictions, classes),
-    )
-    write_json(content, job.folder / evidence.FILE)
 
 
 def _choose(job: Job) -> Job:
@@ -157,7 +144,7 @@ def _choose(job: Job) -> Job:
             run.settings, run.settings.model, job.folder, [recorder], history=False
         )
         trainer.fit(module, _data(run, module, sides))
-        trained = run.corpus.table["sample_id"].iloc[module.seen("train")]
+        trained = run.corpus.table["sample_id"].iloc[module.seen.positions("train")]
         raise_all(
             f"An inner network of fold {job.fold.name} was trained on other samples than its own:",
             sorted(set(trained) - set(split.train))[:3],
@@ -171,7 +158,7 @@ def _choose(job: Job) -> Job:
     return job._replace(heads=heads_of(callbacks), callbacks=plain, chosen=chosen)
 
 
-def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
+def _kept_or_trained(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
     run = job.run
     kept = KeptNetwork(run.settings, run.corpus, job.fold, run.macro)
@@ -179,17 +166,18 @@ def _kept_or_trained(job: Job) -> tuple[Outputs, dict[str, Any]]:
         if kept.exists:
             outputs, record = kept.restore(job.folder)
             fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
-            return outputs, record
-        trained = _train(job)
-        kept.keep(job.folder, *trained)
-        return trained
+            named = trust.names(to_plain(run.settings)).values()
+            return load_module(MicroFinetuneModule, kept.folder / FILES[0], named), outputs, record
+        module, outputs, record = _train(job)
+        kept.keep(job.folder, outputs, record)
+        return module, outputs, record
 
 
-def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
+def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
     """Train the network and the heads of a fold.
 
     Returns:
-        Side -> predicted batches, and what is worth recording.
+        The network, side -> predicted batches, and what is worth recording.
     """
     settings = job.run.settings
     module, data = make(job)
@@ -202,16 +190,17 @@ def _train(job: Job) -> tuple[Outputs, dict[str, Any]]:
         settings, settings.model, job.folder, [*callbacks, *job.callbacks, *job.heads]
     )
     trainer.fit(module, data)
-    used = used_samples(job, module)
+    used = used_samples(job, module, data)
     trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
     module.to(fold_device(settings))
     with trainer.precision_plugin.forward_context():
         outputs = outputs_of(job, module, data)
-    return outputs, {
+    record = {
         "epochs": trainer.current_epoch,
         "best_epoch": None if keeper is None else keeper.epoch,
         "used": used,
     }
+    return module, outputs, record
 
 
 def make(job: Job) -> tuple[MicroFinetuneModule, MERDataModule]:
@@ -238,25 +227,9 @@ def trained_by(
     return found | ({"inner": job.chosen} if job.chosen else {})
 
 
-def used_samples(job: Job, module: MicroFinetuneModule) -> dict[str, list[str]]:
-    """Samples that a trained network has learnt from, as its batches and constants tell.
-
-    The network's provenance then names their persons, too.
-
-    Returns:
-        `trained`, `validated`, `normalised` -> sample ids; see `mer.runs.evidence`.
-
-    Raises:
-        MerError: If one of the fold's test persons trained the network.
-    """
-    run, persons = job.run, job.run.dataset.table["person"]
-    macro = frozen_blocks.input_statistics(run.macro) if _takes_macro_statistics(run) else None
-    used = evidence.of_training(module, run.dataset, job.fold.train, macro)
-    trained = set(persons.iloc[module.seen("train")])
-    module.provenance["persons"] = sorted({*module.provenance["persons"], *trained})
-    if run.settings.protocol.name not in LEAKY:
-        refuse_known_persons(module.provenance, set(persons.iloc[job.sides.test]))
-    return used
+def used_samples(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> dict[str, Any]:
+    """Collect whose samples a trained network has learnt from; see `fold_evidence.of_training`."""
+    return fold_evidence.of_training(job, module, data, _macro_constants(job))
 
 
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
@@ -296,8 +269,8 @@ def arguments(job: Job) -> dict[str, Any]:
     run, settings = job.run, job.run.settings
     seed = derived_seed(settings.seed, job.fold.name)
     found = module_arguments(settings, settings.model, run.dataset, job.sides.train, seed)
-    if run.macro is not None and _takes_macro_statistics(run):
-        found["input_mean"], found["input_std"] = frozen_blocks.input_statistics(run.macro)
+    if (constants := _macro_constants(job)) is not None:
+        found["input_mean"], found["input_std"] = constants
     return found
 
 
@@ -314,8 +287,12 @@ def provenance(job: Job) -> dict[str, Any]:
     }
 
 
-def _takes_macro_statistics(run: RunContext) -> bool:
-    return run.macro is not None and run.settings.model.transfer.input_stats == "macro"
+def _macro_constants(job: Job) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation of macro-pretraining, where fine-tuning takes these."""
+    run = job.run
+    if run.macro is None or run.settings.model.transfer.input_stats != "macro":
+        return None
+    return frozen_blocks.input_statistics(run.macro)
 
 
 def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:

@@ -109,24 +109,27 @@ def choose(
     if not path.exists():
         splits = inner_folds(table, fold, inner.n_splits, settings.seed)
         splits = [split for split in splits if split.validation]
-        number = {name: place for place, name in enumerate(classes)}
-        labels = table.set_index("sample_id")["label"].map(number)
         files = [folder / f"inner-{place}.npz" for place in range(len(splits))]
-        parts = []
         for split, file in zip(splits, files, strict=True):
             if not file.exists():
                 _train(split, file, table, train, "epochs" in inner.choose)
-            parts.append(_read(file, split, labels))
-        person = table.set_index("sample_id")["person"]
+        indices = [_indices(file) for file in files]
+        if others := _others(table, fold, indices):
+            for file in files:  # another start must not find them
+                file.unlink()
+            raise_all(
+                f"Fold {fold.name}: the choices inside it rest on samples outside of its training "
+                "side:",
+                others[:3],
+            )
         content = {
             "splits": [
-                {
-                    side: sorted(set(person[list(getattr(split, side))]))
-                    for side in ("train", "validation")
-                }
-                for split in splits
+                {side: sorted(set(table["person"].iloc[at])) for side, at in sides.items()}
+                for sides in indices
             ],
-            "choices": decide(settings, parts, len(classes)),
+            "choices": decide(
+                settings, [_read(file, table, classes) for file in files], len(classes)
+            ),
         }
         write_json(content, path)
     for file in folder.glob("inner-*.npz"):
@@ -255,14 +258,32 @@ def _train(split: Fold, file: Path, table: pd.DataFrame, train: Train, every: bo
         for side in sides
         for which, key in enumerate(("logits", "embeddings"))
     }
-    write_whole(file, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
+    index = {f"{side}_index": positions for side, positions in recorder.index.items()}
+    write_whole(file, lambda to: np.savez(to, allow_pickle=False, **arrays, **index))
 
 
-def _read(file: Path, split: Fold, labels: pd.Series) -> Part:
+def _indices(file: Path) -> dict[str, NDArray[np.int64]]:
+    """Side of an inner split -> positions of the samples that its rows are of."""
+    with np.load(file) as arrays:
+        return {side: arrays[f"{side}_index"] for side in ("train", "validation")}
+
+
+def _others(
+    table: pd.DataFrame, fold: Fold, indices: Sequence[Mapping[str, NDArray[np.int64]]]
+) -> list[str]:
+    """Samples outside of a fold's training side that trained or judged an inner network."""
+    used = np.concatenate([index for sides in indices for index in sides.values()])
+    return sorted(set(table["sample_id"].iloc[used]) - set(fold.train))
+
+
+def _read(file: Path, table: pd.DataFrame, classes: Sequence[str]) -> Part:
+    """Read a finished inner split; labels join the rows by position."""
+    number = {name: place for place, name in enumerate(classes)}
+    labels = table["label"].map(number).to_numpy(np.int64)
     with np.load(file) as arrays:
         return Part(
-            labels[list(split.train)].to_numpy(np.int64),
-            labels[list(split.validation)].to_numpy(np.int64),
+            labels[arrays["train_index"]],
+            labels[arrays["validation_index"]],
             arrays["validation_logits"].astype(np.float64),
             arrays["train_embeddings"].astype(np.float64),
             arrays["validation_embeddings"].astype(np.float64),

@@ -25,6 +25,7 @@ from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
+from mer.runs import evidence
 from mer.runs.rundir import MACHINE
 from mer.training import data_parallel
 from mer.training.devices import fold_device
@@ -167,15 +168,15 @@ def _train(
         trainer = make_trainer(settings, settings.macro, folder, [keeper], progress=True)
         trainer.fit(module, data, ckpt_path=checkpoint)
     others = [
-        *np.setdiff1d(module.seen("train"), train),
-        *np.setdiff1d(module.seen("val"), validation),
+        *np.setdiff1d(module.seen.positions("train"), train),
+        *np.setdiff1d(module.seen.positions("val"), validation),
     ]
     if others:
         for path in (last, folder / "best.ckpt"):
             path.unlink(missing_ok=True)
         raise_all(
             "Macro-pretraining has used samples on another side than theirs:",
-            dataset.table["sample_id"].iloc[others[:3]],
+            evidence.ids_of(dataset.table, others[:3]),
         )
     scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
     result = {

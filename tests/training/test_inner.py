@@ -187,6 +187,7 @@ def pretend(samples: pd.DataFrame) -> Callable[[Fold, RecordEpochs], None]:
                 shown = one_hot(list(guess)).astype(np.float32)
                 said[side] = (shown, shown + np.float32(0.01) * positions[:, None])
             recorder.epochs.append(said)
+        recorder.index = dict(recorder.positions)
 
     return train
 

@@ -86,7 +86,7 @@ class ParallelTrainer:
                 )
         for slot, training, rows in zip(active, trainings, histories, strict=True):
             training.module.load_state_dict(slot.module.state_dict())
-            training.module.used = {"train": [torch.from_numpy(batch) for batch in slot.used]}
+            training.module.seen.extend("train", np.concatenate(slot.used))
             curves.write(training.folder, rows)
 
     def _load(self, trainings: Sequence[FoldTraining]) -> None:

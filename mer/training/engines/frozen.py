@@ -23,6 +23,7 @@ from mer.data.fixed_augmentations import FixedInputs
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import read_checkpoint, save_network
 from mer.models.loss import CrossEntropy
+from mer.models.seen_samples import SeenSamples
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
@@ -156,7 +157,8 @@ class _Embedded:
     """
 
     def __init__(self, job: Job) -> None:
-        self.module, data = fold.make(job)
+        self.module, self._data = fold.make(job)
+        data = self._data
         assert isinstance(data.inputs, FixedInputs)
         assert job.run.macro is not None
         self._report = (job.folder / "transfer.txt").read_text()
@@ -185,8 +187,9 @@ class _Embedded:
         module.classifier.weight.data.copy_(weight)
         module.classifier.bias.data.copy_(bias)
         module.provenance = fold.provenance(job) | fold.trained_by(job, module, self._macro)
-        module.used = {"train": [train]}
-        used = fold.used_samples(job, module)
+        module.seen = SeenSamples()
+        module.seen.extend("train", train.numpy())
+        used = fold.used_samples(job, module, self._data)
         (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", 1, 1)
         final = float(module.loss(nn.functional.linear(samples, weight, bias), labels))
@@ -203,7 +206,8 @@ class _Embedded:
                 batch = {"index": positions, "logits": logits, "embedding": embedding}
                 add_scores(job.heads, batch)
                 outputs[side] = [batch]
-        fold.conclude(job, outputs, {"epochs": 1, "best_epoch": None, "used": used}, started)
+        record = {"epochs": 1, "best_epoch": None, "used": used}
+        fold.conclude(job, module, outputs, record, started)
 
     def _embed(self, inputs: FixedInputs, draw: int | None) -> torch.Tensor:
         everybody: NDArray[np.int64] = np.arange(len(inputs.dataset))

@@ -141,7 +141,7 @@ class ParallelFolds:
 
     def _conclude(self, job: Job, training: FoldTraining, started: float) -> None:
         module = cast("MicroFinetuneModule", training.module)
-        used = fold.used_samples(job, module)
+        used = fold.used_samples(job, module, training.data)
         epochs = self.run.settings.model.epochs
         save_network(module, job.folder / "model.ckpt", epochs, epochs * training.shape[1])
         module.to(self.device)
@@ -149,5 +149,6 @@ class ParallelFolds:
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             fit_on_samples(job.heads, module, training.data.embedding_dataloader())
             outputs = fold.outputs_of(job, module, training.data)
-        fold.conclude(job, outputs, {"epochs": epochs, "best_epoch": None, "used": used}, started)
+        record = {"epochs": epochs, "best_epoch": None, "used": used}
+        fold.conclude(job, module, outputs, record, started)
         module.cpu()
