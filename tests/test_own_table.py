@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 
 from mer.cli import main
 
@@ -49,3 +50,19 @@ def test_the_table_and_the_command_of_the_readme_train(tmp_path: Path) -> None:
     )
     assert set(manifest["label"]) == {"negative", "positive", "surprise"}
     assert len(pd.read_parquet(tmp_path / "run" / "predictions.parquet")) == 24
+
+
+def test_a_class_without_samples_is_named_before_anything_is_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (header, *rows), words = described()
+    cv2.imwrite(str(tmp_path / "face.png"), np.zeros((64, 64, 3), np.uint8))
+    lines = [",".join([*row.split(",")[:2], "face.png", "face.png"]) for row in rows]
+    (tmp_path / "mine.csv").write_text("\n".join([header, *lines[1:]]))
+    words = [word.replace("FOLDER_OF_THE_TABLE", str(tmp_path)) for word in words]
+    with pytest.raises(SystemExit):
+        main([*words, f"paths.cache={tmp_path}/c", f"run.dir={tmp_path}/run"])
+    assert "no sample has the class positive; there are negative, surprise" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "c").exists()

@@ -263,6 +263,7 @@ class Prepare:
     size: Annotated[int, Field(strict=True, ge=32, le=1024)] = 224
     margin: Annotated[Number, Field(ge=-0.3, le=2)] = 0.15
     confidence: Probability = 0.5
+    min_face: Whole = 60
     flow: Flow = _made(Flow)
     array_channels: list[Literal["strain", "u", "v"]] = _made(lambda: ["strain", "v", "u"])
     workers: Whole | None = None

@@ -12,6 +12,7 @@ from mer import datasets
 from mer.config import trust
 from mer.config.settings import Prepare, Settings, updated
 from mer.data.corpus import Corpus, combine
+from mer.datasets import labels
 from mer.datasets.index import Reading, Remark
 from mer.datasets.remarks import samples, summary
 from mer.errors import MerError, raise_all
@@ -118,17 +119,32 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
         One corpus over all datasets; empty when `data.<role>` names none.
 
     Raises:
-        MerError: If datasets are missing, or label counts differ from the scheme's expected ones
-            while `data.check_counts` is true.
+        MerError: If datasets are missing, a class has no micro sample, or label counts differ from
+            the scheme's expected ones while `data.check_counts` is true.
     """
     found = read(settings, role)[role] if read_before is None else read_before
     scheme = settings.labels if role == "micro" else settings.macro.labels
+    if role == "micro":  # before the preparation, which takes long
+        _check_classes(scheme, [labels.apply(one.reading.table, scheme).table for one in found])
     stores = [prepare(settings, source) for source in found]
     corpus = combine(stores, scheme, role == "micro" and settings.data.check_counts)
+    if role == "micro":
+        _check_classes(scheme, [corpus.table])
     remarks = [remark for source in found for remark in source.reading.remarks]
     if stores:
         _log_counts(corpus.table, role, remarks + corpus.remarks)
     return corpus._replace(remarks=remarks + corpus.remarks)
+
+
+def _check_classes(scheme: Mapping[str, Any], tables: list[pd.DataFrame]) -> None:
+    """Refuse data that lack a class: no score over all classes could be given after training."""
+    there = {label for table in tables for label in table["label"]}
+    absent = [name for name in scheme["classes"] if tables and name not in there]
+    if absent:
+        raise MerError(
+            f"no sample has the class {' or '.join(absent)}; there are {', '.join(sorted(there))}. "
+            f"Choose a label scheme with these classes alone (`labels=...`), or add such samples"
+        )
 
 
 def folds(settings: Settings, table: pd.DataFrame) -> list[Fold]:

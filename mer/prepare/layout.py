@@ -94,7 +94,11 @@ def settings_hash(settings: Prepare, table: pd.DataFrame) -> str:
     ]
     content = {
         "format": 1,  # a constant: run directories hold this hash
-        "settings": relevant(settings, source_kind(table)),
+        "settings": {
+            key: value
+            for key, value in relevant(settings, source_kind(table)).items()
+            if key != "min_face"  # drops samples and changes none
+        },
         "columns": list(COLUMNS),
         "rows": rows,
     }
@@ -116,7 +120,7 @@ def relevant(settings: Prepare, kind: str) -> dict[str, Any]:
         return {}
     unused = {"array_channels", "workers"}
     if settings.faces == "as_is":
-        unused |= {"margin", "confidence"}
+        unused |= {"margin", "confidence", "min_face"}
     kept = {key: value for key, value in plain.items() if key not in unused}
     if settings.flow.used is None:
         return kept | {"flow": {"method": None}}

@@ -116,7 +116,7 @@ def prepare_pictures(
 ) -> Sample | Drop:
     """Align two pictures with the onset's transform and compute the flow between them.
 
-    With `faces: landmarks` both pictures must show a face.
+    With `faces: landmarks` both pictures must show a face, the first one a face of enough pixels.
 
     Args:
         onset: uint8 (H, W, 3) RGB; None where there is none; the apex itself where both are one.
@@ -150,6 +150,12 @@ def prepare_pictures(
         points = [face for face in found if face is not None]
         if missed:
             return Drop("no face", " and ".join(missed))
+        width = float(np.ptp(points[0][:, 0]))
+        if width < settings.min_face:
+            return Drop(
+                "face too small",
+                f"{shown[0]}: {width:.1f} px wide, prepare.min_face={settings.min_face}",
+            )
         matrix = faces.similarity(points[0], size, settings.margin)
         pictures = [faces.crop(picture, matrix, size) for picture in pictures]
         first, last = (faces.move(points[i], matrix) for i in (0, -1))

@@ -1,5 +1,6 @@
 """The preparation stage: from pictures to aligned frames and flow, drops, settings, sheet."""
 
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from mer.config.settings import Flow, Prepare
 from mer.datasets.index import make_table
 from mer.errors import MerError
-from mer.prepare import sample, sheet
+from mer.prepare import faces, sample, sheet
 from mer.prepare.store import prepare_store
 from tests.prepare.prepare_inputs import clips, paint, row, save
 
@@ -128,6 +129,19 @@ def test_bad_samples_are_dropped_with_reason_and_file(
     assert "empty.png is empty" in detail["made/s0/c03"]
     assert "6 of 7 samples dropped" in caplog.text
     assert "    3  unreadable picture" in caplog.text
+
+
+def test_a_face_of_too_few_pixels_is_dropped_before_it_is_enlarged() -> None:
+    tiny = cv2.resize(paint(128), (28, 28), interpolation=cv2.INTER_AREA)
+    with faces.FaceFinder() as finder:
+        found = finder.find(tiny)
+        assert found is not None  # the landmarker itself minds no size
+        width = float(np.ptp(found[:, 0]))  # the painted face has half the picture's width
+        assert 13 < width < 16
+        small = sample.prepare_pictures(tiny, tiny, SMALL, finder, names=("a.png", "b.png"))
+        kept = sample.prepare_pictures(tiny, tiny, dataclasses.replace(SMALL, min_face=13), finder)
+    assert small == ("face too small", f"b.png: {width:.1f} px wide, prepare.min_face=60")
+    assert isinstance(kept, sample.Sample)
 
 
 def test_an_apex_outside_the_clip_is_dropped() -> None:

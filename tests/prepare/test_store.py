@@ -127,7 +127,7 @@ def test_the_hash_follows_content_and_not_the_machine(tmp_path: Path) -> None:
         assert settings_hash(updated(AS_IS, change, "prepare"), table) != digest
     for change in ({"stabilise": False}, {"face_only": False}, {"dis": {"smooth": 1}}):
         assert settings_hash(updated(AS_IS, {"flow": change}, "prepare"), table) != digest
-    own = updated(AS_IS, {"flow": {"_target_": "tests.test_flow.own_flow"}}, "prepare")
+    own = updated(AS_IS, {"flow": {"_target_": "tests.prepare.test_flow.own_flow"}}, "prepare")
     assert settings_hash(own, table) != digest
     stronger = updated(own, {"flow": {"kwargs": {"gain": 2.0}}}, "prepare")
     assert settings_hash(stronger, table) != settings_hash(own, table)
