@@ -1,18 +1,26 @@
 """Small inputs that several test files build: samples, networks, trainers."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig
 from torch import nn
 
 from mer.config.settings import Input
 from mer.data.dataset import UnifiedDataset
 from mer.models.modules import MERModule, MicroFinetuneModule
+from mer.training import fold
+
+#: What the fixture `tiny_config` is.
+Config = Callable[..., DictConfig]
 
 CLASSES = ["negative", "positive", "surprise"]
 
@@ -90,3 +98,19 @@ def trainer(folder: Path, *callbacks: pl.Callback, epochs: int = 1) -> pl.Traine
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+@contextlib.contextmanager
+def fails_after_one_fold(error: BaseException) -> Iterator[None]:
+    """Let the second fold that this process trains raise an error."""
+    run_fold, done = fold.run_fold, []
+
+    def fail(*arguments: Any, **more: Any) -> None:
+        if done:
+            raise error
+        run_fold(*arguments, **more)
+        done.append(arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "run_fold", fail)
+        yield

@@ -1,15 +1,12 @@
 """A finished run for the audit."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
 from mer.training import runner
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 
 @pytest.fixture(scope="session")

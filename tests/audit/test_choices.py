@@ -2,20 +2,17 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
 
 from mer.audit import audit
 from mer.audit.check_predictions import count, scores
 from mer.cli import main
 from mer.training import runner
 from tests.audit.tampering import failures, first_fold, in_fold, manifest, pooled, set_config
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 
 def test_an_oracle_fails_and_its_marks_must_agree_with_the_configuration(

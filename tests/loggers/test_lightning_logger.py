@@ -1,18 +1,15 @@
 """Loggers of Lightning's: any class with their methods is told of a run by one adapter."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from omegaconf import DictConfig
 
 from mer.errors import MerError
 from mer.loggers import make_observers
 from mer.loggers.lightning import LightningLogger
 from mer.training import runner
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 
 class Notebook:

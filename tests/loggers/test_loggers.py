@@ -1,13 +1,11 @@
 """What loggers say of a run: by hand where numbers are made, read back where they are written."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
 
 from mer.config.composition import compose
 from mer.data.inputs import INPUTS
@@ -18,12 +16,12 @@ from mer.loggers.lightning import markdown
 from mer.runs import curves, log_values
 from mer.runs.observers import Progress
 from mer.runs.pictures import SIDE, choose, draw
-from mer.training import fold as training_fold
 from mer.training import runner
+from tests.builders import Config, fails_after_one_fold
+from tests.loggers.written_logs import events, scalars
 
 pytest.importorskip("tensorboard")
 
-Config = Callable[..., DictConfig]
 
 HISTORY = """epoch,step,train/accuracy,train/loss,train/uf1,val/loss,val/uf1
 0,3,,,,{val},0.5
@@ -185,36 +183,11 @@ def logged(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run with `logger=tensorboard` that was interrupted after its first fold and finished."""
     run_dir = tmp_path_factory.mktemp("tensorboard") / "run"
     cfg = tiny_config("protocol.validation=0.3", "logger=tensorboard")
-    run_fold, done = training_fold.run_fold, []
-
-    def stop_in_second_fold(*words: object, **more: object) -> None:
-        if done:
-            raise KeyboardInterrupt
-        run_fold(*words, **more)
-        done.append(words)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_fold, "run_fold", stop_in_second_fold)
-        with pytest.raises(KeyboardInterrupt):
-            runner.run(cfg, run_dir, make_observers(cfg.logger))
+    with fails_after_one_fold(KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        runner.run(cfg, run_dir, make_observers(cfg.logger))
     assert not scalars(run_dir).get("test/svm/uf1")
     runner.run(cfg, run_dir, make_observers(cfg.logger))
     return run_dir
-
-
-def events(run_dir: Path) -> "EventAccumulator":  # noqa: F821
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    return EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"images": 0}).Reload()
-
-
-def scalars(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag -> (step, value) as they were written."""
-    read = events(run_dir)
-    return {
-        tag: [(event.step, event.value) for event in read.Scalars(tag)]
-        for tag in read.Tags()["scalars"]
-    }
 
 
 def test_tensorboard_and_history_csv_hold_the_same_running_scores(logged: Path) -> None:

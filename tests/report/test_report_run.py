@@ -4,12 +4,11 @@ import base64
 import io
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image
 
 from mer.pages.plots import Plot
@@ -17,10 +16,9 @@ from mer.report.fold_networks import Absent, Networks
 from mer.report.stored_run import StoredRun
 from mer.runs.pictures import SIDE
 from mer.training import runner
+from tests.builders import Config
 from tests.page_reader import Page
 from tests.report.report_inputs import read
-
-Config = Callable[..., DictConfig]
 
 
 @pytest.fixture(scope="module")

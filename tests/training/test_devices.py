@@ -1,22 +1,19 @@
 """Which devices a run uses, and what is refused."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from mer.config.composition import typed
 from mer.errors import MerError
 from mer.training import runner
 from mer.training.data_parallel import share
 from mer.training.devices import devices, fold_device, on_cpu
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 
 @pytest.mark.parametrize(("wanted", "count"), [("1", 1), ("3", 3), ("auto", 1)])

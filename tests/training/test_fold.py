@@ -1,13 +1,11 @@
 """Shortcuts of a fold change nothing: kept networks, and frozen blocks computed once."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 
 from mer.cache import entries
 from mer.data.augmentation import augmentation
@@ -15,8 +13,8 @@ from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.training import fold, runner
+from tests.builders import Config
 
-Config = Callable[..., DictConfig]
 HEAD = "callbacks.svm_head.C=0.02"
 
 

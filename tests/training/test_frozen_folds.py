@@ -1,13 +1,11 @@
 """Wholly frozen backbones: one full-batch softmax and the heads, on embeddings made once."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
@@ -15,8 +13,7 @@ from mer.models.loss import CrossEntropy
 from mer.training import runner
 from mer.training.engines import frozen
 from mer.training.evaluate import evaluate
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

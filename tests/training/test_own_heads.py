@@ -12,9 +12,8 @@ import torch
 from mer.cli import main
 from mer.runs import results
 from mer.training import fold as training_fold
-from tests.loggers.test_loggers import scalars
-from tests.loggers.test_wandb import home as home
-from tests.loggers.test_wandb import read_logs
+from tests.loggers.written_logs import home as home
+from tests.loggers.written_logs import read_logs, scalars
 
 MODULE = '''
 import pathlib

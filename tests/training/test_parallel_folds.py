@@ -1,7 +1,6 @@
 """Folds trained together give, to the last bit, what they give one by one."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +16,7 @@ from mer.models.loss import CrossEntropy
 from mer.models.optim import build_optimizer, rate_factor, set_rates
 from mer.training import runner
 from mer.training.engines import parallel
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
-from mer.training import fold as training_fold
 from mer.training import runner
 from mer.training.evaluate import evaluate
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config, fails_after_one_fold
 
 
 @pytest.fixture(scope="module")
@@ -115,21 +112,11 @@ def test_test_labels_are_withheld_and_training_loaders_hold_no_test_person(
 
 
 def test_one_seed_gives_one_result_and_resuming_equals_not_stopping(
-    tiny_config: Config, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config, finished: Path, tmp_path: Path
 ) -> None:
     cfg = tiny_config("protocol.validation=0.3")
-    run_fold, done = training_fold.run_fold, []
-
-    def stop_in_second_fold(cfg: DictConfig, fold: object, *rest: object, **more: bool) -> None:
-        if len(done) == 1:
-            raise KeyboardInterrupt
-        run_fold(cfg, fold, *rest, **more)
-        done.append(fold)
-
-    monkeypatch.setattr(training_fold, "run_fold", stop_in_second_fold)
-    with pytest.raises(KeyboardInterrupt):
+    with fails_after_one_fold(KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         runner.run(cfg, tmp_path)
-    monkeypatch.undo()
     assert not (tmp_path / "predictions.parquet").exists()
     kept = next((tmp_path / "folds").glob("*/predictions.parquet"))
     written = kept.stat().st_mtime_ns

@@ -1,14 +1,12 @@
 """`mer train` as a user types it, and one run for every backbone."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 
 from mer.cache import entries
 from mer.cli import main
@@ -18,8 +16,7 @@ from mer.models.modules import MacroPretrainModule
 from mer.training import fold as training_fold
 from mer.training import runner
 from mer.training.pretrain import macro_weights
-
-Config = Callable[..., DictConfig]
+from tests.builders import Config
 
 BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"))
 

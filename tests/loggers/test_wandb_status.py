@@ -1,0 +1,188 @@
+"""Runs that fail, are pruned or are part of a sweep, as W&B sees them; what W&B needs first."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from mer.errors import MerError
+from mer.loggers import identity, make_observers
+from mer.loggers.wandb import WandbLogger
+from mer.training import fold as training_fold
+from mer.training import runner
+from tests.builders import Config, fails_after_one_fold
+from tests.loggers.written_logs import Log, read_logs
+from tests.loggers.written_logs import home as home
+
+pytest.importorskip("wandb")
+
+WORDS = ("protocol.validation=0.3", "logger=wandb")
+
+
+@pytest.fixture(scope="module")
+def failed(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has failed in its second fold and was then finished; its last W&B part has too."""
+    run_dir = tmp_path_factory.mktemp("logged") / "failed"
+    cfg = tiny_config(*WORDS, "logger.wandb.weights=none")
+    with (
+        fails_after_one_fold(MerError("no memory left")),
+        pytest.raises(MerError, match="no memory left"),
+    ):
+        runner.run(cfg, run_dir, make_observers(cfg.logger))
+
+    def unwritable(*words: object) -> None:
+        raise OSError("disk full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mer.loggers.wandb.examples", unwritable)
+        result = runner.run(cfg, run_dir, make_observers(cfg.logger))
+    assert result["status"] == "complete"
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def failed_logs(failed: Path) -> list[Log]:
+    return read_logs(failed)
+
+
+def test_a_failing_run_is_marked_failed_and_has_no_score(failed_logs: list[Log]) -> None:
+    first = failed_logs[0]
+    assert first.exit_code == 1
+    assert first.summary["status"] == "failed: MerError: no memory left"
+    assert [row["folds/done"] for row in first.history] == [1]
+    assert not [key for key in first.summary if key.startswith(("test/", "val/"))]
+
+
+def test_a_continued_run_keeps_its_id(failed_logs: list[Log]) -> None:
+    first, second = failed_logs
+    assert first.run["run_id"] == second.run["run_id"]
+    done = [row["folds/done"] for row in second.history if "folds/done" in row]
+    assert done == [2, 3]
+    assert second.summary["status"] == "complete"
+    assert second.exit_code == 0
+
+
+def test_what_cannot_be_logged_costs_neither_the_result_nor_the_rest(
+    failed_logs: list[Log], failed: Path
+) -> None:
+    summary = failed_logs[1].summary
+    metrics = json.loads((failed / "metrics.json").read_text())
+    assert summary["test/svm/uf1"] == metrics["heads"]["svm"]["pooled"]["uf1"]
+    assert summary["not_logged"] == ["W&B: example pictures"]
+    assert failed_logs[1].media("tables/predictions")["data"]
+
+
+def test_weights_stay_here_when_the_configuration_says_so(failed_logs: list[Log]) -> None:
+    assert {a["type"] for a in failed_logs[1].artifacts.values()} == {"run_table"}
+
+
+@contextlib.contextmanager
+def job_of_a_sweep() -> Iterator[None]:
+    """Pretend to be job 7 of the sweep `runs/sweeps/rates`."""
+    keys = {"mode": RunMode.MULTIRUN, "sweep": {"dir": "runs/sweeps/rates"}, "job": {"num": 7}}
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().cfg = OmegaConf.create({"hydra": keys})
+    yield
+    HydraConfig.instance().cfg = before
+
+
+class TrialPruned(Exception):
+    """Named as Optuna names what ends a hopeless trial."""
+
+
+@pytest.fixture(scope="module")
+def pruned(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of trial 12 of a search, pruned."""
+    run_dir = tmp_path_factory.mktemp("logged") / "12"
+    cfg = tiny_config(*WORDS, "trial.number=12", "logger.wandb.tags=[rates]")
+
+    def prune(*words: object, **more: object) -> None:
+        raise TrialPruned("pruned after 1 of 3 folds")
+
+    with job_of_a_sweep(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_fold, "run_fold", prune)
+        with pytest.raises(TrialPruned):
+            runner.run(cfg, run_dir, make_observers(cfg.logger))
+    return run_dir
+
+
+def test_a_pruned_trial_is_no_failure_and_belongs_to_its_sweep(pruned: Path) -> None:
+    (log,) = read_logs(pruned)
+    assert log.exit_code == 0
+    assert log.summary["status"] == "pruned"
+    assert log.summary["pruned"] is True
+    assert log.run["tags"] == ["rates", "pruned"]
+    assert log.run["display_name"] == "rates trial 12"
+    assert log.run["run_group"] == "rates"
+
+
+def test_two_runs_of_one_process_are_two_wandb_runs(failed: Path, pruned: Path) -> None:
+    import wandb
+
+    starts = [read_logs(place)[0] for place in (failed, pruned)]
+    assert len({start.run["run_id"] for start in starts}) == 2
+    assert ["run_group" in start.run for start in starts] == [False, True]
+    assert wandb.run is None  # nothing is left open for the next run to log into
+
+
+def test_name_and_group_say_what_a_run_is_part_of(tiny_config: Config, tmp_path: Path) -> None:
+    cfg = tiny_config()
+    with job_of_a_sweep():
+        assert identity.names(cfg, tmp_path / "7") == ("rates job 7", "rates")
+        cfg.protocol.folds = "1/4"
+        assert identity.names(cfg, tmp_path / "big") == ("big folds 1/4", "big")
+        cfg.protocol.folds = None
+        HydraConfig.instance().cfg.hydra.mode = RunMode.RUN
+        assert identity.names(cfg, tmp_path / "alone") == ("alone", None)
+
+
+def test_processes_that_share_the_folds_of_a_run_have_an_id_each(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    ids = [
+        identity.keep(tiny_config(f"protocol.folds={folds}"), tmp_path, "mer")[0]["id"]
+        for folds in ("null", "1/2", "2/2", "null", "1/2", "2/2")
+    ]
+    assert len(set(ids)) == 3
+    assert ids[:3] == ids[3:]
+
+
+def test_online_without_a_login_says_what_to_type(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = WandbLogger(mode="online")
+    with pytest.raises(MerError, match=r"Type `wandb login`, or set logger.wandb.mode=offline"):
+        online.check()
+    monkeypatch.setenv("NETRC", str(home / "other"))
+    (home / "other").write_text("machine api.wandb.ai login user password secret-word\n")
+    online.check()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    with pytest.raises(MerError, match="no W&B login"):
+        online.check()
+
+
+def test_a_missing_package_and_wrong_settings_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MerError) as error:
+        WandbLogger(mode="on", weights="best").check()
+    assert "logger.wandb.mode is `on`; set one of offline, online, disabled" in str(error.value)
+    assert "logger.wandb.weights is `best`; set one of all, none" in str(error.value)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MerError, match=r"pip install 'mer\[wandb\]'"):
+        WandbLogger().check()
+    WandbLogger(mode="disabled").check()
+
+
+def test_disabled_needs_nothing_and_writes_nothing(tiny_config: Config, tmp_path: Path) -> None:
+    cfg = tiny_config("logger=wandb", "logger.wandb.mode=disabled")
+    context = SimpleNamespace(settings=cfg, run_dir=tmp_path, macro=None)
+    logger = make_observers({"wandb": cfg.logger.wandb})[0]
+    logger.start(context)
+    logger.fold(None)
+    logger.end({"status": "complete"})
+    assert not list(tmp_path.iterdir())
