@@ -1,8 +1,8 @@
 """Protocols: who trains, who validates, who is tested, in every fold.
 
 A protocol is a pure function of the sample table. It splits by person, never by sample, and does
-not depend on the order of the table. `check_folds` proves the promises; the runner calls it every
-time. The one exception, `random_samples`, is there to measure what it costs to break them.
+not depend on the order of the table. `check_folds` proves that; every run calls it. The one
+exception, `random_samples`, is there to measure what a split by sample costs.
 """
 
 import re
@@ -19,6 +19,8 @@ from mer.errors import MerError, raise_all
 
 #: Protocols that test persons who train. What they give carries a mark, and no audit passes it.
 LEAKY = ("random_samples",)
+
+SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def inner_folds(table: pd.DataFrame, fold: Fold, n_splits: int, seed: int = 0) -
 
 
 def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool = True) -> None:
-    """Prove that the folds are sound.
+    """Check that the folds are sound.
 
     Args:
         folds: All folds of a protocol.
@@ -165,13 +167,16 @@ def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool 
 
     Raises:
         MerError: If a person (without `persons_apart`, a sample) stands on two sides of a fold, a
-            sample is tested never or twice, a training side is empty, or two folds share a name.
+            sample is tested never or twice, a training side is empty, a sample is not in the table,
+            or two folds share a name.
     """
     person_of = dict(zip(table["sample_id"], table["person"], strict=True))
+    named = {sample for fold in folds for side in SIDES for sample in getattr(fold, side)}
+    raise_all("Samples of the folds that the table does not hold:", sorted(named - set(person_of)))
     problems = []
     tested: dict[str, int] = dict.fromkeys(person_of, 0)
     for fold in folds:
-        samples = {side: set(getattr(fold, side)) for side in ("train", "validation", "test")}
+        samples = {side: set(getattr(fold, side)) for side in SIDES}
         persons = {side: {person_of[sample] for sample in ids} for side, ids in samples.items()}
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
             sides = persons if persons_apart or second == "validation" else samples
@@ -188,7 +193,7 @@ def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool 
     names = [fold.name for fold in folds]
     if len(set(names)) != len(names):
         problems.append("two folds share a name")
-    raise_all("The folds break their promises:", problems)
+    raise_all("The folds cannot be used:", problems)
 
 
 def describe(folds: Sequence[Fold], table: pd.DataFrame) -> pd.DataFrame:
@@ -197,7 +202,7 @@ def describe(folds: Sequence[Fold], table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for fold in folds:
         row: dict[str, Any] = {"fold": fold.name}
-        for side in ("train", "validation", "test"):
+        for side in SIDES:
             part = indexed.loc[list(getattr(fold, side))]
             row[f"{side}_persons"] = part["person"].nunique()
             row[f"{side}_samples"] = len(part)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -27,33 +28,48 @@ def test_importing_mer_imports_nothing_else() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> mer.Run:
-    """A cross-validation over the tiny corpora, with two heads and macro-pretraining."""
-    folder = tmp_path_factory.mktemp("api")
-    prepare = mer.Prepare(size=96)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
 
-    def samples(labels: str, **roots: str) -> mer.UnifiedDataset:
-        stores = [
-            mer.prepare_samples(
-                mer.datasets.read(reader, tiny_corpora / root), prepare, folder / "cache"
-            )
-            for reader, root in roots.items()
-        ]
+
+@pytest.fixture(scope="module")
+def samples(tiny_corpora: Path, folder: Path) -> Callable[..., mer.UnifiedDataset]:
+    """Samples of some of the tiny corpora, as inputs in memory."""
+
+    def make(labels: str, **roots: str) -> mer.UnifiedDataset:
+        readings = [mer.datasets.read(name, tiny_corpora / root) for name, root in roots.items()]
+        prepare = mer.Prepare(size=96)
+        stores = [mer.prepare_samples(one, prepare, folder / "cache") for one in readings]
         return mer.UnifiedDataset.from_stores(stores, labels, mer.Input("flow", size=32))
 
-    data = samples("megc2019", casme2="CASME2", samm="SAMM", smic="SMIC")
-    return mer.cross_validate(
-        data,
-        mer.protocols.group_kfold(data.table, n_splits=3),
-        backbone="test_efficientnet",
-        model=mer.Finetune(epochs=2, transfer=mer.Transfer(blocks="all")),
-        heads=[mer.SVMHead(), mer.SVMHead(name="line", kernel="linear")],
-        macro=samples("macro-3", ckplus="CK+", mug="MUG"),
-        pretrain=mer.Pretrain(epochs=1),
-        trainer=mer.Trainer(accelerator="cpu", folds_at_once=1, enable_progress_bar=False),
-        run_dir=folder / "run",
-        cache=folder / "cache",
-    )
+    return make
+
+
+@pytest.fixture(scope="module")
+def data(samples: Callable[..., mer.UnifiedDataset]) -> mer.UnifiedDataset:
+    return samples("megc2019", casme2="CASME2", samm="SAMM", smic="SMIC")
+
+
+@pytest.fixture(scope="module")
+def run(
+    samples: Callable[..., mer.UnifiedDataset], data: mer.UnifiedDataset, folder: Path
+) -> mer.Run:
+    """A cross-validation over the tiny corpora, with two heads and macro-pretraining."""
+    macro = samples("macro-3", ckplus="CK+", mug="MUG")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(mer.UnifiedDataset, "_build")  # the inputs are there already
+        return mer.cross_validate(
+            data,
+            mer.protocols.group_kfold(data.table, n_splits=3),
+            backbone="test_efficientnet",
+            model=mer.Finetune(epochs=2, transfer=mer.Transfer(blocks="all")),
+            heads=[mer.SVMHead(), mer.SVMHead(name="line", kernel="linear")],
+            macro=macro,
+            pretrain=mer.Pretrain(epochs=1),
+            trainer=mer.Trainer(accelerator="cpu", folds_at_once=1, enable_progress_bar=False),
+            run_dir=folder / "run",
+            cache=folder / "cache",
+        )
 
 
 def test_a_run_holds_predictions_scores_and_networks(run: mer.Run) -> None:
@@ -78,6 +94,13 @@ def test_a_run_directory_from_python_is_one_as_of_the_command_line(run: mer.Run)
     splits = pd.read_parquet(run.directory / "splits.parquet")
     sides = splits.groupby(["fold", "side"])["sample_id"].nunique().unstack(fill_value=0)
     assert (sides["test"].sum(), (sides["train"] > 0).all()) == (len(run.predictions), True)
+
+
+def test_folds_that_share_a_person_are_refused(data: mer.UnifiedDataset, tmp_path: Path) -> None:
+    leaky = mer.protocols.random_samples(data.table, n_splits=2)
+    with pytest.raises(mer.MerError, match=r"fold part-00: casme2/.* in train and in test"):
+        mer.cross_validate(data, leaky, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

@@ -130,6 +130,9 @@ def test_a_leak_is_found() -> None:
         protocols.check_folds(leaky, table)
     assert "casme2/01 in train and in test" in str(error.value)
     assert f"{len(ids) - 1} samples not tested exactly once" in str(error.value)
+    strange = [Fold("one", tuple(ids[3:]), (), (*ids[:3], "casme2/99/clip0"))]
+    with pytest.raises(MerError, match=r"the table does not hold:\n  - casme2/99/clip0$"):
+        protocols.check_folds(strange, table)
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,7 @@ class UnifiedDataset:
         self.labels = self.table["label"].map(number).to_numpy(dtype=np.int64)
         self._place = self.table[["store", "row"]].to_numpy(dtype=np.int64)
         self._check()
-        size = self.settings.size
-        shape = (len(self), size, size, self.kind.channels)
-        gigabytes = 4 * np.prod(shape, dtype=float) / 2**30
+        gigabytes = 4 * np.prod(self._shape, dtype=float) / 2**30
         self._built: NDArray[np.float32] | None = None
         self._file: Path | None = None
         if gigabytes > self.settings.cache_gb:
@@ -75,7 +73,7 @@ class UnifiedDataset:
         elif cache is None:
             self._built = np.stack([self._build(position) for position in range(len(self))])
         else:
-            self._keep(cache, shape)
+            self.keep(cache)
 
     @classmethod
     def from_stores(
@@ -193,8 +191,12 @@ class UnifiedDataset:
             squares.append(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
         return np.concatenate(means), np.concatenate(squares)
 
-    def _keep(self, cache: Path, shape: tuple[int, ...]) -> None:
-        """Build all inputs into a file, unless one of an earlier run holds the same; open it."""
+    def keep(self, cache: Path) -> None:
+        """Read the inputs from a file below `cache` from now on, which is written if it is absent.
+
+        Raises:
+            MerError: If it cannot be written, or is damaged.
+        """
         settings = {
             "input": trust.with_sources(without_cache(self.settings)),
             "stores": [store.key for store in self.stores],
@@ -208,7 +210,7 @@ class UnifiedDataset:
                 if not self._file.exists():
                     folder.mkdir(exist_ok=True)
                     write_json(key.record, folder / "settings.json")
-                    write_whole(self._file, lambda temporary: self._write(temporary, shape))
+                    write_whole(self._file, self._write)
                 self._open()
         except OSError as error:
             raise MerError(
@@ -216,27 +218,31 @@ class UnifiedDataset:
                 "folder with paths.cache, or set input.cache_gb=0."
             ) from error
 
-    def _write(self, file: Path, shape: tuple[int, ...]) -> None:
+    @property
+    def _shape(self) -> tuple[int, int, int, int]:
+        return len(self), self.settings.size, self.settings.size, self.kind.channels
+
+    def _write(self, file: Path) -> None:
         # Plain writing: on a full disk a mapped file would end the process without a word.
-        header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
+        header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": self._shape}
         with file.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             for position in range(len(self)):
-                self._build(position).tofile(stream)
+                self.image(position).tofile(stream)
 
     def _open(self) -> None:
         if self._file is None:
             return
-        size = self.settings.size
-        shape = (len(self), size, size, self.kind.channels)
         try:
             array = np.load(self._file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             text = f"{self._file} is damaged ({error}); delete it and start again."
             raise MerError(text) from error
-        if array.shape != shape or array.dtype != np.float32:
-            text = f"{self._file} is {array.shape} {array.dtype}, not {shape} float32; delete it."
-            raise MerError(text)
+        if array.shape != self._shape or array.dtype != np.float32:
+            raise MerError(
+                f"{self._file} is {array.shape} {array.dtype}, not {self._shape} float32; "
+                "delete it."
+            )
         hold(self._file.parent, self)
         self._built = array
 

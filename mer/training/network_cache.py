@@ -20,7 +20,7 @@ from mer.config import trust
 from mer.config.settings import Settings, to_plain
 from mer.data.corpus import Corpus
 from mer.files import fingerprint, link_or_copy, write_json
-from mer.protocols import Fold
+from mer.protocols import SIDES, Fold
 from mer.runs.rundir import MACHINE
 from mer.training.devices import fold_device
 from mer.training.heads import make_callbacks, plain_of
@@ -49,14 +49,13 @@ class KeptNetwork:
         plain["input"].pop("cache_gb")
         plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in MACHINE}
         plain["macro"] = macro and macro.parent.name  # the key of its entry
-        sides = ("train", "validation", "test")
         record = {
             "seed": settings.seed,
             "selection": settings.selection,
             "data": corpus.hash,
             "stores": [store.key for store in corpus.stores],
             "fold": fold.name,
-            "samples": [fingerprint(getattr(fold, side)) for side in sides],
+            "samples": [fingerprint(getattr(fold, side)) for side in SIDES],
             **plain,
         }
         if keys := plain_of(make_callbacks(settings.callbacks)):

@@ -107,7 +107,8 @@ def cross_validate(
 
     Args:
         data: Labelled samples as inputs.
-        folds: Folds of `mer.protocols` over `data.table`.
+        folds: Folds of `mer.protocols` over `data.table`, or your own; every sample is tested once,
+            and no person is on two sides of a fold.
         backbone: A timm name, or its settings.
         model: Settings of the fine-tuning.
         heads: Heads beside the softmax, such as `mer.SVMHead(C=10)`; each fold gets its own.
@@ -117,15 +118,17 @@ def cross_validate(
         selection: last, or validation (the best epoch on the folds' validation persons).
         seed: Seed of initial weights, order and augmentation.
         run_dir: Run directory; None makes a new one below `runs`.
-        cache: Folder for macro weights, which later runs find there.
+        cache: Folder for macro weights and built inputs, which later runs find there.
         observers: Told of the start, every fold and the end.
 
     Returns:
         The run, with its metrics and predictions.
 
     Raises:
-        MerError: If settings contradict each other, or the directory belongs to another run.
+        MerError: If settings contradict each other, folds are unsound, or the directory belongs to
+            another run.
     """
+    protocols.check_folds(folds, data.table)
     held = sum(len(fold.validation) for fold in folds)
     settings = Settings(
         data=Data(name="custom", micro={"custom": {}}, macro={"custom": {}} if macro else {}),
@@ -149,6 +152,9 @@ def cross_validate(
     )
     _check(settings, observers)
     directory = Path(run_dir or Path("runs", f"custom-{datetime.now():%Y%m%d-%H%M%S-%f}"))
+    for samples in (data, macro):
+        if samples is not None:
+            samples.keep(Path(cache, "inputs"))
     pool = None if macro is None else macro.corpus
     _carry_out(settings, data.corpus, folds, pool, directory, observers)
     return Run(directory)

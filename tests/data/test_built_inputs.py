@@ -57,6 +57,9 @@ def test_kept_inputs_are_those_that_are_built(store: Store, tmp_path: Path) -> N
         np.testing.assert_array_equal(kept.image(3), other.image(3))
         assert kept.statistics(some, ([], [])) == other.statistics(some, ([], []))
     assert kept.images(some).shape == (4, 16, 16, 3)
+    held.keep(tmp_path / "moved")
+    assert len(list((tmp_path / "moved").glob("flow-*/inputs.npy"))) == 1
+    np.testing.assert_array_equal(kept.images(some), held.images(some))
     assert not (tmp_path / "none").exists()
 
 
