@@ -34,11 +34,11 @@ _PUBLIC = {
     "MerError": "mer.errors",
     "MERDataModule": "mer.data.datamodule",
     "MicroFinetuneModule": "mer.models.modules",
-    "Run": "mer.runs.finished",
+    "Run": "mer.runs.stored_run",
     "SVMHead": "mer.callbacks.svm_head",
     "UnifiedDataset": "mer.data.dataset",
     "cross_validate": "mer.training.runner",
-    "load_run": "mer.runs.finished",
+    "load_run": "mer.runs.stored_run",
     "prepare_samples": "mer.prepare.store",
 }
 
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from mer.errors import MerError as MerError
     from mer.models.modules import MicroFinetuneModule as MicroFinetuneModule
     from mer.prepare.store import prepare_samples as prepare_samples
-    from mer.runs.finished import Run as Run
-    from mer.runs.finished import load_run as load_run
+    from mer.runs.stored_run import Run as Run
+    from mer.runs.stored_run import load_run as load_run
     from mer.training.runner import cross_validate as cross_validate
 
 

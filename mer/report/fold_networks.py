@@ -19,8 +19,8 @@ from mer.errors import MerError
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.prepare.store import store_path
-from mer.report.stored_run import StoredRun
 from mer.runs import rundir
+from mer.runs.stored_run import Run
 
 
 class Absent(Exception):
@@ -39,10 +39,10 @@ class Networks:
             are others.
     """
 
-    def __init__(self, run: StoredRun, trust: tuple[str, ...] = ()) -> None:
-        self.run_dir, self.trust = run.run_dir, trust
+    def __init__(self, run: Run, trust: tuple[str, ...] = ()) -> None:
+        self.run_dir, self.trust = run.directory, trust
         try:
-            cfg = trusted.load(run.run_dir / "config.yaml", trust)
+            cfg = trusted.load(run.directory / "config.yaml", trust)
         except MerError as error:
             raise Absent(str(error)) from error
         for name, node in (run.get("data.micro") or {}).items():

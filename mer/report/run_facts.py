@@ -1,13 +1,16 @@
 """What was run, as names and sentences: settings, data, cost, environment."""
 
+import json
 from collections import Counter
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from mer.report.stored_run import StoredRun
 from mer.runs.head_columns import SOFTMAX, heading
+from mer.runs.rundir import fold_folder
+from mer.runs.stored_run import Run, read_file
+from mer.training import inner
 
 SELECTIONS = {
     "last": "the last epoch of each fold",
@@ -16,7 +19,7 @@ SELECTIONS = {
 }
 
 
-def title(run: StoredRun) -> str:
+def title(run: Run) -> str:
     """A run in one line."""
     get = run.get
     macro = "macro-pretrained" if get("macro.enabled") else "not macro-pretrained"
@@ -24,7 +27,7 @@ def title(run: StoredRun) -> str:
     return f"{get('backbone.name')} on {get('input.name')}: {where}, {macro}"
 
 
-def facts(run: StoredRun) -> dict[str, Any]:
+def facts(run: Run) -> dict[str, Any]:
     """What was run: name -> value."""
     get, manifest = run.get, run.manifest
     data = str(get("data.name"))
@@ -52,7 +55,7 @@ def facts(run: StoredRun) -> dict[str, Any]:
         f"learning rate {get('model.optimizer.lr')}",
         "heads": ", ".join(_with_settings(run, head) for head in run.heads or [SOFTMAX]),
         "seed": get("seed"),
-        "run directory": run.run_dir.resolve().name,
+        "run directory": run.directory.resolve().name,
         "started": _moment(run.environment[0]) if run.environment else None,
     }
 
@@ -66,14 +69,14 @@ def _moment(start: dict[str, Any]) -> str:
         return written
 
 
-def _inner(run: StoredRun) -> str:
+def _inner(run: Run) -> str:
     """What `protocol.inner` has chosen, and in how many folds."""
     node = run.inner
     if node is None:
         return "nothing"
     counts: dict[str, Counter[str]] = {name: Counter() for name in node["choose"]}
     for fold in run.done:
-        for name, value in run.chosen(fold).items():
+        for name, value in _chosen(run, fold).items():
             counts[name][_settings(value) if isinstance(value, dict) else str(value)] += 1
     choices = [
         f"{name} ({', '.join(f'{value} in {n}' for value, n in values.most_common(3))}"
@@ -83,13 +86,21 @@ def _inner(run: StoredRun) -> str:
     return f"{'; '.join(choices)}; by {node['n_splits']} inner splits of the training persons"
 
 
+def _chosen(run: Run, fold: str) -> dict[str, Any]:
+    """What `protocol.inner` chose in a fold; empty where it chose nothing."""
+    path = fold_folder(run.directory, fold) / inner.FILE
+    if not path.exists():
+        return {}
+    return read_file(path, lambda path: inner.made(json.loads(path.read_text())["choices"]), dict)
+
+
 def _settings(values: dict[str, Any]) -> str:
     return " ".join(
         f"{key}={value}" for key, value in values.items() if key not in ("_target_", "name")
     )
 
 
-def _with_settings(run: StoredRun, head: str) -> str:
+def _with_settings(run: Run, head: str) -> str:
     """A head and its settings, unless each fold chose its own."""
     nodes = (run.get("callbacks") or {}).items()
     # Earlier runs give the SVM head no name.
@@ -99,7 +110,7 @@ def _with_settings(run: StoredRun, head: str) -> str:
     return f"{heading(head)} ({settings})" if settings else heading(head)
 
 
-def samples(run: StoredRun) -> list[list[Any]]:
+def samples(run: Run) -> list[list[Any]]:
     """Rows of a dataset, its samples per class, all samples, persons, samples of guessed apex."""
     assert run.manifest is not None
     groups = [(str(name), group) for name, group in run.manifest.groupby("dataset")]
@@ -118,7 +129,7 @@ def samples(run: StoredRun) -> list[list[Any]]:
     ]
 
 
-def cost(run: StoredRun) -> dict[str, str]:
+def cost(run: Run) -> dict[str, str]:
     """Parameters, latency and time of the training; empty where nothing was measured."""
     measured, facts = run.cost, {}
     if "parameters" in measured:
@@ -135,7 +146,7 @@ def cost(run: StoredRun) -> dict[str, str]:
     return facts
 
 
-def environment(run: StoredRun) -> dict[str, Any]:
+def environment(run: Run) -> dict[str, Any]:
     """Versions and machine of the last start, and how often the run was started."""
     last = run.environment[-1]
     packages = last.get("packages") or {}

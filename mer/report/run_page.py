@@ -19,10 +19,10 @@ from mer.pages.rendering import render
 from mer.report import grad_cam, repeat, run_facts, run_plots, run_scores, sample_pictures
 from mer.report.fold_networks import Absent, Networks
 from mer.report.sample_pictures import Painter
-from mer.report.stored_run import StoredRun
 from mer.runs import curves
 from mer.runs.head_columns import MAJORITY
 from mer.runs.rundir import fold_folder, marked
+from mer.runs.stored_run import Run
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     Raises:
         MerError: If there is no run, or its directory cannot be written to.
     """
-    run = StoredRun.read(run_dir)
+    run = Run(run_dir)
     if not os.access(run_dir, os.W_OK):  # known before minutes of work, not after
         raise MerError(f"{run_dir} cannot be written to; copy the run to a folder of your own.")
     values = _values(run, choices)
-    path, table = (run_dir / marked(name, run.cfg) for name in ("report.html", "table.tex"))
+    path, table = (run_dir / marked(name, run.config) for name in ("report.html", "table.tex"))
     figures = run_dir / path.stem.replace("report", "figures")
     written = [path]
     try:
@@ -73,21 +73,21 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     return written
 
 
-def _values(run: StoredRun, choices: Choices) -> dict[str, Any]:
+def _values(run: Run, choices: Choices) -> dict[str, Any]:
     """What the template shows; without all folds there is no score, and no test label is met."""
     values = {
         "run": run,
         "title": run_facts.title(run),
-        "audit": audit(run.run_dir),
+        "audit": audit(run.directory),
         "about": run_facts.facts(run),
-        "config": OmegaConf.to_yaml(run.cfg),
+        "config": OmegaConf.to_yaml(run.config),
         "samples": None if run.manifest is None else run_facts.samples(run),
         "reasons": [one._asdict() for one in reasons(run.dropped)],
         "dropped": run.dropped,
         "learning": _learning(run),
         "cost": run_facts.cost(run),
         "environment": run_facts.environment(run) if run.environment else {},
-        "command": repeat.command(run.run_dir),
+        "command": repeat.command(run.directory),
         "scores": None,
     }
     if not run.complete:
@@ -112,7 +112,7 @@ def _plots(values: dict[str, Any]) -> list[Plot]:
     return [plot for plots in (*confusions, *sections) for plot in plots]
 
 
-def _progress(run: StoredRun) -> str:
+def _progress(run: Run) -> str:
     if not run.folds:
         return "it has not begun"
     if len(run.done) == len(run.folds):
@@ -120,7 +120,7 @@ def _progress(run: StoredRun) -> str:
     return f"{len(run.done)} of {len(run.folds)} folds are done"
 
 
-def _scores(run: StoredRun) -> dict[str, Any]:
+def _scores(run: Run) -> dict[str, Any]:
     return {
         "names": {name: run_scores.NAMES[name] for name in run_scores.score_names(run)},
         "parts": run_scores.score_table(run),
@@ -130,7 +130,7 @@ def _scores(run: StoredRun) -> dict[str, Any]:
                 run_plots.confusion(
                     f"confusion-{head}-{part}",
                     f"{part}, {title}",
-                    np.asarray(run.scores[head][part]["confusion"]),
+                    np.asarray(run.all_scores[head][part]["confusion"]),
                     run.classes,
                 )
                 for part in run.parts
@@ -140,10 +140,10 @@ def _scores(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _persons(run: StoredRun) -> dict[str, Any]:
+def _persons(run: Run) -> dict[str, Any]:
     table = run_scores.per_person(run.predictions, list(run.heads))
     head, title = next(iter(run.heads.items()))
-    majority = {name: values["accuracy"] for name, values in run.scores[MAJORITY].items()}
+    majority = {name: values["accuracy"] for name, values in run.all_scores[MAJORITY].items()}
     return {
         "head": title,
         "headers": [f"accuracy, {title}" for title in run.heads.values()],
@@ -154,10 +154,10 @@ def _persons(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _learning(run: StoredRun) -> dict[str, Any]:
+def _learning(run: Run) -> dict[str, Any]:
     """Learning curves of the finished folds."""
-    folds = [f for f in run.done if (fold_folder(run.run_dir, f) / "metrics.csv").exists()]
-    mean = curves.mean(run.run_dir, folds) if folds else pd.DataFrame()
+    folds = [f for f in run.done if (fold_folder(run.directory, f) / "metrics.csv").exists()]
+    mean = curves.mean(run.directory, folds) if folds else pd.DataFrame()
     return {
         "folds": len(folds),
         "validated": any(key.startswith("val/") for key in mean),
@@ -165,7 +165,7 @@ def _learning(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _calibration(run: StoredRun) -> dict[str, Any]:
+def _calibration(run: Run) -> dict[str, Any]:
     """Reliability of the softmax."""
     right = run.most_probable == run.predictions["label"]
     table, error = run_scores.reliability(run.confidence, right)
@@ -177,7 +177,7 @@ def _calibration(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _networks(run: StoredRun, choices: Choices) -> tuple[Networks | None, str]:
+def _networks(run: Run, choices: Choices) -> tuple[Networks | None, str]:
     """Data and networks, or why there are none."""
     if choices.quick:
         return None, QUICK
@@ -188,7 +188,7 @@ def _networks(run: StoredRun, choices: Choices) -> tuple[Networks | None, str]:
         return None, f"Not here: {absent}"
 
 
-def _cards(run: StoredRun, painter: Painter | None, missing: str) -> dict[str, Any]:
+def _cards(run: Run, painter: Painter | None, missing: str) -> dict[str, Any]:
     """The surest wrong samples and the hardest ones, with pictures where there may be some."""
     chosen = sample_pictures.hardest(run.predictions, run.classes, list(run.heads))
     cards: dict[str, Any] = {
@@ -213,7 +213,7 @@ def _cards(run: StoredRun, painter: Painter | None, missing: str) -> dict[str, A
 
 
 def _activation(
-    run: StoredRun, networks: Networks | None, painter: Painter | None, missing: str
+    run: Run, networks: Networks | None, painter: Painter | None, missing: str
 ) -> dict[str, Any]:
     """Grad-CAM pooled over facial regions, and some samples."""
     if networks is None or painter is None:

@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from mer import metrics
-from mer.report.stored_run import StoredRun
 from mer.runs.head_columns import MAJORITY, heading
+from mer.runs.stored_run import Run
 
 #: Scores in the order of the tables; those that a run's `metrics.json` lacks are left out.
 NAMES = {
@@ -46,18 +46,18 @@ class Part(NamedTuple):
     rows: list[Row]
 
 
-def score_names(run: StoredRun) -> list[str]:
+def score_names(run: Run) -> list[str]:
     """Keys out of `NAMES` that the run has."""
-    return [name for name in NAMES if name in run.scores[MAJORITY]["pooled"]]
+    return [name for name in NAMES if name in run.all_scores[MAJORITY]["pooled"]]
 
 
-def score_table(run: StoredRun) -> list[Part]:
+def score_table(run: Run) -> list[Part]:
     """Scores of all heads on all parts, with what knows nothing beside them."""
     parts = []
     for part in run.parts:
-        counts = run.scores[MAJORITY][part]
+        counts = run.all_scores[MAJORITY][part]
         rows = [
-            Row(title, "" if place else "main", _scores(run, run.scores[head][part]))
+            Row(title, "" if place else "main", _scores(run, run.all_scores[head][part]))
             for place, (head, title) in enumerate(run.heads.items())
         ]
         rows.append(Row(heading(MAJORITY), "aside", _scores(run, counts)))
@@ -66,7 +66,7 @@ def score_table(run: StoredRun) -> list[Part]:
     return parts
 
 
-def _scores(run: StoredRun, values: dict[str, Any]) -> dict[str, Score]:
+def _scores(run: Run, values: dict[str, Any]) -> dict[str, Score]:
     intervals = values.get("intervals", {})
     return {
         name: Score(values[name], *intervals.get(name, ()))
@@ -85,11 +85,11 @@ def _guesses(matrix: list[list[int]]) -> dict[str, float]:
     return metrics.chance(true.tolist(), len(true))["prior"]
 
 
-def per_class(run: StoredRun, head: str) -> list[list[Any]]:
+def per_class(run: Run, head: str) -> list[list[Any]]:
     """Rows of part, class, samples, precision, recall and F1 of a head."""
     rows = []
     for part in run.parts:
-        matrix = np.asarray(run.scores[head][part]["confusion"])
+        matrix = np.asarray(run.all_scores[head][part]["confusion"])
         values = metrics.per_class_from_confusion(matrix)
         for place, name in enumerate(run.classes):
             scores = [float(values[key][place]) for key in ("precision", "recall", "f1")]

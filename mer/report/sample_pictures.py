@@ -16,8 +16,8 @@ from mer.data.dataset import UnifiedDataset
 from mer.pages.plots import Picture
 from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
-from mer.report.stored_run import StoredRun
 from mer.runs.pictures import SIDE, choose
+from mer.runs.stored_run import Run
 
 SHOWN = 6  # samples of each kind
 
@@ -42,7 +42,7 @@ def hardest(
     return {"sure": sure, "hard": hard}
 
 
-def surest(run: StoredRun) -> pd.DataFrame:
+def surest(run: Run) -> pd.DataFrame:
     """The surest right sample of each class, then the surest wrong ones, by the softmax."""
     frame = run.predictions.assign(sure=run.confidence, softmax=run.most_probable)
     ranked = frame.sort_values("sure", ascending=False)

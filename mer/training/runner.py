@@ -43,8 +43,8 @@ from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs import environment, results, rundir
-from mer.runs.finished import Run
 from mer.runs.observers import Observer, Progress, RunContext, watch
+from mer.runs.stored_run import Run
 from mer.training import checks, workers
 from mer.training.devices import check as check_devices
 from mer.training.devices import fold_device

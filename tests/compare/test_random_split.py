@@ -169,9 +169,9 @@ def test_the_split_is_named_in_scores_tables_comparisons_and_the_report(
     shown = capsys.readouterr().out
     assert f"run !! {WARNING}" in " ".join(shown.split())
 
-    from mer.report.stored_run import StoredRun
+    from mer.runs.stored_run import Run
 
-    assert StoredRun.read(leaky).warnings == [WARNING]
+    assert Run(leaky).warnings == [WARNING]
 
 
 def test_the_audit_fails_the_split_by_its_name_and_nothing_else(leaky: Path) -> None:

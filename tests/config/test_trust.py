@@ -156,7 +156,7 @@ def test_every_command_that_reads_a_run_refuses_its_code(
     from mer.audit.null import null_test
     from mer.deploy.export import load
     from mer.report.fold_networks import Absent, Networks
-    from mer.report.stored_run import StoredRun
+    from mer.runs.stored_run import Run
     from mer.training.evaluate import evaluate
 
     cfg = OmegaConf.to_container(tiny_config(), resolve=True)
@@ -168,7 +168,7 @@ def test_every_command_that_reads_a_run_refuses_its_code(
         with pytest.raises(MerError, match=named):
             read(tmp_path)
     with pytest.raises(Absent, match=named):
-        Networks(StoredRun.read(tmp_path))
+        Networks(Run(tmp_path))
     assert not (tmp_path / "called").exists()
 
 

@@ -13,8 +13,8 @@ from mer.pages import plots
 from mer.pages.rendering import HTML, latex, render
 from mer.report.run_page import Choices, write
 from mer.report.run_scores import score_table
-from mer.report.stored_run import StoredRun
 from mer.runs import label_access
+from mer.runs.stored_run import Run
 from tests.page_reader import Page
 from tests.report.report_inputs import predictions, read, write_run
 
@@ -50,7 +50,7 @@ def test_the_page_opens_with_the_score_that_counts_and_the_verdict_of_the_audit(
 
 def test_the_table_shows_each_score_with_its_interval(finished: Path, page: Page) -> None:
     shown = page.table("head")
-    for part in score_table(StoredRun.read(finished)):
+    for part in score_table(Run(finished)):
         assert shown.pop(0) == [f"{part.name}: {part.samples} samples of {part.persons} persons"]
         for row in part.rows:
             cells = shown.pop(0)
@@ -165,7 +165,7 @@ def test_a_split_by_sample_shows_in_the_name_of_the_page(incomplete: Path) -> No
 
 
 def table_for_a_paper(run_dir: Path) -> str:
-    run = StoredRun.read(run_dir)
+    run = Run(run_dir)
     names = {name: name for name in ("uf1", "weighted_f1")}
     return render("table.tex.j2", run=run, scores={"names": names, "parts": score_table(run)})
 

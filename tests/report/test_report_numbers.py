@@ -11,16 +11,16 @@ from torch import nn
 
 from mer.report import grad_cam, repeat, run_facts, run_scores, sample_pictures
 from mer.report.fold_networks import Absent
-from mer.report.stored_run import StoredRun
+from mer.runs.stored_run import Run
 from tests.report.report_inputs import ROWS, write_run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
-    return StoredRun.read(write_run(tmp_path_factory.mktemp("numbers") / "run"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(write_run(tmp_path_factory.mktemp("numbers") / "run"))
 
 
-def test_scores_are_those_worked_out_by_hand(run: StoredRun) -> None:
+def test_scores_are_those_worked_out_by_hand(run: Run) -> None:
     pooled, *datasets = run_scores.score_table(run)
     assert [row.kind for row in pooled.rows] == ["main", "", "aside", "aside"]
     values = [[score.value for score in row.scores.values()] for row in pooled.rows]
@@ -35,21 +35,22 @@ def test_scores_are_those_worked_out_by_hand(run: StoredRun) -> None:
     ]
 
 
-def test_any_head_has_its_rows(run: StoredRun) -> None:
-    heads = {"trees": run.scores["softmax"], "majority": run.scores["majority"]}
-    own = StoredRun(run.run_dir, run.cfg, {**run.metrics, "heads": heads})
+def test_any_head_has_its_rows(run: Run) -> None:
+    heads = {"trees": run.all_scores["softmax"], "majority": run.all_scores["majority"]}
+    own = Run(run.directory)
+    own.metrics = {**run.metrics, "heads": heads}
     rows = run_scores.score_table(own)[0].rows
     assert [row.head for row in rows] == ["trees", "majority class", "guessing"]
 
 
-def test_scores_per_class_are_those_worked_out_by_hand(run: StoredRun) -> None:
+def test_scores_per_class_are_those_worked_out_by_hand(run: Run) -> None:
     # Five negative by the SVM, three of them rightly, of four that are.
     assert run_scores.per_class(run, "svm")[0] == [
         "pooled", "negative", 4, pytest.approx(3 / 5), pytest.approx(3 / 4), pytest.approx(2 / 3),
     ]  # fmt: skip
 
 
-def test_persons_have_their_accuracy_the_best_of_a_dataset_first(run: StoredRun) -> None:
+def test_persons_have_their_accuracy_the_best_of_a_dataset_first(run: Run) -> None:
     table = run_scores.per_person(run.predictions, ["svm", "softmax"])
     assert table.round(2).to_numpy().tolist() == [
         ["casme2", "casme2/s2", 2, 1.0, 1.0],
@@ -70,11 +71,11 @@ def test_thresholds_change_no_probability(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     path = run_dir / "predictions.parquet"
     pd.read_parquet(path).assign(softmax="surprise").to_parquet(path)
-    assert StoredRun.read(run_dir).most_probable.tolist() == [row[5] for row in ROWS]
+    assert Run(run_dir).most_probable.tolist() == [row[5] for row in ROWS]
 
 
 def test_the_surest_wrong_samples_come_first_and_the_least_probable_of_the_rest(
-    run: StoredRun,
+    run: Run,
 ) -> None:
     chosen = sample_pictures.hardest(run.predictions, run.classes, ["svm", "softmax"], count=2)
     # Ahead by 2 and 1.5; the third wrong one, ahead by .5, the softmax gets right.
@@ -84,7 +85,7 @@ def test_the_surest_wrong_samples_come_first_and_the_least_probable_of_the_rest(
     assert chosen["sure"]["sample_id"].tolist() == ["casme2/s1/a"]
 
 
-def test_samples_are_counted_by_dataset(run: StoredRun) -> None:
+def test_samples_are_counted_by_dataset(run: Run) -> None:
     assert run_facts.samples(run) == [
         ["casme2", 3, 1, 1, 5, 2, 0],
         ["samm", 1, 1, 1, 3, 1, 0],

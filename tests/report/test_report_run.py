@@ -13,8 +13,8 @@ from PIL import Image
 
 from mer.pages.plots import Plot
 from mer.report.fold_networks import Absent, Networks
-from mer.report.stored_run import StoredRun
 from mer.runs.pictures import SIDE
+from mer.runs.stored_run import Run
 from mer.training import runner
 from tests.builders import Config
 from tests.page_reader import Page
@@ -105,14 +105,14 @@ def test_code_from_elsewhere_is_not_run(finished: Path, tmp_path: Path) -> None:
     OmegaConf.update(cfg, "backbone._target_", "os.system", force_add=True)
     OmegaConf.save(cfg, run_dir / "config.yaml")
     with pytest.raises(Absent, match=r"backbone._target_=os\.system"):
-        Networks(StoredRun.read(run_dir))
+        Networks(Run(run_dir))
 
 
 def test_missing_weights_are_named(finished: Path, tmp_path: Path) -> None:
     run_dir = Path(shutil.copytree(finished, tmp_path / "run"))
     next(run_dir.glob("folds/*/model.ckpt")).unlink()
     with pytest.raises(Absent, match=r"1 of 3 folds have no model.ckpt \(group-\d+\)"):
-        list(Networks(StoredRun.read(run_dir)).modules())
+        list(Networks(Run(run_dir)).modules())
 
 
 @pytest.mark.slow

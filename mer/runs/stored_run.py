@@ -1,0 +1,237 @@
+"""A run directory from Python: settings, scores, predictions, and the network of each fold."""
+
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from mer.config import trust as trusted
+from mer.datasets.index import Remark
+from mer.datasets.number_cells import whole
+from mer.errors import MerError, one_line
+from mer.metrics import SCORES
+from mer.models.checkpoints import load_module
+from mer.models.modules import MicroFinetuneModule
+from mer.runs import label_access, log_values
+from mer.runs.head_columns import MAJORITY, heading
+from mer.runs.rundir import find, fold_folder, is_done
+
+Content = TypeVar("Content")
+
+
+class Run:
+    """A run directory, complete or not; each file is read once, when it is asked for.
+
+    Args:
+        directory: Run directory.
+        trust: Packages that its files may name beside the listed classes of mer.
+
+    Raises:
+        MerError: If the directory holds no run. Later, if a file in it is damaged.
+    """
+
+    def __init__(self, directory: str | Path, trust: Iterable[str] = ()) -> None:
+        self.directory, self.trust = Path(directory), tuple(trust)
+        if not (self.directory / "config.yaml").is_file():
+            raise MerError(
+                f"{directory} is no run directory: it has no config.yaml. Name one, such as "
+                "runs/demo."
+            )
+
+    def __repr__(self) -> str:
+        """Name the directory and say how far the run is."""
+        return f"Run({str(self.directory)!r}, {self.metrics.get('status', 'not started')})"
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Configuration of the run, as plain values."""
+        config: dict[str, Any] = trusted.as_plain(self._config)
+        return config
+
+    @cached_property
+    def _config(self) -> DictConfig:
+        return read_file(self.directory / "config.yaml", trusted.read, DictConfig)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value of the configuration by its dotted key, which an earlier version may lack."""
+        value = OmegaConf.select(self._config, key)
+        return default if value is None else value
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Content of `metrics.json`; empty before any fold was trained."""
+        path = find(self.directory, "metrics.json")
+        return read_file(path, _json, dict) if path else {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are scores and the predictions that they belong to."""
+        return (
+            self.metrics.get("status") == "complete"
+            and "heads" in self.metrics
+            and self.manifest is not None
+            and find(self.directory, "predictions.parquet") is not None
+        )
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the faces are generated ones."""
+        return bool(self.get("data.generate"))
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in order."""
+        return [str(name) for name in self.get("labels.classes", [])]
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame | None:
+        """Every sample that must be tested; None before a run has got that far."""
+        path = self.directory / "manifest.parquet"
+        return read_file(path, pd.read_parquet, pd.DataFrame) if path.exists() else None
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per tested sample, with the columns of every head and `<head>_correct`.
+
+        Raises:
+            MerError: If the run is not complete.
+        """
+        if find(self.directory, "predictions.parquet") is None:
+            raise MerError(
+                f"{self.directory} has no pooled predictions: folds are missing. Give the same "
+                f"command again with run.dir={self.directory}."
+            )
+        return read_file(self.directory, log_values.predictions, pd.DataFrame)
+
+    @cached_property
+    def most_probable(self) -> pd.Series:
+        """The softmax's likeliest class of each prediction; thresholds may let another one win."""
+        columns = [f"softmax_{name}" for name in self.classes]
+        return self.predictions[columns].idxmax(axis=1).str.removeprefix("softmax_")
+
+    @cached_property
+    def confidence(self) -> pd.Series:
+        """Probability of the softmax's likeliest class."""
+        return self.predictions[[f"softmax_{name}" for name in self.classes]].max(axis=1)
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """Heads that predicted and what tables call them, the one that counts first."""
+        return {head: heading(head) for head in self.all_scores if head != MAJORITY}
+
+    @property
+    def inner(self) -> dict[str, Any] | None:
+        """The node `protocol.inner`; None where nothing was chosen inside the folds."""
+        return dict(self.get("protocol.inner")) if self.get("protocol.inner.n_splits") else None
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Pooled scores: head -> `uf1`, `uar`, `accuracy`; empty while a fold is missing."""
+        parts = {head: found["pooled"] for head, found in self.all_scores.items()}
+        return {head: {name: found[name] for name in SCORES} for head, found in parts.items()}
+
+    @property
+    def all_scores(self) -> dict[str, dict[str, Any]]:
+        """Scores of each head, `majority` among them, by part; empty for an incomplete run."""
+        return dict(self.metrics.get("heads", {}))
+
+    @property
+    def parts(self) -> list[str]:
+        """`pooled`, then the datasets."""
+        return list(self.all_scores[MAJORITY])
+
+    @cached_property
+    def folds(self) -> list[str]:
+        """Names of all folds."""
+        return [] if self.manifest is None else list(dict.fromkeys(self.manifest["fold"]))
+
+    @cached_property
+    def done(self) -> list[str]:
+        """Names of the folds that are finished."""
+        return [name for name in self.folds if is_done(self.directory, name)]
+
+    def module(self, fold: str) -> MicroFinetuneModule:
+        """Load the network of a fold on the CPU, in evaluation mode.
+
+        Raises:
+            MerError: If the fold is not done, or its checkpoint names other code.
+        """
+        path = fold_folder(self.directory, fold) / "model.ckpt"
+        if not path.is_file():
+            raise MerError(f"{self.directory} has no fold {fold} that is done; folds: {self.folds}")
+        return load_module(MicroFinetuneModule, path, self.trust).eval()
+
+    @cached_property
+    def dropped(self) -> list[Remark]:
+        """What was dropped or mended."""
+        path = self.directory / "dropped.csv"
+        if not path.exists():
+            return []
+        read = partial(pd.read_csv, dtype=str, keep_default_na=False)
+        table = read_file(path, read, pd.DataFrame).reindex(columns=list(Remark._fields))
+        counts = [whole(str(count)) for count in table.pop("samples")]  # none in runs of before
+        texts = table.fillna("").itertuples(index=False)
+        return [
+            Remark(item, action, reason, 1 if count is None else count)
+            for (item, action, reason), count in zip(texts, counts, strict=True)
+        ]
+
+    @cached_property
+    def environment(self) -> list[dict[str, Any]]:
+        """One entry per start of the run."""
+        path = self.directory / "environment.json"
+        return read_file(path, _json, list) if path.exists() else []
+
+    @cached_property
+    def cost(self) -> dict[str, Any]:
+        """Parameters and latency; empty where they were not measured."""
+        path = self.directory / "cost.json"
+        return self.metrics.get("cost") or (read_file(path, _json, dict) if path.exists() else {})
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Reasons not to report the scores, in sentences; empty if there are none."""
+        return read_file(self.directory, label_access.warnings, list)
+
+    @cached_property
+    def remarks(self) -> list[str]:
+        """What was tried on the test labels after the scores were seen."""
+        return read_file(self.directory, label_access.remarks, list)
+
+
+def load_run(directory: str | Path, trust: Iterable[str] = ()) -> Run:
+    """Open a run directory, such as `runs/demo`.
+
+    Args:
+        directory: Run directory, complete or not.
+        trust: Packages that its files may name beside the listed classes of mer.
+
+    Raises:
+        MerError: If the directory holds no run.
+    """
+    return Run(directory, trust)
+
+
+def read_file(path: Path, read: Callable[[Path], Any], kind: type[Content]) -> Content:
+    """Read a file, or a folder's files of one kind.
+
+    Raises:
+        MerError: If it is damaged: cut off, or of another form.
+    """
+    try:
+        content = read(path)
+    except MerError:
+        raise
+    except Exception as error:  # every format raises errors of its own
+        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+    if not isinstance(content, kind):
+        raise MerError(f"{path} is damaged (no {kind.__name__} in it); copy the run again")
+    return content
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
