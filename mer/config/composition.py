@@ -179,7 +179,7 @@ def typed(config: "DictConfig") -> "Settings":
     Raises:
         MerError: With every wrong value, unknown key and missing value.
     """
-    from mer.config.settings import read
+    from mer.config.conversion import read
 
     return read(to_plain(config))
 

@@ -1,57 +1,27 @@
-"""Settings of a run as dataclasses: types and ranges are checked as they are made.
+"""Settings of a run as dataclasses.
 
 The classes mirror the tree of `conf/`: `Settings.model.transfer.blocks` is the key
 `model.transfer.blocks`. Defaults are those of `conf/` (a test compares them), and the comments of
-`conf/` explain every key. `read` turns a composed configuration into `Settings`; it reports every
-wrong value and every unknown key at once, and imports neither torch nor Lightning. Functions below
-`mer.training.runner` take these objects, so they can be called without Hydra.
+`conf/` explain every key. Functions below `mer.training.runner` take these objects, so they can be
+called without Hydra; `mer.config.conversion` reads them from a composed configuration.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StrictBool, StrictStr, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import Field, StrictBool, StrictStr
 
-from mer.config.sentences import sentences
-from mer.errors import raise_all
-
-T = TypeVar("T")
-
-Count = Annotated[int, Field(strict=True, ge=1)]
-Pair = Annotated[int, Field(strict=True, ge=2)]
-Whole = Annotated[int, Field(strict=True, ge=0)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Positive = Annotated[Number, Field(gt=0)]
-Share = Annotated[Number, Field(ge=0, lt=1)]
-Probability = Annotated[Number, Field(ge=0, le=1)]
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def settings(cls: type[T]) -> type[T]:
-    """Make a frozen, validated dataclass whose constructor raises `MerError`."""
-    made: Any = dataclass(
-        frozen=True,
-        config=ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True),
-    )(cls)
-    construct: Callable[..., None] = made.__init__
-
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        names = [one.name for one in fields(made)]
-        try:
-            construct(self, **dict(zip(names, args, strict=False)), **kwargs)
-        except ValidationError as error:
-            problems = sentences(error, keys(made))
-            raise_all(f"{cls.__name__} cannot be used:", problems)
-
-    made.__init__ = init
-    return made
-
-
-def _made(kind: Callable[[], Any]) -> Any:
-    return Field(default_factory=kind)
+from mer.config.validation import (
+    Count,
+    NotNegative,
+    Number,
+    Pair,
+    Positive,
+    Probability,
+    Share,
+    Whole,
+    made_by,
+    settings,
+)
 
 
 @settings
@@ -63,7 +33,7 @@ class Optimizer:
     weight_decay: NotNegative = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: NotNegative = 2
-    kwargs: dict[str, Any] = _made(dict)
+    kwargs: dict[str, Any] = made_by(dict)
     target: StrictStr | None = Field(default=None, alias="_target_")
 
 
@@ -72,7 +42,7 @@ class Transfer:
     """Which blocks fine-tuning takes over from macro-pretraining, and how they learn."""
 
     blocks: StrictStr | list[StrictStr] | None = "auto"
-    freeze: StrictStr | list[StrictStr] | None = _made(list)
+    freeze: StrictStr | list[StrictStr] | None = made_by(list)
     input_stats: Literal["fold", "macro"] = "fold"
     lr_scale: NotNegative = 1.0
 
@@ -88,7 +58,7 @@ class Augment:
     gain: Probability = 0.1
     offset: Probability = 0.1
     noise: NotNegative = 0.02
-    transforms: list[dict[str, Any]] = _made(list)
+    transforms: list[dict[str, Any]] = made_by(list)
 
 
 ClassWeights = Literal["balanced"] | list[Positive] | None
@@ -104,9 +74,9 @@ class Finetune:
     label_smoothing: Share = 0.1
     loss: dict[str, Any] | None = None
     dropout: Share = 0.2
-    optimizer: Optimizer = _made(Optimizer)
-    transfer: Transfer = _made(Transfer)
-    augment: Augment | None = _made(Augment)
+    optimizer: Optimizer = made_by(Optimizer)
+    transfer: Transfer = made_by(Transfer)
+    augment: Augment | None = made_by(Augment)
     augment_draws: Count | None = None
 
 
@@ -114,7 +84,7 @@ class Finetune:
 class Pretrain:
     """Macro-pretraining: one network for all folds."""
 
-    labels: dict[str, Any] = _made(dict)
+    labels: dict[str, Any] = made_by(dict)
     enabled: StrictBool = True
     validation: Share = 0.2
     epochs: Count = 25
@@ -124,19 +94,19 @@ class Pretrain:
     label_smoothing: Share = 0.0
     loss: dict[str, Any] | None = None
     dropout: Share = 0.1
-    optimizer: Optimizer = _made(lambda: Optimizer(lr=2e-3))
-    augment: Augment | None = _made(Augment)
+    optimizer: Optimizer = made_by(lambda: Optimizer(lr=2e-3))
+    augment: Augment | None = made_by(Augment)
 
 
 @settings
 class SVMGrid:
     """Candidates for the SVM inside each fold."""
 
-    C: Annotated[list[Positive], Field(min_length=1)] = _made(lambda: [0.1, 1.0, 10.0])
-    gamma: Annotated[list[Literal["scale", "auto"] | Positive], Field(min_length=1)] = _made(
+    C: Annotated[list[Positive], Field(min_length=1)] = made_by(lambda: [0.1, 1.0, 10.0])
+    gamma: Annotated[list[Literal["scale", "auto"] | Positive], Field(min_length=1)] = made_by(
         lambda: ["scale", 0.001, 0.01]
     )
-    kernel: Annotated[list[Literal["rbf", "linear", "poly"]], Field(min_length=1)] = _made(
+    kernel: Annotated[list[Literal["rbf", "linear", "poly"]], Field(min_length=1)] = made_by(
         lambda: ["rbf", "linear"]
     )
 
@@ -146,11 +116,11 @@ class InnerChoices:
     """Choices inside each fold, by cross-validation over its training persons."""
 
     n_splits: Pair | None = None
-    choose: Annotated[list[Literal["epochs", "svm", "thresholds"]], Field(min_length=1)] = _made(
+    choose: Annotated[list[Literal["epochs", "svm", "thresholds"]], Field(min_length=1)] = made_by(
         lambda: ["epochs", "svm"]
     )
-    svm: SVMGrid = _made(SVMGrid)
-    offsets: Annotated[list[Number], Field(min_length=1)] = _made(
+    svm: SVMGrid = made_by(SVMGrid)
+    offsets: Annotated[list[Number], Field(min_length=1)] = made_by(
         lambda: [-1.0, -0.5, 0.0, 0.5, 1.0]
     )
 
@@ -165,7 +135,7 @@ class Protocol:
     validation: Share = 0.0
     n_splits: Pair | None = None
     folds: StrictStr | list[StrictStr] | None = None
-    inner: InnerChoices = _made(InnerChoices)
+    inner: InnerChoices = made_by(InnerChoices)
 
 
 @settings
@@ -185,7 +155,7 @@ class Input:
     size: Count = 64
     center: Literal["median", "none"] = "median"
     cache_gb: NotNegative = 8
-    kwargs: dict[str, Any] = _made(dict)
+    kwargs: dict[str, Any] = made_by(dict)
     target: StrictStr | None = Field(default=None, alias="_target_")
 
 
@@ -196,7 +166,7 @@ class Backbone:
     name: StrictStr = "mobilevit_xxs"
     pretrained: StrictBool = False
     weights: StrictStr | None = None
-    kwargs: dict[str, Any] = _made(dict)
+    kwargs: dict[str, Any] = made_by(dict)
     target: StrictStr | None = Field(default=None, alias="_target_")
 
 
@@ -243,10 +213,10 @@ class Flow:
     method: Literal["dis", "farneback", "tvl1"] | None = "dis"
     stabilise: StrictBool = True
     face_only: StrictBool = True
-    dis: DIS = _made(DIS)
-    farneback: Farneback = _made(Farneback)
-    tvl1: TVL1 = _made(TVL1)
-    kwargs: dict[str, Any] = _made(dict)
+    dis: DIS = made_by(DIS)
+    farneback: Farneback = made_by(Farneback)
+    tvl1: TVL1 = made_by(TVL1)
+    kwargs: dict[str, Any] = made_by(dict)
     target: StrictStr | None = Field(default=None, alias="_target_")
 
     @property
@@ -264,8 +234,8 @@ class Prepare:
     margin: Annotated[Number, Field(ge=-0.3, le=2)] = 0.15
     confidence: Probability = 0.5
     min_face: Whole = 60
-    flow: Flow = _made(Flow)
-    array_channels: list[Literal["strain", "u", "v"]] = _made(lambda: ["strain", "v", "u"])
+    flow: Flow = made_by(Flow)
+    array_channels: list[Literal["strain", "u", "v"]] = made_by(lambda: ["strain", "v", "u"])
     workers: Whole | None = None
 
 
@@ -287,27 +257,7 @@ class Trainer:
     log_every_n_steps: Count = 1000000
     num_workers: Whole = 0
     pin_memory: StrictBool = False
-    options: dict[str, Any] = _made(dict)
-
-
-#: Arguments of Lightning's Trainer that `+trainer.NAME=` may add.
-LIGHTNING = (
-    "accumulate_grad_batches",
-    "barebones",
-    "benchmark",
-    "detect_anomaly",
-    "fast_dev_run",
-    "gradient_clip_algorithm",
-    "gradient_clip_val",
-    "limit_predict_batches",
-    "limit_train_batches",
-    "limit_val_batches",
-    "max_steps",
-    "max_time",
-    "overfit_batches",
-    "plugins",
-    "profiler",
-)
+    options: dict[str, Any] = made_by(dict)
 
 
 @settings
@@ -335,8 +285,8 @@ class Data:
     generate: StrictBool = False
     check_counts: StrictBool = True
     preset: StrictStr | None = None
-    micro: dict[str, dict[str, Any] | None] = _made(dict)
-    macro: dict[str, dict[str, Any] | None] | None = _made(dict)
+    micro: dict[str, dict[str, Any] | None] = made_by(dict)
+    macro: dict[str, dict[str, Any] | None] | None = made_by(dict)
 
 
 @settings
@@ -367,130 +317,22 @@ Objective = Literal["uf1", "uar", "accuracy", "parameters", "latency_ms"]
 class Settings:
     """Everything that `mer train` is told, one attribute per group of `conf/`."""
 
-    data: Data = _made(Data)
-    labels: dict[str, Any] = _made(dict)
-    protocol: Protocol = _made(Protocol)
-    input: Input = _made(Input)
-    prepare: Prepare = _made(Prepare)
-    backbone: Backbone = _made(Backbone)
-    model: Finetune = _made(Finetune)
-    macro: Pretrain = _made(Pretrain)
-    callbacks: dict[str, dict[str, Any] | None] = _made(dict)
-    trainer: Trainer = _made(Trainer)
-    logger: dict[str, dict[str, Any] | None] | None = _made(dict)
+    data: Data = made_by(Data)
+    labels: dict[str, Any] = made_by(dict)
+    protocol: Protocol = made_by(Protocol)
+    input: Input = made_by(Input)
+    prepare: Prepare = made_by(Prepare)
+    backbone: Backbone = made_by(Backbone)
+    model: Finetune = made_by(Finetune)
+    macro: Pretrain = made_by(Pretrain)
+    callbacks: dict[str, dict[str, Any] | None] = made_by(dict)
+    trainer: Trainer = made_by(Trainer)
+    logger: dict[str, dict[str, Any] | None] | None = made_by(dict)
     seed: Whole = 0
     selection: Literal["last", "validation", "oracle"] = "last"
     objective: Objective | list[Objective] = "uf1"
     reuse_networks: StrictBool = False
     search: dict[str, Any] | None = None
-    trial: Trial = _made(Trial)
-    paths: Paths = _made(Paths)
-    run: RunDirectory = _made(RunDirectory)
-
-
-#: Settings of callbacks that are checked before their module is imported.
-CALLBACKS = {"mer.callbacks.svm_head.SVMHead": SVM}
-
-
-def read(config: Mapping[str, Any]) -> Settings:
-    """Turn a configuration into settings.
-
-    Args:
-        config: Plain values, every interpolation resolved (`mer.config.composition.to_plain`).
-
-    Raises:
-        MerError: With every wrong value and every unknown key.
-    """
-    plain = {**config, "trainer": _with_options(config.get("trainer"))}
-    problems: list[str] = []
-    made = Settings()
-    try:
-        made = TypeAdapter(Settings).validate_python(plain)
-    except ValidationError as error:
-        problems += sentences(error, [*keys(Settings), *(f"trainer.{one}" for one in LIGHTNING)])
-    for name, node in (config.get("callbacks") or {}).items():
-        kind = CALLBACKS.get((node or {}).get("_target_", ""))
-        if kind is None:
-            continue
-        try:
-            TypeAdapter(kind).validate_python(node)
-        except ValidationError as error:
-            known = [f"callbacks.{name}.{key}" for key in keys(kind)]
-            problems += sentences(error, known, f"callbacks.{name}")
-    raise_all("The configuration cannot be used:", problems)
-    return made
-
-
-def updated(made: T, changes: Mapping[str, Any], prefix: str) -> T:
-    """Change some settings of an object, inner ones included.
-
-    Args:
-        made: Settings, which stay as they are.
-        changes: Key -> value, or a mapping of inner keys.
-        prefix: Dotted key of `made`, for messages.
-
-    Raises:
-        MerError: With every wrong value and every unknown key.
-    """
-    try:
-        return TypeAdapter(type(made)).validate_python(_merged(to_plain(made), changes))
-    except ValidationError as error:
-        known = [f"{prefix}.{key}" for key in keys(type(made))]
-        raise_all("The settings cannot be used:", sentences(error, known, prefix))
-        raise
-
-
-def without_cache(made: Input) -> dict[str, Any]:
-    """What decides the values of an input, as plain values."""
-    plain: dict[str, Any] = to_plain(made)
-    return {key: value for key, value in plain.items() if key != "cache_gb"}
-
-
-def to_plain(made: Any) -> Any:
-    """Turn settings back into plain values, under the keys of `conf/`."""
-    if is_dataclass(made):
-        plain = {_key(one): to_plain(getattr(made, one.name)) for one in fields(made)}
-        if isinstance(made, Trainer):
-            plain |= plain.pop("options")
-        if plain.get("_target_", "") is None:
-            del plain["_target_"]
-            if not isinstance(made, Backbone) and not plain["kwargs"]:
-                del plain["kwargs"]
-        return plain
-    if isinstance(made, dict):
-        return {key: to_plain(value) for key, value in made.items()}
-    return [to_plain(value) for value in made] if isinstance(made, list) else made
-
-
-def keys(kind: Any, prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key of a settings class, inner ones included."""
-    for one in fields(kind):
-        key = prefix + _key(one)
-        yield key
-        factory = getattr(one.default, "default_factory", None)
-        default = factory() if factory else None
-        if is_dataclass(default):
-            yield from keys(type(default), f"{key}.")
-
-
-def _merged(old: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merged(old[key], value)
-        if isinstance(value, Mapping) and isinstance(old.get(key), dict)
-        else value
-        for key, value in changes.items()
-    }
-    return {**old, **both}
-
-
-def _key(one: Any) -> str:
-    """Name of a field in `conf/`."""
-    return str(getattr(one.default, "alias", None) or one.name)
-
-
-def _with_options(trainer: Any) -> Any:
-    """Move what is Lightning's own into `options`."""
-    if not isinstance(trainer, Mapping):
-        return {} if trainer is None else trainer
-    own = {key: value for key, value in trainer.items() if key not in LIGHTNING}
-    return {**own, "options": {key: trainer[key] for key in trainer if key in LIGHTNING}}
+    trial: Trial = made_by(Trial)
+    paths: Paths = made_by(Paths)
+    run: RunDirectory = made_by(RunDirectory)

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
-from mer.config.settings import Input, without_cache
+from mer.config.conversion import without_cache
+from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.augmentation import Augmentation
 from mer.data.corpus import Corpus, combine

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
-from mer.config.settings import without_cache
+from mer.config.conversion import without_cache
 from mer.data.dataset import UnifiedDataset
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError

@@ -10,7 +10,8 @@ import pandas as pd
 
 from mer import datasets
 from mer.config import trust
-from mer.config.settings import Prepare, Settings, updated
+from mer.config.conversion import updated
+from mer.config.settings import Prepare, Settings
 from mer.data.corpus import Corpus, combine
 from mer.datasets import labels
 from mer.datasets.index import Reading, Remark

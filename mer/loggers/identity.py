@@ -12,7 +12,8 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from mer.config.settings import Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Settings
 from mer.files import write_json
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mer.config import trust
-from mer.config.settings import to_plain
+from mer.config.conversion import to_plain
 from mer.errors import MerError
 from mer.runs import curves, log_values
 from mer.runs.observers import Observer, Progress, RunContext

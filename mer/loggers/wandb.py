@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from mer.config.settings import to_plain
+from mer.config.conversion import to_plain
 from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.loggers import identity

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mer.config import settings, trust
+from mer.config import trust
+from mer.config.settings import Flow
 from mer.errors import MerError
 from mer.prepare import methods
 from mer.prepare.stabilise import head_motion, soft_edge
@@ -61,7 +62,7 @@ class FlowField:
 def compute(
     onset: np.ndarray,
     apex: np.ndarray,
-    settings: settings.Flow,
+    settings: Flow,
     *,
     sample: str = "this pair",
     frames: tuple[int | None, int | None] = (None, None),
@@ -116,7 +117,7 @@ def compute(
     return FlowField(u, v, method, frames, onset.shape[1])
 
 
-def check(chosen: settings.Flow) -> None:
+def check(chosen: Flow) -> None:
     """Import an own function of the settings, if there is one.
 
     Raises:
@@ -130,7 +131,7 @@ def check(chosen: settings.Flow) -> None:
         )
 
 
-def _own_field(onset: np.ndarray, apex: np.ndarray, chosen: settings.Flow) -> np.ndarray:
+def _own_field(onset: np.ndarray, apex: np.ndarray, chosen: Flow) -> np.ndarray:
     """Call an own function; its answer is float32 (2, H, W), u and v."""
     target, key = str(chosen.target), "prepare.flow"
     field = trust.call(trust.resolve(target, key), key, target, chosen.kwargs, onset, apex)

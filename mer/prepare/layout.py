@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from mer.config import trust
-from mer.config.settings import Prepare, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Prepare
 from mer.datasets.index import COLUMNS
 from mer.errors import MerError
 from mer.prepare import faces, precomputed

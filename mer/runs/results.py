@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mer import metrics
-from mer.config.settings import Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.runs import label_access, terminal

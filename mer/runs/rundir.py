@@ -30,7 +30,8 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from mer.config import trust
-from mer.config.settings import Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Settings
 from mer.data.corpus import Corpus
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import torch
 
 from mer.config import trust
-from mer.config.settings import Finetune, Pretrain, Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Finetune, Pretrain, Settings
 from mer.data import inputs
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim, weights

@@ -17,7 +17,7 @@ from mer import __version__
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
 from mer.callbacks.head import Head
 from mer.config import trust
-from mer.config.settings import to_plain
+from mer.config.conversion import to_plain
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs

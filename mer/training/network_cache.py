@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mer.cache import exclusive, make_key
 from mer.callbacks.head import Head, add_scores, fit_heads
 from mer.config import trust
-from mer.config.settings import Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Settings
 from mer.data.corpus import Corpus
 from mer.files import fingerprint, link_or_copy, write_json
 from mer.protocols import SIDES, Fold

@@ -17,7 +17,8 @@ import pytorch_lightning as pl
 from mer import __version__
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
-from mer.config.settings import Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Settings
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule

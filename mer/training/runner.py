@@ -23,6 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from mer import protocols
 from mer.config import trust
 from mer.config.composition import typed
+from mer.config.conversion import to_plain
 from mer.config.settings import (
     Backbone,
     Data,
@@ -32,7 +33,6 @@ from mer.config.settings import (
     Protocol,
     Settings,
     Trainer,
-    to_plain,
 )
 from mer.data import sources
 from mer.data.corpus import Corpus

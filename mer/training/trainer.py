@@ -14,7 +14,8 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_only
 
-from mer.config.settings import Finetune, Pretrain, Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Finetune, Pretrain, Settings
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
 from mer.training.devices import devices, on_cpu

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from mer.config import settings
+from mer.config import conversion
 from mer.config.composition import compose, to_plain
 from mer.config.settings import Augment, Backbone, Input, Optimizer, Settings, Trainer
 from mer.errors import MerError
@@ -28,7 +28,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def test_defaults_of_the_classes_are_those_of_the_configuration_files() -> None:
-    files, classes = flat(to_plain(compose([]))), flat(settings.to_plain(Settings()))
+    files, classes = flat(to_plain(compose([]))), flat(conversion.to_plain(Settings()))
     kept = {
         key
         for key in {*files, *classes}
@@ -52,7 +52,7 @@ def test_defaults_of_the_classes_are_those_of_the_configuration_files() -> None:
 )
 def test_a_configuration_read_and_written_is_the_same(words: list[str]) -> None:
     config = to_plain(compose(words))
-    written = settings.to_plain(settings.read(config))
+    written = conversion.to_plain(conversion.read(config))
     for key in ("n_splits",):
         if key not in config["protocol"]:
             assert written["protocol"].pop(key) is None
@@ -97,7 +97,7 @@ def test_a_configuration_read_and_written_is_the_same(words: list[str]) -> None:
 )
 def test_a_wrong_value_is_one_sentence(word: str, sentence: str) -> None:
     with pytest.raises(MerError) as error:
-        settings.read(to_plain(compose([word])))
+        conversion.read(to_plain(compose([word])))
     assert f"\n  - {sentence}" in str(error.value)
     assert str(error.value).count("\n") == 1
 
@@ -105,7 +105,7 @@ def test_a_wrong_value_is_one_sentence(word: str, sentence: str) -> None:
 def test_all_wrong_values_are_reported_at_once() -> None:
     words = ["model.epochs=0", "seed=-1", "callbacks.svm_head.C=0", "+foo=1"]
     with pytest.raises(MerError) as error:
-        settings.read(to_plain(compose(words)))
+        conversion.read(to_plain(compose(words)))
     assert str(error.value).count("\n  - ") == 4
 
 
@@ -122,8 +122,8 @@ def test_a_class_checks_what_it_is_given() -> None:
 
 
 def test_what_is_lightnings_own_may_be_added_and_is_kept_apart() -> None:
-    assert set(settings.LIGHTNING) <= set(inspect.signature(pl.Trainer).parameters)
-    made = settings.read(to_plain(compose(["+trainer.gradient_clip_val=0.5"])))
+    assert set(conversion.LIGHTNING) <= set(inspect.signature(pl.Trainer).parameters)
+    made = conversion.read(to_plain(compose(["+trainer.gradient_clip_val=0.5"])))
     assert made.trainer.options == {"gradient_clip_val": 0.5}
     assert made.trainer.devices == Trainer().devices == 1
 

@@ -14,7 +14,8 @@ import pytest
 from filelock import FileLock
 
 from mer import cache
-from mer.config.settings import Prepare, updated
+from mer.config.conversion import updated
+from mer.config.settings import Prepare
 from mer.datasets.index import make_table
 from mer.errors import MerError
 from mer.prepare import build, sample

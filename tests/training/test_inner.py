@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from mer import protocols
 from mer.callbacks.epochs import RecordEpochs
 from mer.config.composition import typed
-from mer.config.settings import Settings, updated
+from mer.config.conversion import updated
+from mer.config.settings import Settings
 from mer.errors import MerError
 from mer.protocols import Fold
 from mer.training import inner

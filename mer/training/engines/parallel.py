@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from mer.callbacks.head import fit_on_samples
-from mer.config.settings import Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Settings
 from mer.models import backbones, frozen_blocks
 from mer.models.checkpoints import save_network
 from mer.models.modules import MicroFinetuneModule
