@@ -126,7 +126,7 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     """Freeze which samples must be tested, in which fold, with which label.
 
     Raises:
-        MerError: If the directory's manifest names other samples: the data changed under the run.
+        MerError: If the directory's manifest or sides are others: the data changed under the run.
     """
     fold_of = {sample: fold.name for fold in folds for sample in fold.test}
     columns = ["sample_id", "dataset", "subject", "person", "label", "emotion", "apex_source"]
@@ -140,6 +140,12 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
             raise MerError(
                 f"The samples have changed since {run_dir} was started ({len(frozen)} then, "
                 f"{len(manifest)} now, or other labels or folds). Start a new run directory."
+            )
+        sides = run_dir / "splits.parquet"
+        if sides.exists() and not pd.read_parquet(sides).astype("str").equals(_splits(folds)):
+            raise MerError(
+                f"Who trains and validates has changed since {run_dir} was started (see {sides}). "
+                "Start a new run directory."
             )
     else:
         write_parquet(_splits(folds), run_dir / "splits.parquet")
@@ -157,7 +163,7 @@ def _splits(folds: Sequence[Fold]) -> pd.DataFrame:
         for side in ("train", "validation", "test")
         for sample in getattr(fold, side)
     ]
-    return pd.DataFrame(rows, columns=["fold", "sample_id", "side"])
+    return pd.DataFrame(rows, columns=["fold", "sample_id", "side"], dtype="str")
 
 
 def fold_folder(run_dir: Path, name: str) -> Path:

@@ -21,7 +21,7 @@ from mer.config.conversion import to_plain
 from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
-from mer.errors import raise_all
+from mer.errors import MerError, raise_all
 from mer.files import write_json, write_parquet
 from mer.models import frozen_blocks
 from mer.models.checkpoints import load_module
@@ -77,8 +77,16 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """
     started = time.time()
     job = begin(run, fold, announce)
-    made = _kept_or_trained(job) if run.settings.reuse_networks else _train(job)
-    conclude(job, *made, started)
+    if not run.settings.reuse_networks:
+        conclude(job, *_train(job), started)
+        return
+    kept = KeptNetwork(run.settings, run.corpus, fold, run.macro)
+    with kept.exclusive():
+        try:
+            conclude(job, *_kept_or_trained(job, kept), started)
+        except MerError:
+            kept.forget()  # a network that is refused must not be found again
+            raise
 
 
 def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
@@ -158,19 +166,24 @@ def _choose(job: Job) -> Job:
     return job._replace(heads=heads_of(callbacks), callbacks=plain, chosen=chosen)
 
 
-def _kept_or_trained(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
+def _kept_or_trained(
+    job: Job, kept: KeptNetwork
+) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
     run = job.run
-    kept = KeptNetwork(run.settings, run.corpus, job.fold, run.macro)
-    with kept.exclusive():
-        if kept.exists:
-            outputs, record = kept.restore(job.folder)
-            fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
-            named = trust.names(to_plain(run.settings)).values()
-            return load_module(MicroFinetuneModule, kept.folder / FILES[0], named), outputs, record
-        module, outputs, record = _train(job)
-        kept.keep(job.folder, outputs, record)
-        return module, outputs, record
+    if kept.exists:
+        outputs, record = kept.restore(job.folder)
+        raise_all(
+            f"The network kept in {kept.folder} was trained on samples that are not of the "
+            f"training side of fold {job.fold.name}:",
+            sorted(set(record["used"]["trained"]) - set(job.fold.train))[:3],
+        )
+        fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
+        named = trust.names(to_plain(run.settings)).values()
+        return load_module(MicroFinetuneModule, kept.folder / FILES[0], named), outputs, record
+    module, outputs, record = _train(job)
+    kept.keep(job.folder, outputs, record)
+    return module, outputs, record
 
 
 def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:

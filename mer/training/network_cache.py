@@ -96,6 +96,10 @@ class KeptNetwork:
         np.savez(self.folder / "outputs.npz", allow_pickle=False, **arrays)
         write_json(record, self.folder / "record.json")
 
+    def forget(self) -> None:
+        """Let the network be trained anew."""
+        (self.folder / "record.json").unlink(missing_ok=True)
+
     def restore(self, fold_folder: Path) -> tuple[Outputs, dict[str, Any]]:
         """Put the files into a fold's folder; return what `keep` was given, one batch a side."""
         for name in FILES:

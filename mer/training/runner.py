@@ -177,6 +177,8 @@ def _carry_out(
     observers: Sequence[Observer],
 ) -> dict[str, Any]:
     """Freeze the splits, train what is not done yet, and pool."""
+    apart = settings.protocol.name not in protocols.LEAKY
+    protocols.check_folds(folds, corpus.table, persons_apart=apart)
     rundir.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, settings, corpus.hash)
