@@ -18,6 +18,12 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(session_folder: Path) -> None:
+    """Keep the secret that marks one's own runs out of the home folder."""
+    os.environ["XDG_STATE_HOME"] = str(session_folder / "state")
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Keep torch to one thread: small networks gain nothing from more; tests share the cores."""

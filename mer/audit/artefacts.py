@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mer.config import trust
+from mer.config import stored
 from mer.errors import one_line
 from mer.runs import evidence, label_access, rundir
 from mer.runs.head_columns import read_states
@@ -62,7 +62,7 @@ class Artefacts:
         """The configuration, as plain values."""
         return self._read(
             self.run_dir / "config.yaml",
-            lambda path: OmegaConf.to_container(trust.read(path)),
+            lambda path: OmegaConf.to_container(stored.read(path)),
             dict,
         )
 

@@ -13,7 +13,7 @@ import pandas as pd
 from mer.audit.artefacts import Artefacts, Unavailable
 from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings
-from mer.config import trust
+from mer.config import stored
 from mer.runs import rundir
 from mer.runs.head_columns import heads, main_head
 from mer.runs.results import COSTS
@@ -121,7 +121,7 @@ def _followed(run: Artefacts, fold: str, overrides: Mapping[str, Any], findings:
     path = rundir.fold_folder(run.run_dir, fold) / "config.yaml"
     if not path.is_file():
         raise Unavailable(str(path.relative_to(run.run_dir)), "is missing", False)
-    settings = rundir.flatten(trust.read(path))
+    settings = rundir.flatten(stored.read(path))
     for key, value in overrides.items():
         if key in settings and str(settings[key]).lower() != str(value).strip("'\"").lower():
             findings.problems.append(

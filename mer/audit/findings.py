@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mer.audit.artefacts import Artefacts, Unavailable
-from mer.errors import one_line
+from mer.errors import MerError, one_line
 
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -57,6 +57,8 @@ class Findings:
             yield
         except Unavailable as error:
             (self.problems if error.damaged else self.gaps).append(str(error))
+        except MerError as error:
+            self.problems.append(one_line(error))
         except Exception as error:  # a file of an unforeseen form must not end the audit
             self.gaps.append(f"unexpected content ({type(error).__name__}: {one_line(error)})")
 

@@ -32,14 +32,14 @@ class Summary(Callback):
 
     def _spread(self, config: DictConfig) -> None:
         from mer.cli import train
-        from mer.config import trust
+        from mer.config import stored
         from mer.config.composition import typed
         from mer.runs import results
 
         run_dir = Path(config.run.dir)
         if not (run_dir / "manifest.parquet").exists():
             return  # the jobs' own errors say why
-        settings = typed(trust.read(run_dir / "config.yaml"))
+        settings = typed(stored.read(run_dir / "config.yaml"))
         result = results.pool(run_dir, settings)
         results.show(settings, run_dir, result)
         if result["status"] == "incomplete":

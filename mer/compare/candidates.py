@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mer.compare import prediction_files
-from mer.config import trust
+from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
 from mer.runs import label_access
@@ -205,7 +205,7 @@ def _around(path: Path) -> list[Path]:
 
 
 def _read(directory: Path, name: str, given: int) -> Run:
-    config = _load(directory / "config.yaml", lambda path: flatten(trust.read(path)))
+    config = _load(directory / "config.yaml", lambda path: flatten(stored.read(path)))
     scores = find(directory, "metrics.json") or directory / "metrics.json"
     metrics = _load(scores, _metrics, {})
     data_hash = _load(directory / "environment.json", _data_hash)

@@ -23,6 +23,9 @@ from mer.config.validation import (
     settings,
 )
 
+Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
+Workers = Annotated[int, Field(strict=True, ge=0, le=1024)]
+
 
 @settings
 class Optimizer:
@@ -152,7 +155,7 @@ class Input:
     """
 
     name: StrictStr = "flow"
-    size: Count = 64
+    size: Side = 64
     center: Literal["median", "none"] = "median"
     cache_gb: NotNegative = 8
     kwargs: dict[str, Any] = made_by(dict)
@@ -236,7 +239,7 @@ class Prepare:
     min_face: Whole = 60
     flow: Flow = made_by(Flow)
     array_channels: list[Literal["strain", "u", "v"]] = made_by(lambda: ["strain", "v", "u"])
-    workers: Whole | None = None
+    workers: Workers | None = None
 
 
 @settings
@@ -245,7 +248,7 @@ class Trainer:
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
     devices: Count | list[Whole] | Literal["auto"] = 1
-    threads: Count | None = 1
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = 1
     folds_at_once: Count | Literal["auto"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"] = (
         "32-true"
@@ -255,9 +258,24 @@ class Trainer:
     enable_model_summary: StrictBool = False
     num_sanity_val_steps: Annotated[int, Field(strict=True, ge=-1)] = 0
     log_every_n_steps: Count = 1000000
-    num_workers: Whole = 0
+    num_workers: Workers = 0
     pin_memory: StrictBool = False
     options: dict[str, Any] = made_by(dict)
+
+
+#: Keys of `trainer` that say where and how fast, not what; the others (precision, limits) decide.
+MACHINE = (
+    "accelerator",
+    "devices",
+    "strategy",
+    "num_nodes",
+    "num_workers",
+    "folds_at_once",
+    "pin_memory",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "log_every_n_steps",
+)
 
 
 @settings

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from mer.config import stored
 
 #: Keys of words that name a directory or a sweep, and mean nothing to a repetition.
 LEFT_OUT = ("run", "trial", "search", "hydra", "protocol.folds")
@@ -35,4 +35,4 @@ def _config_dir(run_dir: Path) -> list[str]:
 
 def _plain(path: Path) -> Any:
     """Content of a file, interpolations as they were typed; None where there is no file."""
-    return OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else None
+    return stored.read_plain(path) if path.exists() else None

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mer.config import trust
+from mer.config import stored
 from mer.files import write_json
 from mer.protocols import LEAKY
 from mer.runs.head_columns import heads
@@ -83,7 +83,7 @@ def warnings(run_dir: Path) -> list[str]:
     """Why the stored score of a run is none to report, in sentences; empty for a clean run."""
     sentences = []
     path = run_dir / "config.yaml"
-    config = trust.read(path) if path.exists() else OmegaConf.create()
+    config = stored.read(path) if path.exists() else OmegaConf.create()
     if OmegaConf.select(config, "selection") == "oracle":
         sentences.append("selection=oracle: the epoch of each fold was chosen on its test persons")
     if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:

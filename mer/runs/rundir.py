@@ -29,28 +29,14 @@ import pandas as pd
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from mer.config import trust
+from mer.config import maker, stored
 from mer.config.conversion import to_plain
-from mer.config.settings import Settings
+from mer.config.settings import MACHINE, Settings
 from mer.data.corpus import Corpus
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
 from mer.files import write_csv, write_parquet, write_whole
 from mer.protocols import LEAKY, Fold, describe
-
-#: Keys of `trainer` that say where and how fast, not what; the others (precision, limits) decide.
-MACHINE = (
-    "accelerator",
-    "devices",
-    "strategy",
-    "num_nodes",
-    "num_workers",
-    "folds_at_once",
-    "pin_memory",
-    "enable_progress_bar",
-    "enable_model_summary",
-    "log_every_n_steps",
-)
 
 #: Keys that may differ when a run is continued.
 VOLATILE = (
@@ -81,12 +67,14 @@ def claim(run_dir: Path, settings: Settings) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(run_dir / ".lock"):
         if path.exists():
-            differences = _differences(trust.read(path), config)
+            before = stored.read(path)
             raise_all(
                 f"{run_dir} holds a run with another configuration. Set another run.dir, or the "
                 "old values:",
-                differences,
+                _differences(before, config),
             )
+            if OmegaConf.to_container(before) == config and not maker.is_own(path):
+                maker.mark_file(path)
             return
         strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
         if strangers:
@@ -95,6 +83,7 @@ def claim(run_dir: Path, settings: Settings) -> None:
                 f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
             )
         write_whole(path, lambda temporary: OmegaConf.save(OmegaConf.create(config), temporary))
+        maker.mark_file(path)
 
 
 def _differences(old: Any, new: Any) -> list[str]:
@@ -167,7 +156,13 @@ def _splits(folds: Sequence[Fold]) -> pd.DataFrame:
 
 
 def fold_folder(run_dir: Path, name: str) -> Path:
-    """Folder of one fold; no two folds share one, so no fold can pick up another's weights."""
+    """Folder of one fold; no two folds share one, so no fold can pick up another's weights.
+
+    Raises:
+        MerError: If the name would lead out of the folder of all folds.
+    """
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+        raise MerError(f"{run_dir} has a fold named {name!r}, which is no name of a folder.")
     return run_dir / "folds" / name
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from mer.config import stored
 from mer.config import trust as trusted
 from mer.datasets.index import Remark
 from mer.datasets.number_cells import whole
@@ -54,7 +55,7 @@ class Run:
 
     @cached_property
     def _config(self) -> DictConfig:
-        return read_file(self.directory / "config.yaml", trusted.read, DictConfig)
+        return read_file(self.directory / "config.yaml", stored.read, DictConfig)
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the configuration by its dotted key, which an earlier version may lack."""

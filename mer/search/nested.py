@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from mer import protocols
-from mer.config import trust
+from mer.config import stored
 from mer.config.composition import typed
 from mer.config.settings import RunDirectory, Settings, Trial
 from mer.data import sources
@@ -136,7 +136,7 @@ def value(run_dir: Path, fold: str, objective: str) -> float | None:
     if not rundir.is_done(run_dir, fold):
         return None
     manifest = pd.read_parquet(run_dir / "manifest.parquet", columns=["sample_id", "label"])
-    classes = trust.read(run_dir / "config.yaml").labels.classes
+    classes = stored.read(run_dir / "config.yaml").labels.classes
     scores = results.RunningScore(run_dir, manifest, list(classes))([fold])
     cost = run_dir / "cost.json"
     known = json.loads(cost.read_text()) if cost.exists() else {}

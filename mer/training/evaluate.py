@@ -5,6 +5,7 @@ samples are predicted. The scores must equal the stored ones, unless settings of
 """
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mer import protocols
 from mer.callbacks.head import fit_on_samples
 from mer.config import trust as trusted
 from mer.config.composition import typed
-from mer.config.settings import Settings
+from mer.config.settings import MACHINE, Settings
 from mer.data import sources
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
@@ -32,6 +33,9 @@ from mer.training.heads import heads_of, make_callbacks, svm_heads
 from mer.training.predictions import predict, to_frame
 from mer.training.trainer import fold_threads, make_trainer
 
+#: Beginnings of keys that may change in an evaluation.
+CHANGEABLE = r"(callbacks|trainer|paths)\.|data\.(root|(micro|macro)\.[^.]+\.root)$"
+
 
 def load_config(
     run_dir: Path, overrides: list[str] | None = None, trust: Iterable[str] = ()
@@ -40,8 +44,8 @@ def load_config(
 
     Args:
         run_dir: Run directory.
-        overrides: `key=value`; only settings below `callbacks`, `trainer` and `paths` may change,
-            because the weights were made with the others.
+        overrides: `key=value`; only settings below `callbacks`, `trainer` and `paths`, and where
+            data are, may change, because the weights were made with the others.
         trust: Packages that the run may name beside the listed objects of mer.
 
     Raises:
@@ -55,10 +59,10 @@ def load_config(
     cfg = trusted.load(path, trust)
     for override in overrides or []:
         key, _, value = override.partition("=")
-        if key.split(".")[0] not in ("callbacks", "trainer", "paths") or not value:
+        if not re.match(CHANGEABLE, key) or not value:
             raise MerError(
                 f"`{override}` cannot change in an evaluation; write "
-                "callbacks.svm_head.<setting>=<value>."
+                "callbacks.svm_head.<setting>=<value>, or data.root=<folder>."
             )
         if OmegaConf.select(cfg, key, default=KeyError) is KeyError:
             node = OmegaConf.select(cfg, key.rpartition(".")[0]) or {}
@@ -76,7 +80,12 @@ def fold_config(
 ) -> DictConfig:
     """The configuration of a fold, which a nested search has chosen; else the run's, `cfg`."""
     folder = rundir.fold_folder(run_dir, fold)
-    return load_config(folder, overrides, trust) if (folder / "config.yaml").exists() else cfg
+    if not (folder / "config.yaml").exists():
+        return cfg
+    chosen = load_config(folder, overrides, trust)
+    machine = {key: cfg.trainer[key] for key in MACHINE if key in cfg.trainer}
+    here = {"data": cfg.data, "paths": cfg.paths, "trainer": machine}
+    return DictConfig(OmegaConf.merge(chosen, here))
 
 
 def evaluate(

@@ -18,11 +18,10 @@ from mer.cache import exclusive, make_key
 from mer.callbacks.head import Head, add_scores, fit_heads
 from mer.config import trust
 from mer.config.conversion import to_plain
-from mer.config.settings import Settings
+from mer.config.settings import MACHINE, Settings
 from mer.data.corpus import Corpus
 from mer.files import fingerprint, link_or_copy, write_json
 from mer.protocols import SIDES, Fold
-from mer.runs.rundir import MACHINE
 from mer.training.devices import fold_device
 from mer.training.heads import make_callbacks, plain_of
 

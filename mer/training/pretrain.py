@@ -18,7 +18,7 @@ from mer import __version__
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import to_plain
-from mer.config.settings import Settings
+from mer.config.settings import MACHINE, Settings
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
@@ -27,7 +27,6 @@ from mer.files import write_json
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
 from mer.runs import evidence
-from mer.runs.rundir import MACHINE
 from mer.training import data_parallel
 from mer.training.devices import fold_device
 from mer.training.trainer import make_trainer, module_arguments

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from mer.config import trust
+from mer.config import stored, trust
 from mer.errors import MerError
 
 #: A general importer that lies in mer: beginnings of names must not be trusted.
@@ -122,7 +122,7 @@ def test_an_interpolation_in_a_file_is_refused(
 ) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
     path = written(tmp_path, data={"root": "${oc.env:SECRET}"})
-    for read in (trust.read, trust.load):
+    for read in (stored.read, trust.load):
         with pytest.raises(MerError, match=r"data.root is \$\{oc.env:SECRET\}") as refused:
             read(path)
         assert "hunter2" not in str(refused.value)
