@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from mer.config import maker
 from mer.config.settings import Input
 from mer.data.dataset import UnifiedDataset
 from mer.models.modules import MERModule, MicroFinetuneModule
@@ -77,6 +78,12 @@ def flow_dataset(**settings: Any) -> UnifiedDataset:
     return UnifiedDataset(
         table, [SimpleNamespace(key="k", frames=None, flow=flow)], CLASSES, chosen
     )
+
+
+def save_config(config: Any, run_dir: Path) -> None:
+    """Change the configuration of a run as the user who made it does."""
+    OmegaConf.save(config, run_dir / "config.yaml")
+    maker.mark_file(run_dir / "config.yaml")
 
 
 def with_scores(frame: pd.DataFrame, classes: list[str], *heads: str) -> pd.DataFrame:

@@ -6,10 +6,12 @@ that exist.
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer.config.quoting import is_readable, quoted, readable, sentence
 from mer.config.sentences import closest
 from mer.errors import MerError, raise_all
 
@@ -116,7 +118,7 @@ def _search_path(config_dir: str | Path | None) -> list[str]:
     folder = Path(config_dir).expanduser().absolute()
     if not folder.is_dir():
         raise MerError(f"--config-dir: there is no folder {folder}")
-    return [f"hydra.searchpath=['file://{folder}']"]
+    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
 
 
 def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:
@@ -139,6 +141,8 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
     while current is not None and (culprit := _culprit(current, good)) is not None:
         bad.append((culprit, current))
         good.remove(culprit)
+        if not is_readable(culprit) and (meant := readable(culprit)) is not None:
+            good.append(meant)  # so that what else is wrong with it is said too
         try:
             config, current = _compose(good, config_name), None
         except HydraException as next_error:
@@ -239,9 +243,14 @@ def _sentence(override: str, error: Exception, keys: list[str]) -> str:
         hint = f"closest: {', '.join(close)}; " if close else ""
         there = f"{hint}all: {', '.join(options)}"
         return f"{override}: there is no {_group(override)}/{typed} ({there})"
+    if not is_readable(override):
+        return sentence(override, _tidy(error))
     key = _key(override)
     if "Could not override" in str(error) and key not in keys:
-        return f"{override}: there is no key {key} ({closest(key, keys)})"
+        text = f"{override}: there is no key {key} ({closest(key, keys)})"
+        if "/" in key:
+            text += f"; to name a directory, type {shlex.quote(f'run.dir={quoted(override)}')}"
+        return text
     return f"{override}: {_tidy(error)}"
 
 

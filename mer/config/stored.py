@@ -66,6 +66,9 @@ def check_folder(folder: Path) -> None:
     """
     root, problems = folder.resolve(), []
     for parent, folders, files in os.walk(folder):
+        if Path(parent).name == "wandb":  # W&B links its logs into the home folder
+            folders.clear()
+            continue
         for path in (Path(parent, name) for name in [*folders, *files]):
             try:
                 mode = path.lstat().st_mode

@@ -9,6 +9,7 @@ trusts by name (`--trust mypackage`, or the variable `MER_TRUST=mypackage,anothe
 import hashlib
 import importlib
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ from mer.errors import MerError, raise_all
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
 
 #: Objects of mer that a file may name: exact names, never a beginning of one.
 LISTED = frozenset({"mer.callbacks.svm_head.SVMHead"})
@@ -151,6 +154,8 @@ def load(path: Path, trust: Iterable[str] = ()) -> "DictConfig":
     Raises:
         MerError: See `mer.config.stored.read` and `check`.
     """
+    from omegaconf import OmegaConf
+
     from mer.config import maker, stored
 
     config = stored.read(path)
@@ -162,6 +167,13 @@ def load(path: Path, trust: Iterable[str] = ()) -> "DictConfig":
         config.data.generate = False
     if not maker.is_own(path):
         stored.use_here(config)
+        log.info(
+            "%s was not written by you on this machine, or was changed: data are looked for in %s, "
+            "the cache in %s",
+            path,
+            OmegaConf.select(config, "data.root"),
+            config.paths.cache,
+        )
     return config
 
 

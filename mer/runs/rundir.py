@@ -22,7 +22,7 @@ With `selection=oracle` the files with predictions and scores have -ORACLE in th
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -65,6 +65,7 @@ def claim(run_dir: Path, settings: Settings) -> None:
     config: dict[str, Any] = to_plain(settings)
     config["protocol"]["folds"] = None  # which folds one process does is no property of the run
     run_dir.mkdir(parents=True, exist_ok=True)
+    stored.check_folder(run_dir)
     with FileLock(run_dir / ".lock"):
         if path.exists():
             before = stored.read(path)
@@ -161,8 +162,9 @@ def fold_folder(run_dir: Path, name: str) -> Path:
     Raises:
         MerError: If the name would lead out of the folder of all folds.
     """
-    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
-        raise MerError(f"{run_dir} has a fold named {name!r}, which is no name of a folder.")
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or set("\\\0") & set(name):
+        raise MerError(f"{run_dir} has a fold named {name!r}, which is no folder inside the run.")
     return run_dir / "folds" / name
 
 

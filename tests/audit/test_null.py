@@ -19,6 +19,7 @@ from mer.datasets import labels
 from mer.errors import MerError
 from mer.runs import evidence, label_access, rundir
 from mer.training import fold, runner
+from tests.builders import save_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -85,7 +86,7 @@ def test_a_head_that_is_fitted_on_test_samples_is_found(
     monkeypatch.setattr(evidence, "problems", lambda *_: [])  # which would refuse the fold
     config = OmegaConf.load(run_dir / "config.yaml")
     config.callbacks.svm_head.C = 100.0
-    OmegaConf.save(config, run_dir / "config.yaml")
+    save_config(config, run_dir)
     assert main(["audit", "--null", "--json", str(run_dir)]) == 1
     (told,) = json.loads(capsys.readouterr().out)
     assert told == json.loads((run_dir / "null.json").read_text())
@@ -120,7 +121,7 @@ def test_workers_train_on_the_same_permuted_labels(run_dir: Path) -> None:
     one = null_test(run_dir, permutations=1)
     config = OmegaConf.load(run_dir / "config.yaml")
     config.trainer.folds_at_once = 2
-    OmegaConf.save(config, run_dir / "config.yaml")
+    save_config(config, run_dir)
     for folder in (run_dir / "null").glob("*/folds/*"):
         (folder / "predictions-NULL.parquet").unlink()
     assert null_test(run_dir, permutations=1) == one
@@ -144,7 +145,7 @@ def test_what_cannot_be_trained_is_an_error_of_the_user(
         null_test(run_dir)
     config = OmegaConf.load(run_dir / "config.yaml")
     config.callbacks.svm_head._target_ = "os.system"
-    OmegaConf.save(config, run_dir / "config.yaml")
+    save_config(config, run_dir)
     with pytest.raises(MerError, match=r"names code .*\n.*_target_=os\.system"):
         null_test(run_dir)
 

@@ -21,6 +21,7 @@ from mer.errors import MerError
 from mer.protocols import Fold
 from mer.runs import label_access, rundir
 from mer.training import runner
+from tests.builders import save_config
 
 RANDOM = {"name": "random_samples", "n_splits": 3}
 WARNING = "protocol=random_samples: split by sample, so persons who trained are tested"
@@ -193,7 +194,7 @@ def test_the_same_split_under_another_name_is_no_longer_let_off(
     run_dir = copied(leaky)
     config = OmegaConf.load(run_dir / "config.yaml")
     config.protocol.name = "group_kfold"
-    OmegaConf.save(config, run_dir / "config.yaml")
+    save_config(config, run_dir)
     failed = {check.name: check for check in audit(run_dir).checks if check.verdict == "fail"}
     assert "persons in train and in test" in failed["persons"].evidence
     assert "weights trained by" in failed["weights"].evidence

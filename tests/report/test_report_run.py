@@ -16,7 +16,7 @@ from mer.report.fold_networks import Absent, Networks
 from mer.runs.pictures import SIDE
 from mer.runs.stored_run import Run
 from mer.training import runner
-from tests.builders import Config
+from tests.builders import Config, save_config
 from tests.page_reader import Page
 from tests.report.report_inputs import read
 
@@ -44,7 +44,7 @@ def of_real_persons(finished: Path, folder: Path) -> Path:
     run_dir = Path(shutil.copytree(finished, folder / "run"))
     cfg = OmegaConf.load(run_dir / "config.yaml")
     cfg.data.generate = False
-    OmegaConf.save(cfg, run_dir / "config.yaml")
+    save_config(cfg, run_dir)
     return run_dir
 
 
@@ -103,7 +103,7 @@ def test_code_from_elsewhere_is_not_run(finished: Path, tmp_path: Path) -> None:
     run_dir = Path(shutil.copytree(finished, tmp_path / "run"))
     cfg = OmegaConf.load(run_dir / "config.yaml")
     OmegaConf.update(cfg, "backbone._target_", "os.system", force_add=True)
-    OmegaConf.save(cfg, run_dir / "config.yaml")
+    save_config(cfg, run_dir)
     with pytest.raises(Absent, match=r"backbone._target_=os\.system"):
         Networks(Run(run_dir))
 
