@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from mer.config.settings import Data, Settings, to_plain
+from mer.config.conversion import to_plain
+from mer.config.settings import Data, Settings
 
 CLASSES = ["negative", "positive", "surprise"]
 

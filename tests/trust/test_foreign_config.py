@@ -12,7 +12,7 @@ import pytest
 from mer.cli import main
 from mer.config import maker, stored, trust
 from mer.config.composition import compose
-from mer.config.settings import read
+from mer.config.conversion import read
 from mer.errors import MerError
 from mer.runs import rundir
 from tests.trust.foreign import config, package, touching, write_run
