@@ -5,10 +5,13 @@ datasets must give, so that a wrong workbook shows before training and not in th
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import pandas as pd
+from pydantic import Field, TypeAdapter, ValidationError
 
+from mer.config import trust
+from mer.config.sentences import shown
 from mer.datasets.index import Reading, Remark
 from mer.errors import MerError, raise_all
 from mer.randomness import generator
@@ -41,6 +44,19 @@ class Scheme(TypedDict):
     permutation: NotRequired[int | None]
 
 
+_Text = str | int
+#: Key of a scheme -> its type, and what to say where it is another.
+_KINDS: dict[str, tuple[Any, str]] = {
+    "name": (str, "a name"),
+    "version": (int, "a whole number"),
+    "classes": (list[_Text], "a list of class names"),
+    "map": (dict[str, dict[str, _Text]], "a mapping: dataset, emotion, class"),
+    "exclude": (dict[str, _Text] | None, "a mapping: sample id, reason"),
+    "expected": (dict[str, dict[_Text, int]] | None, "a mapping: dataset, class, samples"),
+    "permutation": (Annotated[int, Field(ge=0)] | None, "a seed, 0 or more, or null"),
+}
+
+
 def canonical_emotion(text: str) -> str:
     """Return an emotion in lower case, stripped, with spelling variants folded; may be empty."""
     word = text.strip().lower()
@@ -69,7 +85,15 @@ def load_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
         from omegaconf import OmegaConf
 
         scheme = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path)))
-    return _checked(dict(scheme))
+    return _checked(dict(trust.as_plain(scheme)))
+
+
+def _is_kind(value: Any, kind: Any) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def _checked(scheme: dict[str, Any]) -> Scheme:
@@ -79,12 +103,17 @@ def _checked(scheme: dict[str, Any]) -> Scheme:
         for key in ("name", "version", "classes", "map")
         if key not in scheme
     ]
-    unknown = sorted(set(scheme) - set(Scheme.__annotations__))
+    unknown = sorted(map(str, set(scheme) - set(Scheme.__annotations__)))
     problems += [f"key `{key}` is not known" for key in unknown]
+    problems += [
+        f"`{key}` is {shown(scheme[key])[:100]}, expected is {text}"
+        for key, (kind, text) in _KINDS.items()
+        if key in scheme and not _is_kind(scheme[key], kind)
+    ]
     raise_all(f"Label scheme {name}:", problems)
 
     classes = [str(label) for label in scheme["classes"]]
-    if len(set(classes)) < 2 or len(set(classes)) != len(classes):
+    if len(set(classes)) < 2 or len(set(classes)) != len(classes) or "" in classes:
         problems.append(f"`classes` must be two or more different names, found {classes}")
     groups = (("map", scheme["map"]), ("expected", scheme.get("expected") or {}))
     for key, group in groups:
@@ -95,17 +124,14 @@ def _checked(scheme: dict[str, Any]) -> Scheme:
                 f"`{key}.{dataset}` names the class `{label}`, which `classes` lacks"
                 for label in wrong
             ]
-    permutation = scheme.get("permutation")
-    if permutation is not None and not (isinstance(permutation, int) and permutation >= 0):
-        problems.append(f"`permutation` is a seed, null or 0 or more; found {permutation}")
     folded = {
         dataset: {canonical_emotion(str(emotion)): str(label) for emotion, label in entries.items()}
         for dataset, entries in scheme["map"].items()
     }
     raise_all(f"Label scheme {name}:", problems)
     return Scheme(
-        name=str(scheme["name"]),
-        version=int(scheme["version"]),
+        name=scheme["name"],
+        version=scheme["version"],
         classes=classes,
         map=folded,
         exclude=dict(scheme.get("exclude") or {}),

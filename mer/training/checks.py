@@ -9,6 +9,7 @@ from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import Finetune, Pretrain, Settings
 from mer.data import inputs
+from mer.datasets import labels
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim, weights
 from mer.models import loss as losses
@@ -24,7 +25,12 @@ def check(settings: Settings) -> None:
     Raises:
         MerError: With all of them; each names the key, its value and the mend.
     """
+    schemes = {"labels": settings.labels}
+    schemes |= {"macro.labels": settings.macro.labels} if settings.macro.enabled else {}
     problems: list[str] = []
+    for key, scheme in schemes.items():
+        _attempt(problems, f"{key}: ", labels.load_scheme, scheme)
+    raise_all("The configuration contradicts itself:", problems)
     made = _attempt(problems, "", inputs.make, settings.input)
     _attempt(problems, "", flow.check, settings.prepare.flow)
     for role, sources in (("micro", settings.data.micro), ("macro", settings.data.macro or {})):
