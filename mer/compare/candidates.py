@@ -166,7 +166,9 @@ def shortest_ends(paths: Iterable[Parts], least: int = 1) -> dict[Parts, Parts]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Order 2 before 10."""
-    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", name)]
+    return [
+        (int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", name)
+    ]
 
 
 def _runs_in(folder: Path) -> list[Path]:

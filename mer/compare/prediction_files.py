@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mer.errors import MerError
+from mer.datasets.number_cells import whole
+from mer.datasets.text_tables import read_csv
+from mer.errors import MerError, raise_all
 from mer.runs import results
 
 ENDINGS = (".csv", ".parquet")
@@ -60,11 +62,9 @@ def load(path: Path) -> pd.DataFrame:
     """
     try:
         # As text: "01" and "1" may be two persons.
-        raw = (
-            pd.read_parquet(path)
-            if path.suffix.lower() == ".parquet"
-            else pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-        )
+        raw = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    except MerError:
+        raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}".split("\n")[0]
         raise MerError(f"{path} cannot be read ({what}): it must be CSV or Parquet") from error
@@ -86,6 +86,12 @@ def load(path: Path) -> pd.DataFrame:
     table = _filled(path, table)
     table.attrs["columns"] = ", ".join(map(str, raw.columns))  # as the user knows them
     return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    cells, faults = read_csv(path)
+    raise_all(f"{path} cannot be used:", (f"row {row}: {text}" for row, text in faults.items()))
+    return cells.where(cells != "", None)
 
 
 def _needed(key: str) -> str:
@@ -164,7 +170,8 @@ def complete(
 
 
 def _in_order(names: set[str]) -> list[str]:
-    return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
+    numbers = {name: whole(name) for name in names}
+    return sorted(names, key=lambda name: (-1 if numbers[name] is None else numbers[name], name))
 
 
 def _named(path: Path, column: pd.Series, classes: Sequence[str]) -> pd.Series:

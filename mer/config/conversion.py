@@ -56,8 +56,9 @@ def read(config: Mapping[str, Any]) -> Settings:
         made = TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
         problems += sentences(error, [*keys(Settings), *(f"trainer.{one}" for one in LIGHTNING)])
-    for name, node in (config.get("callbacks") or {}).items():
-        kind = CALLBACKS.get((node or {}).get("_target_", ""))
+    callbacks = config.get("callbacks")
+    for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
+        kind = CALLBACKS.get(str(node.get("_target_"))) if isinstance(node, Mapping) else None
         if kind is None:
             continue
         try:
