@@ -39,14 +39,14 @@ AUGMENT = {
 def network(
     backbone: dict[str, Any] | None = None, kind: type[MERModule] = MicroFinetuneModule, **more: Any
 ) -> MERModule:
-    return kind(
-        backbone=backbone or {"name": "test_efficientnet"},
-        in_chans=3,
-        classes=CLASSES,
-        input_mean=[0.0, 0.1, 0.2],
-        input_std=[0.5, 1.0, 2.0],
-        **more,
-    )
+    arguments = {
+        "backbone": backbone or {"name": "test_efficientnet"},
+        "in_chans": 3,
+        "classes": CLASSES,
+        "input_mean": [0.0, 0.1, 0.2],
+        "input_std": [0.5, 1.0, 2.0],
+    }
+    return kind(**{**arguments, **more})
 
 
 def disturb(module: nn.Module) -> None:
@@ -94,17 +94,17 @@ def with_scores(frame: pd.DataFrame, classes: list[str], *heads: str) -> pd.Data
     return frame.assign(**columns)
 
 
-def trainer(folder: Path, *callbacks: pl.Callback, epochs: int = 1) -> pl.Trainer:
-    return pl.Trainer(
-        default_root_dir=folder,
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        callbacks=list(callbacks),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+def trainer(folder: Path, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+    """A trainer of one epoch on the CPU that writes nothing."""
+    defaults = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(default_root_dir=folder, callbacks=list(callbacks), **{**defaults, **options})
 
 
 @contextlib.contextmanager

@@ -37,10 +37,10 @@ class Run:
         config: Dotted key -> value, without the keys that say where and how fast.
         metrics: Content of `metrics.json`; empty where there is none.
         samples: (sample, dataset, person, label) of everything that is tested.
-        data_hash: Of the last start; None where it is not known.
+        data_hash: Hash of the data at the last start; None where it is not known.
         warnings: Why its score is none to report.
         remarks: What was tried on the test labels after its score was seen.
-        table: Of a file: `sample_id` and `prediction`; None of a run directory.
+        table: `sample_id` and `prediction` of a file; None for a run directory.
     """
 
     directory: Path

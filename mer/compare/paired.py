@@ -27,8 +27,8 @@ class Paired:
     Args:
         difference: Score of B minus that of A, pooled; keys are `SCORES`.
         interval: Its 95 % interval when persons are drawn again, the same ones for both.
-        p: Of the permutation over persons, two-sided.
-        p_mcnemar: Of McNemar's exact test on accuracy, over samples.
+        p: p-value of the permutation over persons, two-sided, per score.
+        p_mcnemar: p-value of McNemar's exact test on accuracy, over samples.
         arrangements: How many arrangements of the persons `p` rests on.
         exact: Whether these are all there are.
     """
@@ -85,31 +85,16 @@ def compare(
     )
 
 
-def permutation_test(
-    y_true: ArrayLike,
-    a: ArrayLike,
-    b: ArrayLike,
-    persons: Sequence[str],
-    n_classes: int,
-    draws: int = 10_000,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Two-sided p per score; see `compare` for the arguments.
+def _permute(
+    of_a: NDArray[np.int64], of_b: NDArray[np.int64], draws: int, seed: int
+) -> tuple[dict[str, float], int, bool]:
+    """Find p per score, the number of arrangements, and whether these are all.
 
     If A and B were equally good, each person's predictions of A could as well be those of B. So
     these are swapped, for all samples of a person at once, and p is the share of arrangements whose
     pooled scores differ at least as much as the real ones. With at most `draws` arrangements of the
     persons in whom A and B differ, all are tried. Otherwise so many are drawn, and the real one is
     counted as another: (hits + 1) / (draws + 1).
-    """
-    of_a = confusion_by(y_true, a, persons, n_classes)
-    return _permute(of_a, confusion_by(y_true, b, persons, n_classes), draws, seed)[0]
-
-
-def _permute(
-    of_a: NDArray[np.int64], of_b: NDArray[np.int64], draws: int, seed: int
-) -> tuple[dict[str, float], int, bool]:
-    """Find p per score, the number of arrangements, and whether these are all.
 
     Args:
         of_a: Counts per person. Shape: (P, K, K).

@@ -94,7 +94,7 @@ class Augmentation:
 
         Args:
             images: Shape: (B, C, S, S), float32.
-            parameters: Of `draw`, on the same device. Shape: (B, 8).
+            parameters: What `draw` gives, on the same device. Shape: (B, 8).
 
         Returns:
             Shape: (B, C, S, S), float32.

@@ -41,9 +41,9 @@ class WandbLogger(Observer):
         mode: offline, online or disabled.
         project: W&B project.
         entity: User or team; None takes the account's default.
-        name: Of the W&B run; None takes the run directory's, or the sweep's with a number.
+        name: Name of the W&B run; None takes the run directory's, or the sweep's with a number.
         group: None takes the sweep's name, or the run directory's where processes share folds.
-        tags: Of the W&B run.
+        tags: Tags of the W&B run.
         notes: Free text.
         dir: Folder of W&B's own files; None takes the run directory.
         weights: `all` logs the weights of all folds and of macro-pretraining, `none` does not.

@@ -91,7 +91,7 @@ def build_optimizer(
     """Build the optimizer of a complete `optimizer` node over `parameter_groups`.
 
     Args:
-        groups: Of `parameter_groups`.
+        groups: What `parameter_groups` gives.
         settings: The node.
         recorded: Whether its steps go into a CUDA graph: rates then are tensors on the device. An
             own optimizer is never recorded.
@@ -148,7 +148,7 @@ def set_rates(
     """Set the learning rates of a step, as `MERModule.configure_optimizers` has them.
 
     Args:
-        optimizer: Of `build_optimizer`.
+        optimizer: What `build_optimizer` gives.
         settings: Its complete node.
         step: Steps done so far.
         per_epoch: Steps per epoch.

@@ -24,7 +24,7 @@ def tvl1(
     Args:
         onset: float32 (H, W) in grey levels, smoothed as far as noise demands.
         apex: float32 (H, W).
-        weight: Of the data term, per grey level; larger follows the pictures, smaller is smoother.
+        weight: Weight of the data term, per grey level; a smaller one gives a smoother flow.
         scales: Levels of the pyramid, each half as large as the one before.
         warps: Times that the apex is warped and its difference is taken anew, per level.
         iterations: Per warp on the full size, twice as many on each smaller level.

@@ -134,7 +134,7 @@ def class_activation(
 
     Args:
         module: A trained model in evaluation mode.
-        layer: Of its backbone, from `find_layer`.
+        layer: Name of a layer of its backbone, from `find_layer`.
         images: Shape: (B, C, S, S).
 
     Returns:

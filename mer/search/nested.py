@@ -24,7 +24,6 @@ from filelock import FileLock
 from omegaconf import DictConfig
 from optuna.trial import TrialState
 
-from mer import protocols
 from mer.config import stored
 from mer.config.composition import typed
 from mer.config.settings import RunDirectory, Settings, Trial
@@ -33,7 +32,7 @@ from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
-from mer.runs import environment, results, rundir, terminal
+from mer.runs import environment, fold_order, results, rundir, terminal
 from mer.search import summary, trials
 from mer.search.queue import GRID, Queue
 
@@ -54,8 +53,8 @@ def check(cfg: DictConfig, keys: Sequence[str], options: Mapping[str, Any]) -> N
 
     Args:
         cfg: Configuration that all trials share.
-        keys: What is searched.
-        options: Of the sweeper.
+        keys: Keys that are searched.
+        options: Settings of the sweeper.
 
     Raises:
         MerError: With all of it.
@@ -79,14 +78,14 @@ def run(search: "Search", number: int) -> None:
 
     Args:
         search: The search.
-        number: Of this worker.
+        number: Number of this worker.
     """
     settings = typed(search.trial_config())
     found = sources.read(settings, "micro")
     corpus = sources.load(settings, "micro", found["micro"])
     folds = sources.folds(settings, corpus.table)
     parts: dict[str, tuple[optuna.Study, Queue]] = {}
-    for fold in protocols.running_order(folds, corpus.table):
+    for fold in fold_order.running_order(folds, corpus.table):
         parts[fold.name] = search.open(number, fold.name)
     again = True
     while again:  # a worker that was killed meanwhile has left trials in folds gone through before

@@ -23,7 +23,7 @@ class TrialReporter(Observer):
     Args:
         sweeper: The `hydra.sweeper` node: storage, study name, pruner.
         folder: Directory of the search.
-        number: Of the trial.
+        number: Number of the trial.
     """
 
     def __init__(self, sweeper: DictConfig, folder: Path, number: int) -> None:

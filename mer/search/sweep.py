@@ -85,7 +85,7 @@ class Search:
         """Open the study, of a nested search that of a fold, and the queue of its trials.
 
         Args:
-            number: Of this worker.
+            number: Number of this worker.
             fold: Name of the fold, or None.
         """
         options = self.options

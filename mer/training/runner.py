@@ -42,7 +42,7 @@ from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
-from mer.runs import environment, results, rundir
+from mer.runs import environment, fold_order, results, rundir
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
 from mer.training import checks, workers
@@ -186,7 +186,7 @@ def _carry_out(
     if macro is not None:
         weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
     dataset = sources.dataset(settings, corpus)
-    order = protocols.running_order(folds, corpus.table)
+    order = fold_order.running_order(folds, corpus.table)
     heads = [*(head.name for head in heads_of(make_callbacks(settings.callbacks))), "softmax"]
     context = RunContext(settings, run_dir, corpus, dataset, order, weights, heads)
     with watch(observers, context):
@@ -200,10 +200,8 @@ def _carry_out(
 
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
     """Train the folds that are this process's and not done yet."""
-    settings, selected = (
-        run.settings,
-        protocols.select_folds(run.folds, run.settings.protocol.folds),
-    )
+    settings = run.settings
+    selected = fold_order.select_folds(run.folds, settings.protocol.folds)
     pending = [fold for fold in selected if not rundir.is_done(run.run_dir, fold.name)]
     if len(pending) < len(selected):
         log.info("%d of %d folds are done already", len(selected) - len(pending), len(selected))

@@ -56,7 +56,7 @@ def module_arguments(
         node: Settings of fine-tuning or of pretraining: optimizer, class weights, label smoothing.
         dataset: All samples.
         train: Positions of the training side. Shape: (M,).
-        seed: Of order, augmentation and dropout.
+        seed: Seed of the order, the augmentation and the dropout.
     """
     backbone = to_plain(settings.backbone)
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))

@@ -53,7 +53,7 @@ def test_all_arrangements_equal_the_enumeration_of_swapped_predictions() -> None
         for key in metrics.SCORES:
             as_large[key] += abs(second[key] - first[key]) >= abs(real[key]) - 1e-12
     expected = {key: count / 2 ** len(names) for key, count in as_large.items()}
-    assert paired.permutation_test(true, a, b, persons, 3) == pytest.approx(expected)
+    assert paired.compare(true, a, b, persons, 3).p == pytest.approx(expected)
     assert 0 < expected["uf1"] < 1
 
 
@@ -68,15 +68,15 @@ def test_p_of_accuracy_equals_that_of_scipy() -> None:
         vectorized=True,
         n_resamples=np.inf,
     )
-    found = paired.permutation_test(true, a, b, [str(n) for n in range(11)], 3)
+    found = paired.compare(true, a, b, [str(n) for n in range(11)], 3).p
     assert found["accuracy"] == pytest.approx(expected.pvalue)
     assert 0 < expected.pvalue < 1
 
 
 def test_drawn_arrangements_come_close_to_all_of_them_and_count_the_real_one() -> None:
     true, a, b, persons = random_case(60, 12, seed=1, skill=0.15)
-    every = paired.permutation_test(true, a, b, persons, 3)
-    drawn = paired.permutation_test(true, a, b, persons, 3, draws=4000)
+    every = paired.compare(true, a, b, persons, 3).p
+    drawn = paired.compare(true, a, b, persons, 3, draws=4000).p
     assert drawn != every
     assert drawn == pytest.approx(every, abs=0.03)
     # 20 persons, all wrong in A and right in B: no drawn arrangement is as large.

@@ -14,21 +14,12 @@ from mer.data.dataset import UnifiedDataset
 from mer.datasets.index import make_table
 from mer.errors import MerError
 from mer.prepare.store import Store, prepare_store
+from tests.builders import AUGMENT, CLASSES
 from tests.prepare.prepare_inputs import row
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CLASSES = ["negative", "positive", "surprise"]
 COUNT = 40
-AUGMENT = {
-    "flip": 0.5,
-    "shift": 0.1,
-    "scale": 0.1,
-    "rotate": 5,
-    "gain": 0.2,
-    "offset": 0.1,
-    "noise": 0.02,
-}
 
 
 @pytest.fixture

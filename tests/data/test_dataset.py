@@ -12,17 +12,7 @@ from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
 from mer.errors import MerError
-
-CLASSES = ["negative", "positive", "surprise"]
-AUGMENT = {
-    "flip": 0.5,
-    "shift": 0.1,
-    "scale": 0.1,
-    "rotate": 5,
-    "gain": 0.2,
-    "offset": 0.1,
-    "noise": 0.0,
-}
+from tests.builders import AUGMENT, CLASSES
 
 
 def make(

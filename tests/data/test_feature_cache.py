@@ -214,7 +214,7 @@ def run_fold(folder: Path, shortcut: bool, augment: bool = True, seed: int = 0) 
         source = FeatureCache.open_or_compute(split_off(model), images, folder / "features", "d")
     data = module_of(source)
     head = SVMHead()
-    fit = trainer(folder, head, epochs=5)
+    fit = trainer(folder, head, max_epochs=5)
     fit.fit(model, data)
     validation = fit.callback_metrics["val/loss"]
     [found] = predict(model, data.unlabelled_dataloader(np.arange(20, 24)), [head])

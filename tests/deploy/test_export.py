@@ -21,8 +21,8 @@ from mer.deploy.graph import Deployed
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
 from mer.training import runner
+from tests.builders import CLASSES
 
-CLASSES = ["negative", "positive", "surprise"]
 SAMPLES, SIZE = 24, 32
 
 

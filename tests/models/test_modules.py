@@ -17,22 +17,14 @@ from mer.models import optim
 from mer.models.epoch_counts import EpochTally
 from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
 from mer.models.plain import plain
-
-CLASSES = ["negative", "positive", "surprise"]
-
+from tests.builders import CLASSES, network, trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make(kind: type[MERModule] = MicroFinetuneModule, **changes: Any) -> MERModule:
-    arguments: dict[str, Any] = {
-        "backbone": {"name": "test_efficientnet"},
-        "in_chans": 3,
-        "classes": CLASSES,
-        "input_mean": [0.5, 0.0, 0.1],
-        "input_std": [0.5, 2.0, 0.1],
-    }
-    return kind(**{**arguments, **changes})
+    constants = {"input_mean": [0.5, 0.0, 0.1], "input_std": [0.5, 2.0, 0.1]}
+    return network(kind=kind, **{**constants, **changes})
 
 
 def loader(n: int = 12, labels: list[int] | None = None, in_chans: int = 3) -> DataLoader:
@@ -46,18 +38,6 @@ def loader(n: int = 12, labels: list[int] | None = None, in_chans: int = 3) -> D
         for i in range(n)
     ]
     return DataLoader(samples, batch_size=6)
-
-
-def trainer(folder: Path, **options: Any) -> pl.Trainer:
-    defaults = {
-        "max_epochs": 1,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return pl.Trainer(default_root_dir=folder, **{**defaults, **options})
 
 
 class Answers(MicroFinetuneModule):
@@ -185,7 +165,7 @@ def test_checkpoint_loads_weights_only(tmp_path: Path) -> None:
     keeper = pl.callbacks.ModelCheckpoint(
         tmp_path, filename="best", monitor=model.monitor, mode=model.mode
     )
-    trainer(tmp_path, enable_checkpointing=True, callbacks=[keeper], num_sanity_val_steps=0).fit(
+    trainer(tmp_path, keeper, enable_checkpointing=True, num_sanity_val_steps=0).fit(
         model, loader(), loader()
     )
     raw = torch.load(tmp_path / "best.ckpt", weights_only=True)

@@ -12,20 +12,16 @@ from torch import nn
 from mer.errors import MerError
 from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
+from tests.builders import network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make(kind: type[MERModule], name: str = "mobilevit_xxs", **changes: Any) -> MERModule:
     channels = changes.pop("in_chans", 3)
-    return kind(
-        backbone={"name": name, "kwargs": changes.pop("kwargs", {})},
-        in_chans=channels,
-        classes=changes.pop("classes", ["negative", "positive", "surprise"]),
-        input_mean=[0.0] * channels,
-        input_std=[1.0] * channels,
-        **changes,
-    )
+    backbone = {"name": name, "kwargs": changes.pop("kwargs", {})}
+    constants = {"input_mean": [0.0] * channels, "input_std": [1.0] * channels}
+    return network(backbone, kind, in_chans=channels, **constants, **changes)
 
 
 def macro_checkpoint(path: Path, **changes: Any) -> MERModule:

@@ -30,7 +30,7 @@ class OptunaSweeperConf:
             `optuna.samplers.GridSampler` goes through every combination of `params` once, in a
             random order.
         pruner: An Optuna pruner, likewise; null never ends a trial early.
-        seed: Of the sampler; null for the seed of the run.
+        seed: Seed of the sampler; null for the seed of the run.
         max_failures: Failures in a row that end the search.
         max_attempts: Starts of a trial whose process was killed, before it counts as failed.
         custom_search_space: Dotted name of a function (cfg, trial) that suggests more parameters,
