@@ -17,7 +17,7 @@ UNFINISHED = ".unfinished-"
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file so that a reader sees all of it or nothing, whoever else writes it too.
+    """Write a file so that a reader sees all of it or nothing, even if others write it too.
 
     Args:
         path: The file.

@@ -257,7 +257,7 @@ def draw_persons(persons: int, draws: int, seed: int) -> NDArray[np.int64]:
         How often each person was drawn. Shape: (draws, persons).
 
     Raises:
-        MerError: If there is nobody.
+        MerError: If there is no person.
     """
     if persons == 0:
         raise MerError("There is no prediction to draw from.")

@@ -183,7 +183,7 @@ def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool 
             if both:
                 problems.append(f"fold {fold.name}: {', '.join(both)} in {first} and in {second}")
         if not fold.train:
-            problems.append(f"fold {fold.name}: nobody is left to train on")
+            problems.append(f"fold {fold.name}: no sample is left to train on")
         for sample in fold.test:
             tested[sample] += 1
     wrong = [f"{sample} ({times} times)" for sample, times in tested.items() if times != 1]
@@ -272,7 +272,7 @@ def _group_kfold(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
 
 
 def _random_samples(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Split the samples into `n_splits` parts of the same class mix, whoever is seen in them."""
+    """Split the samples into `n_splits` parts of the same class mix, which may share persons."""
     from sklearn.model_selection import StratifiedKFold
 
     smallest = int(table["label"].value_counts().min())

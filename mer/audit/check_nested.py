@@ -145,7 +145,7 @@ def validation_scores(run: Artefacts, folds: list[str]) -> dict[str, float]:
     """UF1, UAR and accuracy of the validation persons, of the main head, pooled over some folds.
 
     Raises:
-        Unavailable: If nobody validated.
+        Unavailable: If there are no validation persons.
     """
     frames = [frame for frame in map(run.fold_validation, folds) if frame is not None]
     if not frames:

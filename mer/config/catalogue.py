@@ -48,7 +48,7 @@ def entries(kind: str, config_dir: Path | None = None) -> list[Entry]:
 
     Args:
         kind: One of `KINDS`.
-        config_dir: Folder with configuration files of one's own.
+        config_dir: Folder with the user's own configuration files.
 
     Raises:
         MerError: If there is no such kind or folder.

@@ -50,7 +50,7 @@ def compose(
     Args:
         overrides: Words as typed after `mer train`, for example `["backbone=resnet18", "seed=0"]`.
         config_name: The primary file in `conf_dir()`, without its ending.
-        config_dir: Folder with files of one's own, in groups as in `conf_dir()`.
+        config_dir: Folder with the user's own files, in groups as in `conf_dir()`.
 
     Raises:
         MerError: If an override names a key or choice that does not exist or cannot be parsed; all

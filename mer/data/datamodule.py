@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from mer.data.augmentation import augmentation
-from mer.data.dataset import FreshInputs, Inputs, SampleView, UnifiedDataset
+from mer.data.dataset import UnifiedDataset
+from mer.data.views import FreshInputs, Inputs, SampleView
 from mer.randomness import generator
 
 

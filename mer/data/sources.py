@@ -48,7 +48,7 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
 
     Args:
         settings: Settings of the run; `data.<role>` maps a name to `root` (below `data.root`),
-            optionally `reader` (a name) or `_target_` (a function of one's own), `prepare`
+            optionally `reader` (a name) or `_target_` (a user's function), `prepare`
             (settings that differ for it) and the reader's options.
         roles: micro, macro or both.
 

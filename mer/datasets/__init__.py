@@ -1,6 +1,6 @@
 """Readers of the datasets: each turns a folder on disk into the same index table.
 
-`READERS` names them; `read` calls one by its name, or a function of one's own, checks the options
+`READERS` names them; `read` calls one by its name, or a user's function, checks the options
 and joins subjects that are known to be the same person.
 """
 

@@ -1,4 +1,4 @@
-"""Who is told of a run: the entries of `logger`, ours and Lightning's."""
+"""Loggers of a run: the entries of `logger`, ours and Lightning's."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -287,7 +287,7 @@ def _plain(name: str) -> str:
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[None]:
-    """Let W&B keep copies of tables in a folder; its own choice lies in the home directory."""
+    """Let W&B keep copies of tables in a folder; its default is in the home directory."""
     before = os.environ.get("WANDB_DATA_DIR")
     if before is None:
         os.environ["WANDB_DATA_DIR"] = str(folder.absolute())

@@ -1,4 +1,4 @@
-"""The loss: cross entropy with class weights and label smoothing, or a loss of one's own."""
+"""The loss: cross entropy with class weights and label smoothing, or a user's loss."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ def build(
 ) -> Loss:
     """Build the loss of a `loss` node.
 
-    A class of one's own gets the node's other keys, and `weight` (K,) and `label_smoothing` if its
+    A user's class gets the node's other keys, and `weight` (K,) and `label_smoothing` if its
     arguments name them.
 
     Args:

@@ -1,7 +1,7 @@
 """The Lightning modules: macro-pretraining and micro fine-tuning around one backbone.
 
 A module takes plain values only and stores them, so that its checkpoints load with
-`weights_only=True`. Normalisation is part of the network: the constants lie in the checkpoint, and
+`weights_only=True`. Normalisation is part of the network: the constants are in the checkpoint, and
 every caller hands in images as the data module builds them.
 """
 
@@ -49,11 +49,11 @@ class MERModule(pl.LightningModule):
             `mer.models.optim.complete`).
         label_smoothing: In [0, 1).
         dropout: Probability in [0, 1) that the classifier misses a component of the embedding.
-        seed: Of the classifier's first weights and of the dropout.
+        seed: Seed of the classifier's initial weights and of the dropout.
         freeze: Blocks that are not trained, batch-norm statistics included (see
             `mer.models.blocks.select`).
         lr_scale: Factor on the learning rate of the blocks that `mer.models.transfer` brought in.
-        loss: `_target_` and arguments of a loss of one's own (see `mer.models.loss.build`); None
+        loss: `_target_` and arguments of a user's loss (see `mer.models.loss.build`); None
             for cross entropy.
 
     Raises:

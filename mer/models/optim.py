@@ -29,7 +29,7 @@ def complete(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     Args:
         settings: `name` (adamw | adam | sgd), `lr` (largest learning rate), `weight_decay`,
             `schedule` (cosine | constant), `warmup_epochs` (epochs of linear rise, also fractions);
-            in place of `name` maybe `_target_`, a class of one's own, and its `kwargs`.
+            in place of `name` maybe `_target_`, a user's class, and its `kwargs`.
 
     Raises:
         MerError: If a key or value cannot be used; all are listed.
@@ -115,7 +115,7 @@ def build_optimizer(
 
 
 def _own(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Build an optimizer of a class of one's own; groups carry their weight decay and rate."""
+    """Build an optimizer of a user's class; groups carry their weight decay and rate."""
     target, rate = settings["_target_"], settings["lr"]
     kind = trust.resolve(target, "optimizer")
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):

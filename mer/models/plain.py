@@ -1,6 +1,6 @@
 """Plain values: what a checkpoint may hold beside tensors to load with `weights_only=True`.
 
-Anything else makes torch refuse the file, or would let it run code of a stranger's.
+Anything else makes torch refuse the file, or would let it run code from the file.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Carrying blocks from a macro checkpoint into a micro model, strictly and with a report.
 
-A transfer that matches nothing, or only a part, trains a model nobody asked for; so every selected
-tensor must be in the checkpoint with its shape, and the report says what was and was not loaded.
+Every selected tensor must be in the checkpoint with its shape: a transfer that matches nothing, or
+only a part, would train another model than the one asked for. The report says what was loaded.
 """
 
 import hashlib
@@ -143,7 +143,7 @@ def refuse_known_persons(provenance: Mapping[str, Any], persons: Collection[str]
         persons: Whom the model shall be tested on.
 
     Raises:
-        MerError: If one of them is known to the model, or the provenance names nobody.
+        MerError: If one of them is known to the model, or the provenance names no person.
     """
     if "persons" not in provenance:
         raise MerError("This model does not say which persons trained it, so no test is clean.")

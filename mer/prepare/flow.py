@@ -1,4 +1,4 @@
-"""Optical flow between onset and apex: DIS, Farneback, TV-L1, or a function of one's own.
+"""Optical flow between onset and apex: DIS, Farneback, TV-L1, or a user's function.
 
 Flow is a type, not an array: numbers without their method, frames and reference size cannot be
 compared.

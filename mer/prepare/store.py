@@ -125,7 +125,7 @@ def prepare_samples(
     Args:
         samples: What `mer.datasets.read` returned.
         settings: Face crop, size and flow; the defaults of `conf/prepare/default.yaml`.
-        cache: Folder that runs share; the store lies in `prepared` below it.
+        cache: Folder that runs share; the store is in `prepared` below it.
 
     Raises:
         MerError: For a wrong table, an unwritable or full disk, or when no sample is left.

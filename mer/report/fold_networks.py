@@ -1,6 +1,6 @@
 """The data and the networks of a finished run, opened as an evaluation would open them.
 
-A report never reads a dataset anew, prepares or trains: what is not there is said in the page.
+A report never prepares or trains: the page says what is missing.
 """
 
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ class Networks:
 
 
 def _require_store(settings: Settings, source: sources.Source) -> None:
-    """Preparing can take hours, which nobody expects of a report."""
+    """Refuse to prepare a dataset for a report, which could take hours."""
     chosen = sources.prepare_settings(settings, source)
     out = Path(settings.paths.cache, "prepared")
     path, _ = store_path(source.reading.table, chosen, out, source.name)

@@ -99,7 +99,7 @@ class RunningScore:
         self._validated: dict[str, pd.DataFrame] = {}
 
     def __call__(self, done: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Score some finished folds; every sample counts once, whoever of them predicts it.
+        """Score some finished folds; every sample counts once.
 
         Returns:
             Head -> `uf1`, `uar`, `accuracy`, the main head first; empty without validation persons.

@@ -140,7 +140,7 @@ class Queue:
         return number in running[-int(over) :]
 
     def _requeue_killed(self) -> None:
-        """Queue the trials of this directory that nobody carries out any more."""
+        """Queue the trials of this directory that no process carries out any more."""
         for trial in self.trials(TrialState.RUNNING):
             if trial.number in self._held or not self._is_dead(trial):
                 continue

@@ -203,7 +203,7 @@ def brief(value: Any) -> str:
 
 
 def place(trial: FrozenTrial, sweep_dir: Path) -> str:
-    """Directory of a trial, short where it lies in that of the search."""
+    """Directory of a trial, relative to that of the search where it is inside."""
     path = trials.directory(trial)
     inside = path and Path(path).is_relative_to(sweep_dir.resolve())
     return str(Path(path).relative_to(sweep_dir.resolve())) if inside else path

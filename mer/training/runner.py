@@ -64,7 +64,7 @@ def run(
     Args:
         config: Composed configuration (`conf/train.yaml`), or the settings read from it.
         run_dir: New, empty, or the directory of the same run.
-        observers: Told of the start, every fold and the end.
+        observers: Called at the start, after every fold and at the end.
 
     Returns:
         The content of `metrics.json`; its `status` is `complete` or `incomplete`.
@@ -119,7 +119,7 @@ def cross_validate(
         seed: Seed of initial weights, order and augmentation.
         run_dir: Run directory; None makes a new one below `runs`.
         cache: Folder for macro weights and built inputs, which later runs find there.
-        observers: Told of the start, every fold and the end.
+        observers: Called at the start, after every fold and at the end.
 
     Returns:
         The run, with its metrics and predictions.
@@ -237,12 +237,12 @@ def _write_cost(run: RunContext) -> None:
 
 
 class _Announcer:
-    """Tells of folds one by one, in running order, whatever the order in which they finish.
+    """Calls the observers fold by fold in running order, whatever order the folds finish in.
 
     Args:
         run: The run.
-        pending: The folds that are to be told of.
-        observers: Who is told.
+        pending: Folds that this process trains, in running order.
+        observers: Observers to call.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class _Announcer:
         self._score = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
 
     def settle(self, name: str, outcome: Outcome) -> None:
-        """Take the outcome of a fold; tell of all folds whose turn it is."""
+        """Take the outcome of a fold; call the observers for every fold whose turn it is."""
         self._outcomes[name] = outcome
         while self._untold and self._untold[0] in self._outcomes:
             name = self._untold.popleft()

@@ -10,7 +10,8 @@ import torch
 from mer.config.settings import Input
 from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
-from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
+from mer.data.dataset import UnifiedDataset
+from mer.data.views import FreshInputs, SampleView
 from mer.errors import MerError
 from tests.builders import AUGMENT, CLASSES
 

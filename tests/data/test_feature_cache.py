@@ -10,9 +10,9 @@ import torch
 
 from mer.callbacks.svm_head import SVMHead
 from mer.data.datamodule import MERDataModule
-from mer.data.dataset import SampleView
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
+from mer.data.views import SampleView
 from mer.errors import MerError
 from mer.files import UNFINISHED
 from mer.models.frozen_blocks import FrozenBlocks, split_off

@@ -9,8 +9,9 @@ import pytorch_lightning as pl
 
 from mer.cache import entries
 from mer.data.augmentation import augmentation
-from mer.data.dataset import FreshInputs, SampleView, UnifiedDataset
+from mer.data.dataset import UnifiedDataset
 from mer.data.inputs import INPUTS
+from mer.data.views import FreshInputs, SampleView
 from mer.errors import MerError
 from mer.training import fold, runner
 from tests.builders import Config

@@ -19,7 +19,7 @@ class OptunaSweeperConf:
 
     Attributes:
         direction: maximize | minimize, or a list with one for each objective.
-        n_trials: Finished and pruned trials of the study in total, whoever carried them out. Null
+        n_trials: Finished and pruned trials of the study in total, whichever process ran them. Null
             goes on until it is stopped, or through the whole grid.
         n_jobs: Trials that are handed to the launcher together. The next ones start when all of
             them are done, so several workers (the same command, started again) are better.

@@ -3,7 +3,7 @@
 A step of a small network is some 700 kernels of a few microseconds each; starting them one by one
 takes five times as long as they run. A graph starts them all at once, and each fold has a stream of
 its own in it. The graph is recorded once and serves all folds of a run: what differs between them
-lies in tensors. The number of parallel folds does not change their results.
+is in tensors. The number of parallel folds does not change their results.
 
 Without a GPU the same code takes the steps one by one; tests find it equal to Lightning's loop, bit
 for bit. On a GPU the two differ by rounding, which grows with the steps.
