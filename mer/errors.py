@@ -4,7 +4,8 @@ The command line prints a `MerError` without a traceback and exits with status 2
 must say which file or key is meant, what was found, what was expected and what to type.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 
 
 class MerError(Exception):
@@ -24,6 +25,32 @@ def raise_all(headline: str, problems: Iterable[str]) -> None:
     listed = list(problems)
     if listed:
         raise MerError("\n".join([headline, *(f"  - {problem}" for problem in listed)]))
+
+
+def interruption(stop: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM behind an exception; during training Lightning exits in its place."""
+    interrupt = stop.__context__ if isinstance(stop, SystemExit) else stop
+    return interrupt if isinstance(interrupt, KeyboardInterrupt) else None
+
+
+@contextlib.contextmanager
+def when_stopped(kept: str | Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C or SIGTERM inside say what is kept, unless a call further in has said so.
+
+    Args:
+        kept: The sentence, or what makes it at that moment.
+
+    Raises:
+        KeyboardInterrupt: With the sentence.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        interrupt = interruption(stop)
+        if interrupt is None:
+            raise
+        sentence = str(interrupt) or (kept if isinstance(kept, str) else kept())
+        raise KeyboardInterrupt(sentence) from stop
 
 
 def one_line(error: Exception) -> str:

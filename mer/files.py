@@ -1,10 +1,13 @@
 """Files that are there whole or not at all, links in place of copies, and fingerprints."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,6 +17,48 @@ if TYPE_CHECKING:
 
 #: First part of the names of unfinished files.
 UNFINISHED = ".unfinished-"
+
+
+#: What libraries say of a disk that takes no more, in errors of their own.
+DISK_FULL = re.compile(
+    r"No space left on device|disk is full|requested and \d+ written|"
+    r"inline_container.*(unexpected pos|write failed)",
+    re.DOTALL,
+)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system inside, such as a full disk, name this file or folder.
+
+    Raises:
+        OSError: With the path, if there is such an error.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if DISK_FULL.search(str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+#: Folders, of a run and of the cache, whose entries are made again where they are missing.
+MADE_AGAIN = ("folds", "macro", "networks")
+
+
+def mend_of_entry(path: Path) -> str | None:
+    """How to get a damaged file of a fold or of a kept network back; None for any other file."""
+    if path.parent.parent.name not in MADE_AGAIN:
+        return None
+    return f"remove the folder {path.parent}; the same `mer train` command makes it again"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes have left in a folder in which nobody writes now."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -26,8 +71,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """
     temporary = path.with_name(f"{UNFINISHED}{uuid4().hex}-{path.name}")
     try:
-        write(temporary)
-        temporary.replace(path)
+        with naming(path):
+            write(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

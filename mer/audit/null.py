@@ -6,7 +6,6 @@ weights are the run's own. What scores above the bound of `mer.audit.permuted_sc
 labels of tested samples.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mer import metrics
 from mer.audit.findings import Verdict
 from mer.audit.permuted_scores import PermutedScore, compare
 from mer.errors import MerError
-from mer.runs import rundir
+from mer.runs import run_files, rundir
 from mer.runs.head_columns import heads
 
 log = logging.getLogger(__name__)
@@ -130,7 +128,7 @@ def null_test(
                 f"{folder} is incomplete: another process trains {len(result['missing_folds'])} of "
                 "its folds. Wait for it, then type the same command again."
             )
-        frames.append(pd.read_parquet(folder / rundir.marked("predictions.parquet", permuted)))
+        frames.append(run_files.read_table(folder / rundir.marked("predictions.parquet", permuted)))
     classes = [str(name) for name in cfg.labels.classes]
     counts = [int((frames[0]["label"] == name).sum()) for name in classes]
     guess = metrics.chance(counts, len(classes))["prior"]
@@ -167,11 +165,11 @@ def _duration(run_dir: Path, folders: Sequence[Path], epochs: int | None) -> str
     path = run_dir / "manifest.parquet"
     if not path.exists():
         raise MerError(f"{run_dir} has no manifest.parquet: its training has not begun.")
-    names = list(dict.fromkeys(pd.read_parquet(path)["fold"]))
+    names = list(dict.fromkeys(run_files.read_table(path, ["fold"])["fold"]))
     pending = sum(not rundir.is_done(folder, name) for folder in folders for name in names)
     text = f"{len(folders)} permutations of {len(names)} folds, {pending} still to train"
     paths = [rundir.fold_folder(run_dir, name) / "fold.json" for name in names]
-    records = [json.loads(path.read_text()) for path in paths if path.exists()]
+    records = [run_files.read_json(path) for path in paths if path.exists()]
     if not records or not pending:
         return text
     seconds = pending * float(

@@ -3,16 +3,23 @@
 Subcommands are imported only when they are called, so `mer --help` answers at once.
 """
 
+import contextlib
 import difflib
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import NamedTuple
 
 import mer
 from mer import processes
-from mer.errors import MerError, printable
+from mer.cli import failures
+from mer.errors import MerError, interruption, printable
 
 
 class Command(NamedTuple):
@@ -99,8 +106,9 @@ def main(argv: list[str] | None = None) -> int:
         argv: The words after `mer`; by default those of the process.
 
     Returns:
-        0 for success, 2 for a problem that the user can mend, 130 after Ctrl-C, else what the
-        subcommand returns. With `MER_DEBUG=1` errors keep their traceback.
+        0 for success, 1 for a fault of mer, 2 for a problem that the user can mend, 130 after
+        Ctrl-C, 143 after SIGTERM, else what the subcommand returns. With `MER_DEBUG=1` errors keep
+        their traceback.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -115,24 +123,59 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] != "bench":
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _set_up_logging(debug)
+    kept = ""
+    with _sigterm_interrupts() as terminated:
+        try:
+            command = _find(words[0])
+            kept = command.kept
+            module, function = command.target.split(":")
+            return int(getattr(importlib.import_module(module), function)(words[1:]))
+        except Exception as error:
+            if debug:
+                raise
+            failure = failures.explain(error)
+            print(f"mer: error: {printable(failure.sentence)}", file=sys.stderr)
+            return failure.status
+        except (KeyboardInterrupt, SystemExit) as stop:
+            interrupt = interruption(stop)
+            if interrupt is None:
+                raise
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # while the workers are ended
+            if debug:
+                traceback.print_exc()
+            word, status = ("terminated", 143) if terminated else ("stopped", 130)
+            print(f"\nmer: {word}. {printable(str(interrupt) or kept)}", file=sys.stderr)
+            return status
+        finally:
+            processes.end()
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[list[int]]:
+    """Let SIGTERM stop a command as Ctrl-C does; the list is not empty when one has come.
+
+    A process that was started with SIGTERM ignored, or by a program with a handler of its own,
+    keeps to that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends what hangs
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGTERM] == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
     try:
-        command = _find(words[0])
-        module, function = command.target.split(":")
-        return int(getattr(importlib.import_module(module), function)(words[1:]))
-    except MerError as error:
-        if debug:
-            raise
-        print(f"mer: error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning answers Ctrl-C during training with SystemExit.
-        interrupt = stop if isinstance(stop, KeyboardInterrupt) else stop.__context__
-        if debug or not isinstance(interrupt, KeyboardInterrupt):
-            raise
-        print(f"\nmer: stopped. {str(interrupt) or command.kept}", file=sys.stderr)
-        return 130
+        yield received
     finally:
-        processes.end()
+        for number, handler in before.items():
+            if handler is not None:  # else it is not Python's
+                signal.signal(number, handler)
 
 
 class Printable(logging.Formatter):
@@ -157,7 +200,8 @@ def usage() -> str:
             "",
             "`mer COMMAND --help` explains a command; `mer train` without an argument trains on",
             "synthetic data. MER_DATA names the folder of your datasets, MER_DEBUG=1 shows the",
-            "traceback of an error.",
+            "traceback of an error. Exit status: 0 done, 1 a fault of mer, 2 something to mend,",
+            "130 after Ctrl-C, 143 after SIGTERM; others are explained by the commands.",
         ]
     )
 

@@ -29,6 +29,19 @@ class Summary(Callback):
             from mer import compare
 
             compare.show([sweep_dir])
+        self._check(sweep_dir)
+
+    def _check(self, sweep_dir: Path) -> None:
+        """Let the command end with status 3 unless every run is complete."""
+        from mer.cli import train
+        from mer.runs import run_files
+        from mer.runs.rundir import find
+
+        for manifest in sweep_dir.glob("*/manifest.parquet"):
+            path = find(manifest.parent, "metrics.json")
+            if path is None or run_files.read_json(path).get("status") != "complete":
+                log.warning("%s is incomplete; the same command goes on", manifest.parent)
+                train.STATUS.append(3)
 
     def _spread(self, config: DictConfig) -> None:
         from mer.cli import train

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from mer.config.composition import compose
-from mer.errors import MerError
+from mer.errors import MerError, when_stopped
 
 USAGE = """\
 usage: mer synth [preset=NAME] [out=FOLDER] [seed=N] [workers=N] [overwrite=true]
@@ -46,11 +46,8 @@ def main(argv: list[str]) -> int:
     from mer.synthetic.plan import plan
 
     preset, seed = str(config.preset), config.seed
-    try:
+    with when_stopped("Complete corpora are kept; the same command writes the missing ones."):
         roots = generate(preset, Path(config.out), seed, config.workers, bool(config.overwrite))
-    except KeyboardInterrupt:
-        kept = "Complete corpora are kept; the same command writes the missing ones."
-        raise KeyboardInterrupt(kept) from None
     counts = Counter(clip.dataset for clip in plan(preset, seed))
     for name, root in roots.items():
         print(f"{name:<11} {counts[name]:4d} clips  {root}")

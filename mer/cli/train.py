@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from mer.config.composition import check_words, conf_dir, typed
-from mer.errors import MerError, printable
+from mer.errors import MerError, interruption
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ def main(argv: list[str]) -> int:
 
     Returns:
         Exit status: 0 when every fold is done, 3 when the run is incomplete.
+
+    Raises:
+        MerError: If the run cannot be carried out, or something has ended it from inside.
     """
     words = [_spread(word) for word in argv]
     config = check_words(words)
@@ -37,15 +40,28 @@ def main(argv: list[str]) -> int:
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
     sys.argv = ["mer train", *words]
-    if options & {"-m", "--multirun"}:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors of a sweep get here, to be said once
-    _JOBS.clear()
-    _entry()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors get here, to be said once
+    for answers in (_JOBS, STATUS, _ERRORS):
+        answers.clear()
+    try:
+        _entry()
+    except SystemExit as stop:
+        if not _JOBS or stop.code or interruption(stop):
+            raise
+        raise MerError(
+            "a callback or library has ended the process (SystemExit) before the run was complete. "
+            "Finished folds are kept; the same command goes on."
+        ) from stop
+    if _ERRORS:
+        raise _ERRORS.pop()
     return STATUS.pop() if STATUS else 0
 
 
 #: Exit statuses of the jobs of this process; Hydra gives a job no other way to answer.
 STATUS: list[int] = []
+
+#: What a run that is no job of a sweep has raised; Hydra would print its own account of it.
+_ERRORS: list[Exception] = []
 
 #: One entry for each job that this process has begun since `main` was called.
 _JOBS: list[str] = []
@@ -70,11 +86,11 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
     try:
         with _brief(said=bool(_JOBS)):
             return train(cfg, run_dir, alone)
-    except MerError as error:
-        if not alone or os.environ.get("MER_DEBUG"):
+    except Exception as error:
+        if not alone:
             raise
-        print(f"mer: error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        _ERRORS.append(error)
+        return None
 
 
 @contextlib.contextmanager

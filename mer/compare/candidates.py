@@ -15,7 +15,7 @@ from mer.compare import prediction_files
 from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
-from mer.runs import label_access
+from mer.runs import label_access, run_files
 from mer.runs.head_columns import main_head
 from mer.runs.rundir import find, flatten, is_done, is_volatile
 
@@ -265,14 +265,5 @@ def _manifest(path: Path) -> pd.DataFrame:
 
 
 def _load(path: Path, load: Callable[[Path], Any], absent: Any = None) -> Any:
-    """Read a file of a run; every format raises errors of its own, the user sees one."""
-    if not path.exists():
-        return absent
-    try:
-        return load(path)
-    except Exception as error:
-        mend = "copy it again or leave this run out"
-        if path.name.startswith("metrics"):
-            mend = f"`mer train` with the same words and run.dir={path.parent} writes it again"
-        what = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise MerError(f"{path} cannot be read ({what}): {mend}") from error
+    """Read a file of a run, if it is there."""
+    return run_files.read(path, load, object) if path.exists() else absent

@@ -144,6 +144,7 @@ def _graphs(
     import numpy as np
     import torch
 
+    from mer.runs import run_files
     from mer.runs.head_columns import SOFTMAX, read_states
     from mer.training.heads import heads_of, make_callbacks
 
@@ -152,7 +153,7 @@ def _graphs(
     unknown = sorted({*(wanted or ())} - {*made, SOFTMAX})
     there = ", ".join([*made, SOFTMAX])
     raise_all("The run has other heads:", (f"{name}: name some of {there}" for name in unknown))
-    states = read_states(path)
+    states = run_files.read(path, read_states, dict)
     graphs, problems = {}, []
     embeddings = np.random.default_rng(0).standard_normal((4, width))
     for name in names:
@@ -200,17 +201,17 @@ def fold_images(
         MerError: If the data cannot be read.
     """
     import numpy as np
-    import pandas as pd
 
     from mer.config.composition import typed
     from mer.data import sources
     from mer.data.dataset import UnifiedDataset
+    from mer.runs import run_files
     from mer.training.evaluate import load_config
 
     settings = typed(load_config(run_dir, trust=trust))
     corpus = sources.load(settings, "micro")
     dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
-    splits = pd.read_parquet(run_dir / "splits.parquet")
+    splits = run_files.read_table(run_dir / "splits.parquet", ["fold", "sample_id", "side"])
     samples = splits["sample_id"][(splits["fold"] == fold) & (splits["side"] == side)]
     positions = dataset.positions(sorted(samples))
     count = len(positions) if count is None else count

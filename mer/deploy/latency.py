@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
@@ -26,6 +25,7 @@ from mer.deploy.sample_input import Picture, align, load, sample_input, to_input
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Sample
+from mer.runs import run_files
 from mer.training import runner
 
 BASELINE = "eager float32"
@@ -74,7 +74,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
 
 def _pairs(settings: Settings, run_dir: Path, fold: str, count: int) -> list[Pair]:
     """Files of onset and apex of some test samples, spread over all of the fold."""
-    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    manifest = run_files.read_table(run_dir / "manifest.parquet")
     tested = manifest["sample_id"][manifest["fold"] == fold]
     table = sources.load(settings, "micro").table
     rows = table[table["sample_id"].isin(tested) & table["onset_path"].notna()]

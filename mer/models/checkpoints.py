@@ -6,15 +6,18 @@ A checkpoint may come from somebody else. It holds tensors and plain values, and
 
 import functools
 import inspect
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from mer.config import trust as trusted
 from mer.errors import MerError, raise_all
+from mer.files import mend_of_entry, write_whole
 
 M = TypeVar("M", bound=pl.LightningModule)
 
@@ -68,7 +71,10 @@ def _read(path: Path, written: int) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MerError(f"{path} is not a checkpoint that mer can read: {reason}") from error
+        mend = mend_of_entry(path) or "name another file, or copy it again"
+        raise MerError(
+            f"{path} is not a checkpoint that mer can read ({reason}): {mend}"
+        ) from error
     needed = ("state_dict", "hyper_parameters", "mer")
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing or "persons" not in content["mer"]:
@@ -98,7 +104,25 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
         "hyper_parameters": dict(module.hparams),
     }
     module.on_save_checkpoint(checkpoint)
-    torch.save(checkpoint, path)
+    write(checkpoint, path)
+
+
+def write(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all; see `mer.files.write_whole`."""
+    stream = io.BytesIO()
+    torch.save(checkpoint, stream)
+    write_whole(path, lambda temporary: temporary.write_bytes(stream.getbuffer()))
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lets Lightning write checkpoints by `write`, and not by way of the system's `/tmp`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write(checkpoint, Path(path))
 
 
 def _packed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,6 +1,5 @@
 """What was run, as names and sentences: settings, data, cost, environment."""
 
-import json
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,7 @@ import pandas as pd
 
 from mer.runs.head_columns import SOFTMAX, heading
 from mer.runs.rundir import fold_folder
-from mer.runs.stored_run import Run, read_file
+from mer.runs.stored_run import Run
 from mer.training import inner
 
 SELECTIONS = {
@@ -91,7 +90,7 @@ def _chosen(run: Run, fold: str) -> dict[str, Any]:
     path = fold_folder(run.directory, fold) / inner.FILE
     if not path.exists():
         return {}
-    return read_file(path, lambda path: inner.made(json.loads(path.read_text())["choices"]), dict)
+    return inner.read_choices(path)
 
 
 def _settings(values: dict[str, Any]) -> str:

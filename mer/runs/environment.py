@@ -1,7 +1,6 @@
 """What a run ran on: versions, revision, machine, seed, data hash."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from filelock import FileLock
 from mer import __version__
 from mer.config.settings import Settings
 from mer.files import write_json
+from mer.runs import run_files
 
 PACKAGES = (
     "torch",
@@ -77,5 +77,5 @@ def write(run_dir: Path, settings: Settings, data_hash: str) -> None:
         **describe(),
     }
     with FileLock(run_dir / ".lock"):
-        entries = json.loads(path.read_text()) if path.exists() else []
+        entries = run_files.read_json(path, list) if path.exists() else []
         write_json([*entries, entry], path)

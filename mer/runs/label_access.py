@@ -6,7 +6,6 @@ persons, knowingly or not, so the score of every later look is none to report.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from omegaconf import OmegaConf
 from mer.config import stored
 from mer.files import write_json
 from mer.protocols import LEAKY
+from mer.runs import run_files
 from mer.runs.head_columns import heads
 from mer.runs.rundir import find
 
@@ -76,7 +76,7 @@ def path_of(run_dir: Path) -> Path:
 def looks(run_dir: Path) -> list[dict[str, Any]]:
     """Every look so far, the first one first: `at`, `how`, `sha256`."""
     path = path_of(run_dir)
-    return json.loads(path.read_text()) if path.exists() else []
+    return run_files.read_json(path, list) if path.exists() else []
 
 
 def warnings(run_dir: Path) -> list[str]:
@@ -123,6 +123,6 @@ def _before(run_dir: Path) -> list[str]:
     path = find(run_dir, "predictions.parquet")
     if len(known) < 2 or path is None:
         return []
-    digest = digest_of(pd.read_parquet(path))
+    digest = digest_of(run_files.read_table(path))
     place = next((n for n, entry in enumerate(known) if entry["sha256"] == digest), 0)
     return [entry["how"] for entry in known[:place]]

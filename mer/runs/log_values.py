@@ -1,7 +1,6 @@
 """What every logger says of a run, read from its directory."""
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mer.metrics import SCORES
+from mer.runs import run_files
 from mer.runs.curves import last_train_loss
 from mer.runs.head_columns import heads
 from mer.runs.observers import Progress
@@ -69,7 +69,8 @@ def final(result: dict[str, Any]) -> dict[str, float]:
 
 def predictions(run_dir: Path) -> pd.DataFrame:
     """One row per sample: who and what it is, what each head said, and whether that is right."""
-    frame = pd.read_parquet(find(run_dir, "predictions.parquet"))
+    path = find(run_dir, "predictions.parquet") or run_dir / "predictions.parquet"
+    frame = run_files.read_table(path)
     for head in heads(frame):
         frame[f"{head}_correct"] = frame[head] == frame["label"]
     return frame
@@ -82,12 +83,12 @@ def origin(run_dir: Path, macro: Path | None) -> dict[str, Any]:
         run_dir: Run directory; the last entry of its `environment.json` counts.
         macro: Checkpoint of macro-pretraining, or None.
     """
-    entry = json.loads((run_dir / "environment.json").read_text())[-1]
+    entry = run_files.read_json(run_dir / "environment.json", list)[-1]
     kept = ("mer", "git", "data_hash", "python", "platform", "accelerator", "packages")
     weights = None
     if macro is not None:
         report = macro.with_name("pretraining.json")
-        scores = json.loads(report.read_text()) if report.exists() else {}
+        scores = run_files.read_json(report) if report.exists() else {}
         weights = {
             "name": macro.parent.name,
             "digest": macro.parent.name.rpartition("-")[2],

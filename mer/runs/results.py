@@ -4,7 +4,6 @@ Predictions meet labels by sample id alone, and there is no score while a fold o
 missing.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
-from mer.runs import label_access, terminal
+from mer.runs import label_access, run_files, terminal
 from mer.runs.head_columns import MAJORITY, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
@@ -43,7 +42,7 @@ def pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
 
 
 def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
-    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    manifest = run_files.read_table(run_dir / "manifest.parquet", ["sample_id", "label", "fold"])
     names = list(dict.fromkeys(manifest["fold"]))
     missing = [name for name in names if not is_done(run_dir, name)]
     result: dict[str, Any] = {
@@ -57,28 +56,27 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
     }
     if not missing:
         frames = [
-            pd.read_parquet(find(fold_folder(run_dir, name), "predictions.parquet"))
+            run_files.read_table(path, ["sample_id", "fold"])
             for name in names
+            if (path := find(fold_folder(run_dir, name), "predictions.parquet"))
         ]
         predictions = join(pd.concat(frames, ignore_index=True), manifest)
         write_parquet(predictions, run_dir / marked("predictions.parquet", to_plain(settings)))
         label_access.record(run_dir, predictions, "run")
         result |= label_access.state(run_dir)
-        records = [
-            json.loads((fold_folder(run_dir, name) / "fold.json").read_text()) for name in names
-        ]
+        records = [run_files.read_json(fold_folder(run_dir, name) / "fold.json") for name in names]
         _add_to_folds(run_dir, records)
         result["seconds"] = round(sum(record["seconds"] for record in records), 1)
         result["heads"] = score(predictions, result["classes"], settings.seed)
         result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
         validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
         if all(path.exists() for path in validation):
-            frame = pd.concat([pd.read_parquet(path) for path in validation], ignore_index=True)
+            frame = pd.concat(map(run_files.read_table, validation), ignore_index=True)
             labels = manifest.set_index("sample_id")["label"]
             frame["label"] = frame["sample_id"].map(labels)
             result["validation"] = score(frame, result["classes"], settings.seed, per_dataset=False)
         cost = run_dir / "cost.json"
-        result["cost"] = json.loads(cost.read_text()) if cost.exists() else {}
+        result["cost"] = run_files.read_json(cost) if cost.exists() else {}
     write_json(result, run_dir / marked("metrics.json", to_plain(settings)))
     return result
 
@@ -120,7 +118,7 @@ class RunningScore:
 
     def _read(self, name: str) -> pd.DataFrame:
         path = fold_folder(self.run_dir, name) / "validation.parquet"
-        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+        return run_files.read_table(path) if path.exists() else pd.DataFrame()
 
 
 def objective(
@@ -241,7 +239,8 @@ def fold_diagnostics(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[
 
 def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
     path = run_dir / "folds.csv"
-    folds = pd.read_csv(path).drop(columns=["seconds", "epochs", "best_epoch"], errors="ignore")
+    folds = run_files.read(path, pd.read_csv, pd.DataFrame)
+    folds = folds.drop(columns=["seconds", "epochs", "best_epoch"], errors="ignore")
     write_csv(folds.merge(pd.DataFrame(records), on="fold"), path)
 
 

@@ -20,6 +20,8 @@ With `selection=oracle` the files with predictions and scores have -ORACLE in th
 `protocol=random_samples` -LEAKY, with `labels.permutation` (`mer audit --null`) -NULL.
 """
 
+import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -35,8 +37,15 @@ from mer.config.settings import MACHINE, Settings
 from mer.data.corpus import Corpus
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
-from mer.files import write_csv, write_parquet, write_whole
+from mer.files import UNFINISHED, write_csv, write_parquet, write_whole
 from mer.protocols import LEAKY, Fold, describe
+from mer.runs import run_files
+
+#: What a run has written before its first fold, beside its configuration.
+PLANS = ("manifest.parquet", "splits.parquet", "dropped.csv", "folds.csv", "environment.json")
+
+#: Age of an unfinished file that nobody is writing any more.
+UNFINISHED_SECONDS = 600
 
 #: Keys that may differ when a run is continued.
 VOLATILE = (
@@ -55,8 +64,13 @@ VOLATILE = (
 )
 
 
-def claim(run_dir: Path, settings: Settings) -> None:
+def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
     """Make the run directory, or check that it belongs to the same configuration.
+
+    Args:
+        run_dir: The directory.
+        settings: Settings of the run.
+        replace: Whether another run may be replaced that has not got as far as its first fold.
 
     Raises:
         MerError: If it holds another run (the differing keys are listed) or something else.
@@ -67,24 +81,48 @@ def claim(run_dir: Path, settings: Settings) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     stored.check_folder(run_dir)
     with FileLock(run_dir / ".lock"):
+        _remove_old_unfinished(run_dir)
         if path.exists():
             before = stored.read(path)
-            raise_all(
-                f"{run_dir} holds a run with another configuration. Set another run.dir, or the "
-                "old values:",
-                _differences(before, config),
-            )
-            if OmegaConf.to_container(before) == config and not maker.is_own(path):
-                maker.mark_file(path)
-            return
-        strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
-        if strangers:
-            raise MerError(
-                f"{run_dir} is not empty and holds no run (found "
-                f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
-            )
+            differences = _differences(before, config)
+            if not replace or _has_begun(run_dir):
+                raise_all(
+                    f"{run_dir} holds a run with another configuration. Set another run.dir, or "
+                    "the old values:",
+                    differences,
+                )
+            if not differences:
+                if OmegaConf.to_container(before) == config and not maker.is_own(path):
+                    maker.mark_file(path)
+                return
+            for name in PLANS:  # of a run that ended before its first fold
+                (run_dir / name).unlink(missing_ok=True)
+        else:
+            _refuse_strangers(run_dir)
         write_whole(path, lambda temporary: OmegaConf.save(OmegaConf.create(config), temporary))
         maker.mark_file(path)
+
+
+def _refuse_strangers(run_dir: Path) -> None:
+    strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
+    if strangers:
+        raise MerError(
+            f"{run_dir} is not empty and holds no run (found "
+            f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
+        )
+
+
+def _has_begun(run_dir: Path) -> bool:
+    """Whether a run has got as far as its first fold; until then its directory is anybody's."""
+    return any((run_dir / "folds").glob("*"))
+
+
+def _remove_old_unfinished(run_dir: Path) -> None:
+    """Remove files that a killed process was writing; others may be writing theirs now."""
+    for path in run_dir.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                path.unlink()
 
 
 def _differences(old: Any, new: Any) -> list[str]:
@@ -123,7 +161,7 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     manifest = corpus.table[columns].assign(fold=corpus.table["sample_id"].map(fold_of))
     path = run_dir / "manifest.parquet"
     if path.exists():
-        frozen = pd.read_parquet(path)
+        frozen = run_files.read_table(path)
         # Parquet gives missing values back in another form, so they are compared as empty text.
         same = frozen.fillna("").astype("str").equals(manifest.fillna("").astype("str"))
         if not same:

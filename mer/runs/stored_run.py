@@ -1,10 +1,9 @@
 """A run directory from Python: settings, scores, predictions, and the network of each fold."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -13,15 +12,13 @@ from mer.config import stored
 from mer.config import trust as trusted
 from mer.datasets.index import Remark
 from mer.datasets.number_cells import whole
-from mer.errors import MerError, one_line
+from mer.errors import MerError
 from mer.metrics import SCORES
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
-from mer.runs import label_access, log_values
+from mer.runs import label_access, log_values, run_files
 from mer.runs.head_columns import MAJORITY, heading
 from mer.runs.rundir import find, fold_folder, is_done
-
-Content = TypeVar("Content")
 
 
 class Run:
@@ -55,7 +52,7 @@ class Run:
 
     @cached_property
     def _config(self) -> DictConfig:
-        return read_file(self.directory / "config.yaml", stored.read, DictConfig)
+        return run_files.read(self.directory / "config.yaml", stored.read, DictConfig)
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the configuration by its dotted key, which an earlier version may lack."""
@@ -66,7 +63,7 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """Content of `metrics.json`; empty before any fold was trained."""
         path = find(self.directory, "metrics.json")
-        return read_file(path, _json, dict) if path else {}
+        return run_files.read_json(path) if path else {}
 
     @property
     def complete(self) -> bool:
@@ -92,7 +89,7 @@ class Run:
     def manifest(self) -> pd.DataFrame | None:
         """Every sample that must be tested; None before a run has got that far."""
         path = self.directory / "manifest.parquet"
-        return read_file(path, pd.read_parquet, pd.DataFrame) if path.exists() else None
+        return run_files.read_table(path) if path.exists() else None
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -106,7 +103,7 @@ class Run:
                 f"{self.directory} has no pooled predictions: folds are missing. Give the same "
                 f"command again with run.dir={self.directory}."
             )
-        return read_file(self.directory, log_values.predictions, pd.DataFrame)
+        return run_files.read(self.directory, log_values.predictions, pd.DataFrame)
 
     @cached_property
     def most_probable(self) -> pd.Series:
@@ -173,7 +170,7 @@ class Run:
         if not path.exists():
             return []
         read = partial(pd.read_csv, dtype=str, keep_default_na=False)
-        table = read_file(path, read, pd.DataFrame).reindex(columns=list(Remark._fields))
+        table = run_files.read(path, read, pd.DataFrame).reindex(columns=list(Remark._fields))
         counts = [whole(str(count)) for count in table.pop("samples")]  # none in runs of before
         texts = table.fillna("").itertuples(index=False)
         return [
@@ -185,23 +182,23 @@ class Run:
     def environment(self) -> list[dict[str, Any]]:
         """One entry per start of the run."""
         path = self.directory / "environment.json"
-        return read_file(path, _json, list) if path.exists() else []
+        return run_files.read_json(path, list) if path.exists() else []
 
     @cached_property
     def cost(self) -> dict[str, Any]:
         """Parameters and latency; empty where they were not measured."""
         path = self.directory / "cost.json"
-        return self.metrics.get("cost") or (read_file(path, _json, dict) if path.exists() else {})
+        return self.metrics.get("cost") or (run_files.read_json(path) if path.exists() else {})
 
     @cached_property
     def warnings(self) -> list[str]:
         """Reasons not to report the scores, in sentences; empty if there are none."""
-        return read_file(self.directory, label_access.warnings, list)
+        return run_files.read(self.directory, label_access.warnings, list)
 
     @cached_property
     def remarks(self) -> list[str]:
         """What was tried on the test labels after the scores were seen."""
-        return read_file(self.directory, label_access.remarks, list)
+        return run_files.read(self.directory, label_access.remarks, list)
 
 
 def load_run(directory: str | Path, trust: Iterable[str] = ()) -> Run:
@@ -215,24 +212,3 @@ def load_run(directory: str | Path, trust: Iterable[str] = ()) -> Run:
         MerError: If the directory holds no run.
     """
     return Run(directory, trust)
-
-
-def read_file(path: Path, read: Callable[[Path], Any], kind: type[Content]) -> Content:
-    """Read a file, or a folder's files of one kind.
-
-    Raises:
-        MerError: If it is damaged: cut off, or of another form.
-    """
-    try:
-        content = read(path)
-    except MerError:
-        raise
-    except Exception as error:  # every format raises errors of its own
-        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
-    if not isinstance(content, kind):
-        raise MerError(f"{path} is damaged (no {kind.__name__} in it); copy the run again")
-    return content
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

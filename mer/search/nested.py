@@ -10,7 +10,6 @@ nested/nested.json                 per fold: trial, value, overrides, the values
 nested/folds/<fold>/config.yaml    the configuration of the fold's trial
 """
 
-import json
 import logging
 import os
 import shutil
@@ -32,7 +31,7 @@ from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, rundir, terminal
+from mer.runs import environment, fold_order, results, run_files, rundir, terminal
 from mer.search import summary, trials
 from mer.search.queue import GRID, Queue
 
@@ -130,15 +129,13 @@ def value(run_dir: Path, fold: str, objective: str) -> float | None:
     Returns:
         None while the fold is not done.
     """
-    import pandas as pd
-
     if not rundir.is_done(run_dir, fold):
         return None
-    manifest = pd.read_parquet(run_dir / "manifest.parquet", columns=["sample_id", "label"])
+    manifest = run_files.read_table(run_dir / "manifest.parquet", ["sample_id", "label"])
     classes = stored.read(run_dir / "config.yaml").labels.classes
     scores = results.RunningScore(run_dir, manifest, list(classes))([fold])
     cost = run_dir / "cost.json"
-    known = json.loads(cost.read_text()) if cost.exists() else {}
+    known = run_files.read_json(cost) if cost.exists() else {}
     return results.objective(scores, known, [objective])[0]
 
 
@@ -192,7 +189,7 @@ def _assemble(
         )
         _copy(source, fold.name, run_dir)
         cost = source / "cost.json"
-        costs.append(json.loads(cost.read_text()) if cost.exists() else {})
+        costs.append(run_files.read_json(cost) if cost.exists() else {})
     direction = trials.directions(next(iter(studies.values())))[0]
     content = {"objective": settings.objective, "direction": direction, "folds": entries}
     write_json(content, run_dir / FILE)

@@ -15,7 +15,8 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from mer.config import trust
-from mer.errors import MerError, raise_all
+from mer.errors import MerError, one_line, raise_all
+from mer.files import DISK_FULL
 from mer.search.space import Space, option
 
 log = logging.getLogger(__name__)
@@ -32,26 +33,37 @@ def open_storage(address: str | None, folder: Path) -> BaseStorage:
     Raises:
         MerError: If it cannot be opened.
     """
+    file = folder.resolve() / "study.db"
     try:
-        if address is None:
-            address = f"sqlite:///{folder.resolve() / 'study.db'}"
-        if address.startswith("journal:"):
-            path = Path(address.removeprefix("journal:")).expanduser().resolve()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path)))
-        if address.startswith("sqlite:"):
-            # Several workers write to one file; each waits for its turn.
-            return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 120}})
-        if address.startswith("postgresql:"):
-            address = address.replace("postgresql:", "postgresql+psycopg:", 1)
-        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
+        with FileLock(folder / ".study.lock"):  # two workers may create the tables at once
+            return _open(f"sqlite:///{file}" if address is None else address)
     except Exception as error:
-        reason = re.sub(r"://\S*@", "://...@", str(error).strip().splitlines()[0])
+        reason = re.sub(r"://\S*@", "://...@", one_line(error))
+        if isinstance(error, OSError) or DISK_FULL.search(reason):
+            raise
+        if address is None:
+            raise MerError(
+                f"{file} is damaged ({reason}): copy it again; or remove it, and the same command "
+                "searches anew (the trials' own folders stay as they are)"
+            ) from error
         raise MerError(
             f"hydra.sweeper.storage cannot be opened: {reason}. Set null for a file in the "
             "search's directory, journal:FILE, or sqlite:///FILE, postgresql://USER@HOST/NAME (pip "
             "install 'mer[postgres]'); keep a password in ~/.pgpass or write ${oc.env:NAME}."
         ) from error
+
+
+def _open(address: str) -> BaseStorage:
+    if address.startswith("journal:"):
+        path = Path(address.removeprefix("journal:")).expanduser().resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+    if address.startswith("sqlite:"):
+        # Several workers write to one file; each waits for its turn.
+        return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 120}})
+    if address.startswith("postgresql:"):
+        address = address.replace("postgresql:", "postgresql+psycopg:", 1)
+    return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
 
 
 def open_study(

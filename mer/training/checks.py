@@ -1,6 +1,6 @@
 """Checks of a configuration across its groups, before anything is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -9,14 +9,19 @@ from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import Finetune, Pretrain, Settings
 from mer.data import inputs
+from mer.data.sources import Source
 from mer.datasets import labels
 from mer.errors import MerError, raise_all
 from mer.models import backbones, blocks, optim, weights
 from mer.models import loss as losses
 from mer.prepare import flow
+from mer.protocols import Fold
 from mer.training import heads, inner
 
 T = TypeVar("T")
+
+#: Longest name of a folder that every file system takes, less what file names add.
+NAME_BYTES = 200
 
 
 def check(settings: Settings) -> None:
@@ -68,6 +73,48 @@ def check(settings: Settings) -> None:
         settings
     )
     raise_all("The configuration contradicts itself:", problems)
+
+
+def check_names(settings: Settings, found: Sequence[Source]) -> None:
+    """Find persons whose names cannot be those of folders, before any sample is prepared.
+
+    Raises:
+        MerError: With all of them.
+    """
+    if settings.protocol.name not in ("loso", "loso_per_dataset"):
+        return
+    long = {
+        f"{source.name}: {person[:40]}... has {len(person.encode())} bytes"
+        for source in found
+        for person in source.reading.table["person"].astype(str)
+        if len(person.encode()) > NAME_BYTES
+    }
+    raise_all(
+        f"A fold's folder is named after its person, in {NAME_BYTES} bytes at most. Shorten these "
+        "names of subjects, or set protocol=group_kfold:",
+        sorted(long),
+    )
+
+
+def check_sides(settings: Settings, folds: Sequence[Fold]) -> None:
+    """Find folds that cannot be trained, before any is.
+
+    Raises:
+        MerError: With all of them.
+    """
+    problems = [
+        f"fold {fold.name}: a single sample to train on; batch normalisation needs two or more"
+        for fold in folds
+        if len(fold.train) == 1
+    ]
+    if settings.selection == "validation":
+        problems += [
+            f"fold {fold.name}: nobody validates, and selection=validation needs somebody; raise "
+            "protocol.validation, or set selection=last"
+            for fold in folds
+            if not fold.validation
+        ]
+    raise_all("Folds of this protocol cannot be trained:", problems)
 
 
 def _attempt(problems: list[str], where: str, make: Callable[..., T], *arguments: Any) -> T | None:

@@ -4,7 +4,6 @@ Every fold's model is loaded, the heads are fitted anew on that fold's training 
 samples are predicted. The scores must equal the stored ones, unless settings of a head are changed.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,7 +25,7 @@ from mer.files import write_json
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
-from mer.runs import label_access, results, rundir
+from mer.runs import label_access, results, run_files, rundir
 from mer.runs.head_columns import heads
 from mer.training import inner
 from mer.training.heads import heads_of, make_callbacks, svm_heads
@@ -111,7 +110,7 @@ def evaluate(
     stored_path = rundir.find(run_dir, "predictions.parquet")
     if stored_path is None:
         raise MerError(f"{run_dir} is incomplete. Finish it: mer train with the same arguments.")
-    stored = pd.read_parquet(stored_path)
+    stored = run_files.read_table(stored_path)
     corpus = sources.load(settings, "micro")
     folds = sources.folds(settings, corpus.table)
     kept: dict[str, UnifiedDataset] = {}
@@ -122,7 +121,7 @@ def evaluate(
             kept[key] = sources.dataset(own, corpus)
         with fold_threads(own):
             frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
-    manifest = pd.read_parquet(run_dir / "manifest.parquet")
+    manifest = run_files.read_table(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
     before, now = (table.set_index("sample_id") for table in (stored, predictions))
@@ -151,7 +150,7 @@ def _write_state(run_dir: Path, state: dict[str, Any]) -> None:
     """Let the stored scores say how often the test labels were looked at."""
     path = rundir.find(run_dir, "metrics.json")
     if path is not None:
-        metrics = json.loads(path.read_text())
+        metrics = run_files.read_json(path)
         if {**metrics, **state} != metrics:
             write_json({**metrics, **state}, path)
 

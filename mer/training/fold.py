@@ -22,7 +22,7 @@ from mer.data.datamodule import MERDataModule
 from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError, raise_all
-from mer.files import write_json, write_parquet
+from mer.files import remove_unfinished, write_json, write_parquet
 from mer.models import frozen_blocks
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
@@ -95,6 +95,7 @@ def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
     for name in FILES:  # of an interrupted training, or links to a kept network
         (folder / name).unlink(missing_ok=True)
+    remove_unfinished(folder)
     return _choose(Job(run, fold, sides, folder, [], [], announce, {}))
 
 

@@ -27,6 +27,7 @@ from mer.config.settings import Settings, SVMGrid
 from mer.errors import raise_all
 from mer.files import write_json, write_whole
 from mer.protocols import Fold, inner_folds
+from mer.runs import run_files
 from mer.training.heads import heads_of, make_callbacks, svm_heads
 
 log = logging.getLogger(__name__)
@@ -134,9 +135,15 @@ def choose(
         write_json(content, path)
     for file in folder.glob("inner-*.npz"):
         file.unlink()
-    chosen = made(json.loads(path.read_text())["choices"])
+    chosen = read_choices(path)
     log.info("fold %s, chosen on its training side: %s", fold.name, chosen)
     return chosen
+
+
+def read_choices(path: Path) -> dict[str, Any]:
+    """Read what was chosen in a fold."""
+    choices = run_files.read(path, lambda path: json.loads(path.read_text())["choices"], dict)
+    return made(choices)
 
 
 def decide(settings: Settings, parts: Sequence[Part], n_classes: int) -> dict[str, Any]:
@@ -262,10 +269,20 @@ def _train(split: Fold, file: Path, table: pd.DataFrame, train: Train, every: bo
     write_whole(file, lambda to: np.savez(to, allow_pickle=False, **arrays, **index))
 
 
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """What `_train` has written."""
+
+    def load(file: Path) -> dict[str, NDArray[Any]]:
+        with np.load(file) as arrays:
+            return dict(arrays)
+
+    return run_files.read(file, load, dict)
+
+
 def _indices(file: Path) -> dict[str, NDArray[np.int64]]:
     """Side of an inner split -> positions of the samples that its rows are of."""
-    with np.load(file) as arrays:
-        return {side: arrays[f"{side}_index"] for side in ("train", "validation")}
+    arrays = _arrays(file)
+    return {side: arrays[f"{side}_index"] for side in ("train", "validation")}
 
 
 def _others(
@@ -279,12 +296,11 @@ def _others(
 def _read(file: Path, table: pd.DataFrame, classes: Sequence[str]) -> Part:
     """Read a finished inner split; labels join the rows by position."""
     number = {name: place for place, name in enumerate(classes)}
-    labels = table["label"].map(number).to_numpy(np.int64)
-    with np.load(file) as arrays:
-        return Part(
-            labels[arrays["train_index"]],
-            labels[arrays["validation_index"]],
-            arrays["validation_logits"].astype(np.float64),
-            arrays["train_embeddings"].astype(np.float64),
-            arrays["validation_embeddings"].astype(np.float64),
-        )
+    labels, arrays = table["label"].map(number).to_numpy(np.int64), _arrays(file)
+    return Part(
+        labels[arrays["train_index"]],
+        labels[arrays["validation_index"]],
+        arrays["validation_logits"].astype(np.float64),
+        arrays["train_embeddings"].astype(np.float64),
+        arrays["validation_embeddings"].astype(np.float64),
+    )

@@ -5,7 +5,6 @@ fitted on kept embeddings is the head that would be fitted after training, to th
 """
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mer.config.settings import MACHINE, Settings
 from mer.data.corpus import Corpus
 from mer.files import fingerprint, link_or_copy, write_json
 from mer.protocols import SIDES, Fold
+from mer.runs import run_files
 from mer.training.devices import fold_device
 from mer.training.heads import make_callbacks, plain_of
 
@@ -105,11 +105,15 @@ class KeptNetwork:
             if (self.folder / name).exists():
                 link_or_copy(self.folder / name, fold_folder / name)
         outputs: Outputs = {}
-        with np.load(self.folder / "outputs.npz") as arrays:
-            for name in arrays.files:
-                side, _, key = name.partition("_")
-                outputs.setdefault(side, [{}])[0][key] = torch.from_numpy(arrays[name])
-        return outputs, json.loads((self.folder / "record.json").read_text())
+        for name, array in run_files.read(self.folder / "outputs.npz", _arrays, dict).items():
+            side, _, key = name.partition("_")
+            outputs.setdefault(side, [{}])[0][key] = torch.from_numpy(array)
+        return outputs, run_files.read_json(self.folder / "record.json")
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def fit_on_outputs(

@@ -4,7 +4,6 @@ The pool never holds a person whom the protocol tests. Persons kept apart for va
 best epoch by accuracy, as the paper saves its weights "at highest accuracy".
 """
 
-import json
 import logging
 import time
 from collections.abc import Collection
@@ -23,10 +22,10 @@ from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
 from mer.errors import MerError, raise_all
-from mer.files import write_json
+from mer.files import naming, write_json
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
-from mer.runs import evidence
+from mer.runs import evidence, run_files
 from mer.training import data_parallel
 from mer.training.devices import fold_device
 from mer.training.trainer import make_trainer, module_arguments
@@ -68,8 +67,9 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
         if not report.exists():
             folder.mkdir(exist_ok=True)
             write_json(key.record, folder / "settings.json")
-            _train(settings, corpus, folder, report, key.record["settings"])
-    result = json.loads(report.read_text())
+            with naming(folder):
+                _train(settings, corpus, folder, report, key.record["settings"])
+    result = run_files.read_json(report)
     log.info(
         "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",
         folder.name,

@@ -6,7 +6,6 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 """
 
 import contextlib
-import json
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -37,12 +36,13 @@ from mer.config.settings import (
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
+from mer.errors import when_stopped
 from mer.files import write_json
 from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, rundir
+from mer.runs import environment, fold_order, results, run_files, rundir
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
 from mer.training import checks, workers
@@ -76,11 +76,13 @@ def run(
     settings = config if isinstance(config, Settings) else typed(config)
     _check(settings, observers)
     roles = ("micro", "macro") if settings.macro.enabled else ("micro",)
-    found = sources.read(settings, *roles)
-    rundir.claim(run_dir, settings)
-    corpus = sources.load(settings, "micro", found["micro"])
-    macro = sources.load(settings, "macro", found["macro"]) if settings.macro.enabled else None
-    folds = sources.folds(settings, corpus.table)
+    with when_stopped("Prepared samples are kept; the same command goes on."):
+        found = sources.read(settings, *roles)
+        checks.check_names(settings, found["micro"])
+        rundir.claim(run_dir, settings)
+        corpus = sources.load(settings, "micro", found["micro"])
+        macro = sources.load(settings, "macro", found["macro"]) if settings.macro.enabled else None
+        folds = sources.folds(settings, corpus.table)
     return _carry_out(settings, corpus, folds, macro, run_dir, observers)
 
 
@@ -179,23 +181,33 @@ def _carry_out(
     """Freeze the splits, train what is not done yet, and pool."""
     apart = settings.protocol.name not in protocols.LEAKY
     protocols.check_folds(folds, corpus.table, persons_apart=apart)
+    checks.check_sides(settings, folds)
     rundir.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, settings, corpus.hash)
     weights = None
     if macro is not None:
-        weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
+        kept = "Finished epochs of macro-pretraining are kept; the same command goes on."
+        with when_stopped(kept):
+            weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
+        rundir.claim(run_dir, settings, replace=False)
     dataset = sources.dataset(settings, corpus)
     order = fold_order.running_order(folds, corpus.table)
     heads = [*(head.name for head in heads_of(make_callbacks(settings.callbacks))), "softmax"]
     context = RunContext(settings, run_dir, corpus, dataset, order, weights, heads)
-    with watch(observers, context):
+    with watch(observers, context), when_stopped(lambda: _kept(context)):
         _run_folds(context, observers)
         _write_cost(context)
         result = results.pool(run_dir, settings)
         for observer in observers:
             observer.end(result)
     return result
+
+
+def _kept(run: RunContext) -> str:
+    """What an interrupted run has finished, in a sentence."""
+    done = sum(rundir.is_done(run.run_dir, fold.name) for fold in run.folds)
+    return f"{done} of {len(run.folds)} folds are done and kept; the same command goes on."
 
 
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
@@ -268,7 +280,7 @@ class _Announcer:
         run_dir = self.run.run_dir
         told = [other for other in self._names if other not in self._untold]
         done = [other for other in told if rundir.is_done(run_dir, other)]
-        record = json.loads((rundir.fold_folder(run_dir, name) / "fold.json").read_text())
+        record = run_files.read_json(rundir.fold_folder(run_dir, name) / "fold.json")
         progress = Progress(name, len(done), len(self._names), record, self._score(done))
         for observer in self.observers:
             observer.fold(progress)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins import CheckpointIO
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_only
@@ -18,6 +19,7 @@ from mer.config.conversion import to_plain
 from mer.config.settings import Finetune, Pretrain, Settings
 from mer.data.dataset import UnifiedDataset
 from mer.models import backbones
+from mer.models.checkpoints import WholeCheckpoints
 from mer.training.devices import devices, on_cpu
 
 #: Keys of the `trainer` node that are not Lightning's.
@@ -106,8 +108,11 @@ def make_trainer(
     for own in OWN:
         del options[own]
     bar = options.pop("enable_progress_bar")
+    plugins = list(options.get("plugins") or [])
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(WholeCheckpoints())
     # Otherwise Lightning looks for SLURM and its like, and refuses what it finds.
-    options["plugins"] = [*(options.get("plugins") or []), LightningEnvironment()]
+    options["plugins"] = [*plugins, LightningEnvironment()]
     indices = [device.index for device in devices(settings)[:count]]
     options["devices"] = count if None in indices else indices
     if count > 1:
@@ -115,7 +120,7 @@ def make_trainer(
     # Lightning takes this from the variables of srun, also for tasks that are runs of their own.
     cast("Any", rank_zero_only).rank = 0
     quiet()
-    return pl.Trainer(
+    trainer = pl.Trainer(
         max_epochs=node.epochs,
         default_root_dir=folder,
         logger=pl.loggers.CSVLogger(folder, name="", version="") if history else False,
@@ -124,6 +129,15 @@ def make_trainer(
         enable_progress_bar=progress and bar,
         **options,
     )
+    # Lightning would end the training at SIGTERM with exit status 0. Signals are answered by the
+    # command line, by the batch system's launcher, or by default.
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = _leave_signals_alone
+    return trainer
+
+
+def _leave_signals_alone() -> None:
+    pass
 
 
 def quiet() -> None:

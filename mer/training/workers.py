@@ -13,7 +13,7 @@ import logging
 import multiprocessing
 import os
 import pickle
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from mer import processes
 from mer.config.settings import Settings
 from mer.errors import MerError
+from mer.files import naming
 from mer.protocols import Fold
 from mer.runs import rundir
 from mer.runs.observers import RunContext
@@ -135,8 +136,20 @@ def _train(
         pairs = zip(names, outcomes, strict=True)
         claimed = [by_name[name] for name, outcome in pairs if outcome is Outcome.TRAINED]
         if claimed:
-            engine.run_folds(claimed, announce)
+            with _about(run, claimed):
+                engine.run_folds(claimed, announce)
     return outcomes
+
+
+@contextlib.contextmanager
+def _about(run: RunContext, folds: Sequence[Fold]) -> Iterator[None]:
+    """Let errors name the folds that are trained inside, or their folder."""
+    try:
+        with naming(rundir.fold_folder(run.run_dir, folds[0].name)):
+            yield
+    except MerError as error:
+        names = ", ".join(fold.name for fold in folds)
+        raise MerError(f"fold{'s' * (len(folds) > 1)} {names}: {error}") from error
 
 
 def _claim(run: RunContext, name: str, locks: contextlib.ExitStack) -> Outcome:
@@ -158,10 +171,7 @@ def _pickled(run: RunContext, device: torch.device, threads: int, pending: int) 
 
 
 def _train_in_worker(job: bytes, names: Sequence[str]) -> list[Outcome]:
-    try:
-        return _train(*_open(job), names)
-    except MerError as error:
-        raise MerError(f"fold {', '.join(names)}: {error}") from error
+    return _train(*_open(job), names)
 
 
 @functools.lru_cache(maxsize=1)

@@ -151,8 +151,15 @@ def test_other_exits_pass_through(fake_command: Callable) -> None:
     assert caught.value.code == 3
 
 
-def test_a_bug_keeps_its_traceback(fake_command: Callable) -> None:
+def test_a_bug_is_one_message_that_says_where_it_is(
+    fake_command: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake_command(raising(ZeroDivisionError("a bug")))
+    assert cli.main(["fake"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("mer: error: ZeroDivisionError: a bug (mer/cli/__init__.py, line ")
+    assert "MER_DEBUG=1" in shown
+    monkeypatch.setenv("MER_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         cli.main(["fake"])
 

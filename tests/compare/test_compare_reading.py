@@ -69,9 +69,9 @@ def test_all_bad_paths_are_named_at_once(
         f"  - {tmp_path}/papers/thesis.tex is a file: name the directory of a run, which has a "
         "config.yaml, or predictions as .csv or .parquet",
         f"  - {tmp_path}/far/away does not exist: check its path",
-        f"  - {broken}/metrics.json cannot be read (JSONDecodeError: Expecting value: line 1 "
-        f"column 12 (char 11)): `mer train` with the same words and run.dir={broken} writes it "
-        "again",
+        f"  - {broken}/metrics.json is damaged (JSONDecodeError: Expecting value: line 1 "
+        f"column 12 (char 11)): remove it; `mer train` with the same words and run.dir={broken} "
+        "writes it again",
         f"  - {foreign}/config.yaml names no protocol: it is not one of `mer train`",
     ]
 
@@ -79,12 +79,12 @@ def test_all_bad_paths_are_named_at_once(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics.json", "[]", r"metrics.json cannot be read \(TypeError"),
+        ("metrics.json", "[]", r"metrics.json is damaged \(TypeError"),
         ("metrics.json", '{"status": "complete"}', "but there are no scores in it"),
         ("metrics.json", '{"status": "complete", "heads": {"svm": {"pooled": {}}}}', "KeyError"),
-        ("environment.json", "{}", "environment.json cannot be read"),
-        ("config.yaml", "a: [1", "config.yaml cannot be read"),
-        ("manifest.parquet", "no table", "manifest.parquet cannot be read .*copy it again"),
+        ("environment.json", "{}", r"environment.json is damaged \(KeyError"),
+        ("config.yaml", "a: [1", "config.yaml is damaged"),
+        ("manifest.parquet", "no table", "manifest.parquet is damaged .*writes it again"),
         ("manifest.parquet", None, "says complete, but manifest.parquet is missing"),
     ],
 )

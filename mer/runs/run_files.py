@@ -1,0 +1,67 @@
+"""Reading the files of a run directory: one that is missing or damaged is a sentence with the mend.
+
+Every format raises errors of its own; `read` is the one place that turns them into a `MerError`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from mer.errors import MerError, one_line
+from mer.files import mend_of_entry
+
+Content = TypeVar("Content")
+
+#: Files of a run (first part of their names) that `mer train` writes again where they are missing.
+_REMADE = "metrics predictions cost folds dropped manifest splits environment".split()
+
+
+def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Content:
+    """Read a file of a run, or a folder's files of one kind.
+
+    Args:
+        path: The file.
+        reader: Reads it; may raise whatever its format raises.
+        kind: What it must give.
+
+    Raises:
+        MerError: If it is missing, cut off, or of another form.
+    """
+    try:
+        content = reader(path)
+    except MerError:
+        raise
+    except FileNotFoundError as error:
+        raise MerError(f"{error.filename or path} is missing: {mend(path)}") from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise MerError(f"{path} is damaged ({what}): {mend(path)}") from error
+    if not isinstance(content, kind):
+        raise MerError(f"{path} is damaged (no {kind.__name__} in it): {mend(path)}")
+    return content
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON file of a run: a mapping, or a list; see `read`."""
+    return read(path, lambda path: json.loads(path.read_text(encoding="utf-8")), kind)
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a Parquet file of a run, which must have some columns; see `read`."""
+    frame = read(path, pd.read_parquet, pd.DataFrame)
+    if absent := [name for name in columns if name not in frame]:
+        raise MerError(f"{path} is damaged (no column {', '.join(absent)}): {mend(path)}")
+    return frame
+
+
+def mend(path: Path) -> str:
+    """What to type, or to remove, when a file of a run is missing or damaged."""
+    if sentence := mend_of_entry(path):
+        return sentence
+    if path.name.partition(".")[0].partition("-")[0] in _REMADE:
+        there = "remove it; " if path.exists() else ""
+        return f"{there}`mer train` with the same words and run.dir={path.parent} writes it again"
+    return "copy the run again, or start one in another directory"
