@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mer.config.quoting import is_readable, quoted, readable, sentence
 from mer.config.sentences import closest
-from mer.errors import MerError, raise_all
+from mer.errors import MerError, one_line, raise_all
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -138,7 +138,12 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
     bad: list[tuple[str, Exception]] = []
     current: Exception | None = error
     config = None
-    while current is not None and (culprit := _culprit(current, good)) is not None:
+    while current is not None:
+        culprit = _culprit(current, good)
+        if culprit is None and not isinstance(current.__cause__, HydraException | None):
+            culprit = _failing_alone(good, config_name)
+        if culprit is None:
+            break
         bad.append((culprit, current))
         good.remove(culprit)
         if not is_readable(culprit) and (meant := readable(culprit)) is not None:
@@ -210,12 +215,17 @@ def _compose(overrides: list[str], config_name: str) -> "DictConfig":
     """Compose without explaining errors, leaving Hydra's global state as it was."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import ConfigCompositionException, HydraException
 
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return hydra.compose(config_name, overrides)
+    except HydraException:
+        raise
+    except Exception as error:  # some words fail an assertion of Hydra's, or in OmegaConf
+        raise ConfigCompositionException(one_line(error)) from error
     finally:
         GlobalHydra.instance().hydra = outer
 
@@ -234,6 +244,19 @@ def _culprit(error: Exception, overrides: list[str]) -> str | None:
     return next((o for o in overrides if o in names or _key(o) in names), None)
 
 
+def _failing_alone(overrides: list[str], config_name: str) -> str | None:
+    """Return the first override that does not compose by itself, for errors that name none."""
+    from hydra.errors import HydraException
+
+    folders = [one for one in overrides if _key(one) == "hydra.searchpath"]
+    for override in overrides:
+        try:
+            _compose([*folders, override], config_name)
+        except HydraException:
+            return override
+    return None
+
+
 def _sentence(override: str, error: Exception, keys: list[str]) -> str:
     """Say what is wrong with one override and which names come closest."""
     options = getattr(error, "options", None)
@@ -245,7 +268,14 @@ def _sentence(override: str, error: Exception, keys: list[str]) -> str:
         return f"{override}: there is no {_group(override)}/{typed} ({there})"
     if not is_readable(override):
         return sentence(override, _tidy(error))
+    if "Config group override must be" in str(error):
+        files = sorted(path.stem for path in (conf_dir() / _group(override)).glob("*.yaml"))
+        if not files:
+            return f"{override}: a group takes a name"
+        return f"{override}: {_group(override)} takes one of {', '.join(files)}"
     key = _key(override)
+    if not key:
+        return f"{override}: there is no key in it; type KEY=VALUE"
     if "Could not override" in str(error) and key not in keys:
         text = f"{override}: there is no key {key} ({closest(key, keys)})"
         if "/" in key:
@@ -278,7 +308,7 @@ def _flat_keys(config: "DictConfig", prefix: str = "") -> Iterator[str]:
 def _tidy(error: Exception) -> str:
     """Put a library's message on one line, without the search path and object dumps."""
     text = re.split(r"\n\s*(?:Config search path|See https|full_key|object_type)", str(error))[0]
-    cause = error.__cause__
-    if cause is not None and str(cause).splitlines()[0] not in text:
-        text += f": {str(cause).splitlines()[0]}"
+    cause = str(error.__cause__ or "").partition("\n")[0]
+    if cause not in text:
+        text += f": {cause}"
     return " ".join(text.split())

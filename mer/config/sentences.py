@@ -22,6 +22,7 @@ EXPECTED = {
     "greater_than": "a number above {gt}",
     "less_than_equal": "{le} or less",
     "less_than": "a number below {lt}",
+    "string_too_short": "text of {min_length} or more characters",
     "too_short": "a list of {min_length} or more values",
     "literal_error": "{expected}",
 }

@@ -314,18 +314,21 @@ class Trial:
     number: Whole | None = None
 
 
+FolderName = Annotated[StrictStr, Field(min_length=1)]
+
+
 @settings
 class Paths:
     """Folders that runs share."""
 
-    cache: StrictStr = "cache"
+    cache: FolderName = "cache"
 
 
 @settings
 class RunDirectory:
     """Where the run directory is."""
 
-    dir: StrictStr = "runs/run"
+    dir: FolderName = "runs/run"
 
 
 Objective = Literal["uf1", "uar", "accuracy", "parameters", "latency_ms"]
@@ -346,9 +349,9 @@ class Settings:
     callbacks: dict[str, dict[str, Any] | None] = made_by(dict)
     trainer: Trainer = made_by(Trainer)
     logger: dict[str, dict[str, Any] | None] | None = made_by(dict)
-    seed: Whole = 0
+    seed: Annotated[Whole, Field(le=2**32 - 1)] = 0
     selection: Literal["last", "validation", "oracle"] = "last"
-    objective: Objective | list[Objective] = "uf1"
+    objective: Objective | Annotated[list[Objective], Field(min_length=1)] = "uf1"
     reuse_networks: StrictBool = False
     search: dict[str, Any] | None = None
     trial: Trial = made_by(Trial)

@@ -49,7 +49,7 @@ def complete(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     for key in ("lr", "weight_decay", "warmup_epochs"):
         value = full[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-            problems.append(f"optimizer.{key}={value!r}; set a number of 0 or more")
+            problems.append(f"optimizer.{key}={value!r}; set a number from 0 to below 1000000")
     raise_all("The optimizer node cannot be used:", problems)
     return full
 

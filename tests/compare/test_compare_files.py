@@ -50,6 +50,15 @@ def test_a_file_alone_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert parts["samm"]["samples"] == 6 and parts["pooled"]["samples"] == 12
 
 
+def test_classes_may_have_any_names(tmp_path: Path) -> None:
+    names = {"negative": "²", "positive": "9" * 5000, "surprise": "10"}
+    labels = [names[label] for label in LABELS]
+    path = csv(tmp_path / "theirs.csv", table(label=labels, prediction=labels))
+    (run,) = compare.read([path])
+    assert run.config["labels.classes"] == ["9" * 5000, "²", "10"]  # those that are numbers last
+    assert run.metrics["heads"]["file"]["pooled"]["uf1"] == 1
+
+
 def test_names_numbers_and_parquet_say_the_same(tmp_path: Path) -> None:
     numbers = [int(NUMBERS[label]) for label in LABELS]
     full = csv(tmp_path / "full.csv", table(prediction=LABELS))

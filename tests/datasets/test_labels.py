@@ -148,6 +148,20 @@ def test_all_faults_of_a_scheme_are_reported_at_once() -> None:
         labels.load_scheme({"name": "mine", "klasses": [], "map": {}, "classes": ["a", "b"]})
 
 
+def test_a_scheme_of_another_form_is_named_key_by_key() -> None:
+    scheme = {"name": "mine", "version": 1, "classes": ["a", "b"], "map": {"mine": {"x": "a"}}}
+    assert labels.load_scheme(scheme)["map"] == {"mine": {"x": "a"}}
+    wrong = {"version": "one", "classes": None, "map": {"mine": ["a"]}, "exclude": 3}
+    with pytest.raises(MerError) as error:
+        labels.load_scheme({**scheme, **wrong})
+    assert str(error.value).splitlines()[1:] == [
+        "  - `version` is one, expected is a whole number",
+        "  - `classes` is null, expected is a list of class names",
+        "  - `map` is {'mine': ['a']}, expected is a mapping: dataset, emotion, class",
+        "  - `exclude` is 3, expected is a mapping: sample id, reason",
+    ]
+
+
 def test_class_names_are_classes_in_a_table_of_ones_own() -> None:
     table = make_table(
         [

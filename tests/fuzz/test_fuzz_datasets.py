@@ -18,7 +18,7 @@ NAMES = ["img46.jpg", "reg_img46.jpg", "006_05562.jpg", "image559757.bmp", "000.
 NAMES += ["Thumbs.db", "img46 (1).jpg", "S010_004_00000017.png"]
 
 
-@sizes(300, 40_000)
+@sizes(200, 40_000)
 def test_action_units(examples: int) -> None:
     def check(value: object) -> None:
         parsed = action_units.parse(value)
@@ -30,7 +30,7 @@ def test_action_units(examples: int) -> None:
     fuzz(st.one_of(mutated(UNITS), st.integers(), st.floats(), st.none()), examples, check)
 
 
-@sizes(200, 20_000)
+@sizes(100, 20_000)
 def test_frame_names_and_numbers(examples: int) -> None:
     numbers = st.one_of(st.none(), st.integers(-2, 60), st.integers(0, 2**70))
 
@@ -65,7 +65,7 @@ def ckplus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@sizes(50, 5_000)
+@sizes(40, 3_000)
 def test_annotation_files_of_ckplus(examples: int, ckplus: Path) -> None:
     emotion = ckplus / "Emotion/S005/002/S005_002_00000002_emotion.txt"
     facs = ckplus / "FACS/S005/002/S005_002_00000002_facs.txt"
@@ -95,7 +95,7 @@ TABLES = [TABLE, TABLE.replace(",", ";"), TABLE.replace(",", "\t"), TABLE.replac
 TABLES += ["subject,label,array_path,array_row\n1,0,a0.png,3\n2,1,a0.png,4\n"]
 
 
-@sizes(150, 10_000)
+@sizes(100, 10_000)
 def test_tables(examples: int, tmp_path: Path) -> None:
     for name in ("a0.png", "a1.png", "b1.png"):
         (tmp_path / name).touch()
@@ -113,7 +113,7 @@ def test_tables(examples: int, tmp_path: Path) -> None:
     fuzz(st.tuples(mutated(TABLES, 6), encodings, classes), examples, check)
 
 
-@sizes(50, 3_000)
+@sizes(40, 1_500)
 def test_parquet_tables(examples: int, tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     path = tmp_path / "table.parquet"
@@ -146,7 +146,7 @@ SCHEME: dict[str, Any] = {
 }
 
 
-@sizes(200, 5_000)
+@sizes(100, 10_000)
 def test_label_schemes(examples: int) -> None:
     plain = st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
@@ -164,7 +164,7 @@ def test_label_schemes(examples: int) -> None:
     fuzz(st.dictionaries(st.sampled_from(list(SCHEME)), plain, max_size=3), examples, check)
 
 
-@sizes(50, 3_000)
+@sizes(40, 1_500)
 def test_files_of_persons(examples: int, tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "table.csv").write_text("subject,emotion,apex_path\n1,fear,a.png\n2,fear,a.png\n")

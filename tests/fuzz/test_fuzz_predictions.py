@@ -17,7 +17,7 @@ FILES = [FILE, FILE.replace("negative", "0").replace("positive", "1").replace("s
 FILES += ["dataset,subject,clip,true,pred\na,1,x,²,1\na,2,y,1,²\n", FILE.replace(",", ";")]
 
 
-@sizes(100, 5_000)
+@sizes(40, 2_000)
 def test_csv_files_of_predictions(examples: int, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"svm": 0.5})
     path = tmp_path / "theirs.csv"
@@ -30,7 +30,7 @@ def test_csv_files_of_predictions(examples: int, tmp_path: Path) -> None:
     fuzz(st.tuples(mutated(FILES, 6), st.booleans()), examples, check)
 
 
-@sizes(30, 2_000)
+@sizes(30, 1_000)
 def test_parquet_files_of_predictions(examples: int, tmp_path: Path) -> None:
     path = tmp_path / "theirs.parquet"
     cells = st.one_of(

@@ -35,7 +35,7 @@ WORDS += [
 ]
 
 
-@sizes(6, 2_500)
+@sizes(4, 1_000)
 def test_words_of_the_command_line(examples: int) -> None:
     def check(words: list[str]) -> None:
         config = check_words(words)
@@ -77,7 +77,7 @@ VALUES = st.recursive(
 )
 
 
-@sizes(150, 10_000)
+@sizes(100, 8_000)
 def test_values_of_the_configuration(examples: int, plain: dict[str, Any]) -> None:
     def check(changes: list[tuple[tuple[str, ...], Any]]) -> None:
         config = _copied(plain)
@@ -106,7 +106,7 @@ RUN_FILES = [
 ]
 
 
-@sizes(150, 5_000)
+@sizes(100, 5_000)
 def test_configuration_files_of_runs(examples: int, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
 
