@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from mer.config import stored
 from mer.errors import one_line
-from mer.runs import evidence, label_access, rundir
+from mer.runs import evidence, label_access, rundir, twins
 from mer.runs.head_columns import read_states
 
 T = TypeVar("T")
@@ -76,6 +76,12 @@ class Artefacts:
     def splits(self) -> pd.DataFrame:
         """The sides (train, validation, test) of every fold: fold, sample_id, side."""
         return self._table(self.run_dir / "splits.parquet", ["fold", "sample_id", "side"])
+
+    @cached_property
+    def signatures(self) -> pd.DataFrame:
+        """Digest and signature of every sample, macro included; see `mer.runs.twins`."""
+        path = self.run_dir / twins.FILE
+        return self._table(path, ["sample_id", "role", "person", "kind", "digest"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

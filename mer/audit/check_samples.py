@@ -117,8 +117,8 @@ def check_duplicates(run: Artefacts, findings: Findings) -> str:
     if suspicions:
         return f"suspicion, inside one side each: {some(dict.fromkeys(suspicions), '; ')}."
     return (
-        f"no clip has two ids, and in {rows} predictions no network gives two samples the same "
-        "scores to the last bit."
+        f"no two ids differ in case or zeros alone, and in {rows} predictions no network gives two "
+        "samples the same scores to the last bit."
     )
 
 

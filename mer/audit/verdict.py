@@ -18,6 +18,7 @@ from mer.audit.check_choices import (
 from mer.audit.check_persons import check_evidence, check_persons, check_weights
 from mer.audit.check_predictions import check_predictions
 from mer.audit.check_samples import check_duplicates, check_samples
+from mer.audit.check_twins import check_twins
 from mer.audit.findings import Check, Findings, Verdict, check, some
 from mer.errors import MerError
 from mer.runs.rundir import MARKS
@@ -27,6 +28,7 @@ CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_predictions,
     check_persons,
     check_duplicates,
+    check_twins,
     check_weights,
     check_evidence,
     check_selection,

@@ -305,6 +305,7 @@ class Data:
     preset: StrictStr | None = None
     micro: dict[str, dict[str, Any] | None] = made_by(dict)
     macro: dict[str, dict[str, Any] | None] | None = made_by(dict)
+    distinct: list[Annotated[list[StrictStr], Field(min_length=2, max_length=2)]] = made_by(list)
 
 
 @settings

@@ -14,6 +14,7 @@ from mer.config.settings import Prepare
 from mer.datasets.index import COLUMNS
 from mer.errors import MerError
 from mer.prepare import faces, precomputed
+from mer.prepare.signature import SIDE
 
 
 def source_kind(table: pd.DataFrame) -> str:
@@ -39,11 +40,20 @@ def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def layout(table: pd.DataFrame, settings: Prepare) -> dict[str, tuple[list[int], str]]:
-    """Say which arrays a store holds: name -> shape and dtype.
+    """Say which arrays a store holds: name -> shape and dtype; the first is of pictures or flow.
 
     Raises:
         MerError: If precomputed arrays differ in size.
     """
+    count = len(table)
+    return {
+        **_sample_layout(table, settings),
+        "digest": ([count, 16], "uint8"),
+        "signature": ([count, 2, SIDE, SIDE], "int8"),
+    }
+
+
+def _sample_layout(table: pd.DataFrame, settings: Prepare) -> dict[str, tuple[list[int], str]]:
     count, kind = len(table), source_kind(table)
     if kind == "pictures":
         size = settings.size

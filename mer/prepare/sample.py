@@ -5,7 +5,7 @@ A picture that can't be used drops its sample and never stops the run; wrong set
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from mer.config.settings import Prepare
 from mer.errors import MerError
 from mer.prepare import faces, flow, precomputed
+from mer.prepare.signature import digest, signature
 
 
 class Drop(NamedTuple):
@@ -33,6 +34,8 @@ class Sample:
         landmarks: float32 (2, 478, 2), x and y in pixels of the crop; NaN for a missing onset.
         has_onset: Whether the sample has an onset (or a flow that was computed from one).
         still: Whether onset and apex are the same picture, so that the flow is zero.
+        digest: uint8 (16,), hash of the apex as it was read, or of the flow where there is none.
+        signature: int8 (2, 14, 14), what a near copy of the sample keeps.
     """
 
     frames: np.ndarray | None = None
@@ -40,6 +43,8 @@ class Sample:
     landmarks: np.ndarray | None = None
     has_onset: bool = True
     still: bool = False
+    digest: np.ndarray | None = None
+    signature: np.ndarray | None = None
 
 
 def prepare_chunk(
@@ -85,7 +90,7 @@ def prepare_sample(
     ):
         return Drop("apex outside the clip", f"apex {apex}, clip {onset} to {offset}")
     if row["array_path"] is not None:
-        return _from_array(row, settings)
+        return _signed(_from_array(row, settings))
     pictures: dict[str | None, np.ndarray] = {}  # one picture where both paths are the same
     for path in (row["onset_path"], row["apex_path"]):
         if path is not None and path not in pictures:
@@ -93,14 +98,28 @@ def prepare_sample(
             if isinstance(picture, Drop):
                 return picture
             pictures[path] = picture
-    return prepare_pictures(
+    picture = pictures[row["apex_path"]]
+    prepared = prepare_pictures(
         pictures.get(row["onset_path"]),
-        pictures[row["apex_path"]],
+        picture,
         settings,
         finder,
         sample=str(row["sample_id"]),
         names=(str(row["onset_path"]), str(row["apex_path"])),
         frames=(onset, apex),
+    )
+    return _signed(prepared, picture)
+
+
+def _signed(sample: Sample | Drop, picture: np.ndarray | None = None) -> Sample | Drop:
+    """Add digest and signature to a sample; the digest is of the picture that was read, if any."""
+    if isinstance(sample, Drop):
+        return sample
+    shown = sample.flow if sample.frames is None else sample.frames[1]
+    return replace(
+        sample,
+        digest=digest(shown if picture is None else picture),
+        signature=signature(sample.frames, sample.flow, sample.has_onset),
     )
 
 

@@ -25,7 +25,7 @@ from mer.prepare.layout import layout, relevant, settings_hash, source_kind
 
 log = logging.getLogger(__name__)
 
-ARRAYS = ("frames", "flow", "landmarks")
+ARRAYS = ("frames", "flow", "landmarks", "digest", "signature")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Store:
         frames: uint8 (N, 2, S, S, 3) RGB, onset then apex.
         flow: float16 (N, 3, S, S): u right, v down in pixels of the crop, optical strain.
         landmarks: float32 (N, 2, 478, 2), x and y in pixels of the crop.
+        digest: uint8 (N, 16), see `mer.prepare.signature`.
+        signature: int8 (N, 2, 14, 14), see `mer.prepare.signature`.
         settings: The settings that the arrays depend on.
         hash: Identifies samples and settings, see `settings_hash`. Twelve hex digits.
         key: Identifies code and package versions too, see `mer.cache.make_key`. Twelve hex digits.
@@ -53,6 +55,8 @@ class Store:
     frames: np.ndarray | None
     flow: np.ndarray | None
     landmarks: np.ndarray | None
+    digest: np.ndarray
+    signature: np.ndarray
     settings: dict[str, Any]
     hash: str
     key: str
@@ -84,7 +88,7 @@ class Store:
 
     @classmethod
     def _read(cls, path: Path, facts: Mapping[str, Any], mend: str) -> Self:
-        maps: dict[str, np.ndarray | None] = dict.fromkeys(ARRAYS)
+        maps: dict[str, Any] = dict.fromkeys(ARRAYS)
         problems = []
         for name, (shape, dtype) in facts["arrays"].items():
             try:

@@ -74,6 +74,7 @@ def write(run_dir: Path, settings: Settings, data_hash: str) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": settings.seed,
         "data_hash": data_hash,
+        "distinct": settings.data.distinct,
         **describe(),
     }
     with FileLock(run_dir / ".lock"):

@@ -3,6 +3,7 @@
 config.yaml           the resolved configuration
 environment.json      one entry per start: versions, revision, machine, seed, data hash
 manifest.parquet      every sample that must be tested, with its fold; frozen before training
+signatures.parquet    digest and signature of the pictures of every sample, macro included
 splits.parquet        who trains, validates, is tested in each fold; frozen too
 dropped.csv           what readers, labels and preparation dropped or mended, and why
 folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictions.parquet,
@@ -58,6 +59,7 @@ VOLATILE = (
     "trial",
     "protocol.folds",
     "data.root",
+    "data.distinct",
     "prepare.workers",
     "input.cache_gb",
     *(f"trainer.{key}" for key in MACHINE),

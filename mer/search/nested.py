@@ -31,7 +31,7 @@ from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, run_files, rundir, terminal
+from mer.runs import environment, fold_order, results, run_files, rundir, terminal, twins
 from mer.search import summary, trials
 from mer.search.queue import GRID, Queue
 
@@ -190,6 +190,7 @@ def _assemble(
         _copy(source, fold.name, run_dir)
         cost = source / "cost.json"
         costs.append(run_files.read_json(cost) if cost.exists() else {})
+    twins.join(run_dir, [run_dir / entry["directory"] for entry in entries])
     direction = trials.directions(next(iter(studies.values())))[0]
     content = {"objective": settings.objective, "direction": direction, "folds": entries}
     write_json(content, run_dir / FILE)

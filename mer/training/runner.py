@@ -42,7 +42,7 @@ from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, run_files, rundir
+from mer.runs import environment, fold_order, results, run_files, rundir, twins
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
 from mer.training import checks, workers
@@ -100,6 +100,7 @@ def cross_validate(
     seed: int = 0,
     run_dir: str | Path | None = None,
     cache: str | Path = "cache",
+    distinct: Sequence[Sequence[str]] = (),
     observers: Sequence[Observer] = (),
 ) -> Run:
     """Train and test a model on every fold, and pool the predictions.
@@ -121,6 +122,7 @@ def cross_validate(
         seed: Seed of initial weights, order and augmentation.
         run_dir: Run directory; None makes a new one below `runs`.
         cache: Folder for macro weights and built inputs, which later runs find there.
+        distinct: Pairs of sample ids that look alike and are known to be different recordings.
         observers: Called at the start, after every fold and at the end.
 
     Returns:
@@ -133,7 +135,12 @@ def cross_validate(
     protocols.check_folds(folds, data.table)
     held = sum(len(fold.validation) for fold in folds)
     settings = Settings(
-        data=Data(name="custom", micro={"custom": {}}, macro={"custom": {}} if macro else {}),
+        data=Data(
+            name="custom",
+            micro={"custom": {}},
+            macro={"custom": {}} if macro else {},
+            distinct=[list(pair) for pair in distinct],
+        ),
         labels={"name": "custom", "classes": data.classes},
         protocol=Protocol(
             name="custom", validation=held / (held + sum(len(fold.train) for fold in folds))
@@ -185,6 +192,7 @@ def _carry_out(
     rundir.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, settings, corpus.hash)
+    twins.check(run_dir, settings, corpus, macro, folds)
     weights = None
     if macro is not None:
         kept = "Finished epochs of macro-pretraining are kept; the same command goes on."

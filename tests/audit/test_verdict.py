@@ -18,7 +18,7 @@ def test_a_clean_run_passes_every_check_and_says_so(
 ) -> None:
     assert main(["audit", str(run_dir)]) == 0
     assert (
-        "Nothing speaks against the score of this run: 10 checks passed." in capsys.readouterr().out
+        "Nothing speaks against the score of this run: 11 checks passed." in capsys.readouterr().out
     )
     stored = json.loads((run_dir / "audit.json").read_text())
     assert stored["verdict"] == "pass"
@@ -31,6 +31,7 @@ FILES = [
     "config.yaml",
     "environment.json",
     "manifest.parquet",
+    "signatures.parquet",
     "splits.parquet",
     "label_access.json",
     "predictions.parquet",
