@@ -43,7 +43,14 @@ from mer.protocols import LEAKY, Fold, describe
 from mer.runs import run_files
 
 #: What a run has written before its first fold, beside its configuration.
-PLANS = ("manifest.parquet", "splits.parquet", "dropped.csv", "folds.csv", "environment.json")
+PLANS = (
+    "manifest.parquet",
+    "splits.parquet",
+    "signatures.parquet",
+    "dropped.csv",
+    "folds.csv",
+    "environment.json",
+)
 
 #: Age of an unfinished file that nobody is writing any more.
 UNFINISHED_SECONDS = 600
