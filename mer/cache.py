@@ -1,9 +1,9 @@
 """Results that are kept for later runs: the keys that name them, who uses them, emptying them.
 
 An entry is a folder `<paths.cache>/<kind>/<name>-<key>`. The key is a hash of all that decides the
-result: settings, device, mer's own source files, versions of other packages. What other code or
-another version has made is therefore never found, and nobody has to remember to say that it is out
-of date. A comment that changes in one of those files costs a computation; a release changes none.
+result: settings, device, mer's own source files, versions of other packages. An entry that other
+code or another version has made is therefore never used. Even a changed comment in one of those
+files makes a new entry; a release by itself does not.
 
 A process that uses an entry holds a shared lock on the file `.<entry>.use` beside it. The operating
 system ends the lock with the process, in whatever way that ends. `empty` takes the lock alone.
@@ -232,7 +232,7 @@ class Entry(NamedTuple):
     Attributes:
         path: The folder.
         kind: Key of `KINDS`.
-        settings: What tells it from others of its kind; empty if it is unfinished.
+        settings: Settings that distinguish it from others of its kind; empty if unfinished.
         size: Bytes.
         used: Last use, in seconds since the epoch.
         in_use: Whether a process uses it now.
@@ -321,7 +321,7 @@ def _remove(path: Path) -> bool:
         if path != trash:
             shutil.rmtree(trash, ignore_errors=True)
             path.rename(trash)
-        # Whoever waits for this lock sees that its file is gone, and makes another.
+        # A process that waits for this lock sees that its file is gone, and makes another.
         for ending in (".lock", ".use"):
             path.with_name(f"{base}{ending}").unlink(missing_ok=True)
     finally:

@@ -1,4 +1,4 @@
-"""What `mer train -m` says at its end, whatever launcher carried out the jobs."""
+"""Summary at the end of `mer train -m`, for every launcher."""
 
 import logging
 from pathlib import Path

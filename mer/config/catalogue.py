@@ -1,4 +1,4 @@
-"""What can be chosen: the files of the configuration's groups, one's own included, and readers."""
+"""All choices: files of the configuration's groups, the user's own included, and readers."""
 
 import ast
 import re

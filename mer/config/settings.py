@@ -130,7 +130,7 @@ class InnerChoices:
 
 @settings
 class Protocol:
-    """Who trains, who validates and who is tested."""
+    """Persons of each side: training, validation and test."""
 
     name: Literal[
         "loso", "loso_per_dataset", "holdout_dataset", "group_kfold", "random_samples", "custom"
@@ -337,7 +337,7 @@ Objective = Literal["uf1", "uar", "accuracy", "parameters", "latency_ms"]
 
 @settings
 class Settings:
-    """Everything that `mer train` is told, one attribute per group of `conf/`."""
+    """All settings of `mer train`, one attribute per group of `conf/`."""
 
     data: Data = made_by(Data)
     labels: dict[str, Any] = made_by(dict)

@@ -53,7 +53,7 @@ class Augmentation:
         """Draw the parameters of some samples.
 
         Args:
-            names: What tells each draw from all others, e.g. (seed, sample, epoch).
+            names: What identifies each draw, e.g. (seed, sample, epoch).
 
         Returns:
             Columns as in `PARAMETERS`: 1 or -1, shifts as shares of the side, factor, radians,

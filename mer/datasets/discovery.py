@@ -1,4 +1,4 @@
-"""Which datasets lie under `MER_DATA`: folders are recognised by how people usually name them."""
+"""Datasets found under `MER_DATA`: folders are recognised by how people usually name them."""
 
 import re
 from pathlib import Path

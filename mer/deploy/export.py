@@ -24,7 +24,7 @@ FORMATS = {"onnx": ".onnx", "pt2": ".pt2"}
 #: Largest difference between the scores of a file and those of the model it was written from.
 TOLERANCE = 1e-4
 
-#: Training samples that tell the ranges of the activations for int8.
+#: Training samples that calibrate the ranges of the activations for int8.
 CALIBRATION = 100
 
 

@@ -14,7 +14,7 @@ def make_observers(nodes: Mapping[str, Any] | None) -> list[Observer]:
 
     Args:
         nodes: The node `logger`: name -> `_target_` and arguments, or null for none. A class with
-            the methods of Lightning's loggers is told of the run by a `LightningLogger`.
+            the methods of Lightning's loggers is wrapped in a `LightningLogger`.
 
     Raises:
         MerError: If one cannot be made, or is neither.

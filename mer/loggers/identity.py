@@ -1,4 +1,4 @@
-"""Who a run is for Weights & Biases: its id, name and group, its settings, and whose account."""
+"""Identity of a run at Weights & Biases: id, name, group, settings and login."""
 
 import hashlib
 import json

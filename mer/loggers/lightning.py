@@ -1,4 +1,4 @@
-"""Lightning's loggers (TensorBoard, MLflow, Comet, Aim): one adapter that tells them of a run."""
+"""One adapter from observers of a run to Lightning's loggers (TensorBoard, MLflow, Comet, Aim)."""
 
 import importlib.util
 import inspect

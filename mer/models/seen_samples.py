@@ -1,7 +1,7 @@
-"""Samples that a network has seen in its training, as the batches tell and the inputs themselves.
+"""Samples that a network has seen in its training.
 
-Evidence for `mer.runs.evidence`: the losses name their samples by position; what else the network
-is shown while it is trained (by a callback, say) is known by a hash of each input.
+Evidence for `mer.runs.evidence`: samples of the loss are known by their positions in the batches;
+other inputs that the network gets while it is trained (from a callback, say) by a hash of each.
 """
 
 import contextlib

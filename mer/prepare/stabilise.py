@@ -1,4 +1,4 @@
-"""What isn't the face's own motion is taken out of a flow field: head motion and background.
+"""Removes head motion and background from a flow field, so that the face's own motion stays.
 
 The crop follows the onset's head, so a head that moves until the apex covers the face with a motion
 that is often larger than the expression. Of a plain wall behind it flow knows nothing.

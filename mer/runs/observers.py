@@ -1,7 +1,7 @@
 """Observers of a run: loggers, and the reporter that lets a sweep end a hopeless trial early.
 
-An observer sees what the run directory holds anyway. It never sees a test label before all folds
-are done, since nobody does.
+An observer sees what the run directory holds. Like everything else, it sees no test label before
+all folds are done.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ class Observer:
 
 @contextlib.contextmanager
 def watch(observers: Sequence[Observer], run: RunContext) -> Iterator[None]:
-    """Start the observers; tell all of them when the body fails, and raise its error again."""
+    """Start the observers; call `fail` of each when the body fails, and raise its error again."""
     started: list[Observer] = []
     try:
         for observer in observers:

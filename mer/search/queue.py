@@ -1,9 +1,8 @@
-"""Who carries out which trial of a search.
+"""The queue of the trials of a search, which any number of workers share.
 
-A trial belongs to the directory of its run. Whoever carries it out holds a lock there, so a trial
-that is called running while nobody holds its lock was killed, and is put back in the queue under
-its own number: its finished folds are not trained again. Optuna's heartbeat cannot do this; it does
-not work with ask and tell.
+The worker that runs a trial locks the trial's run directory. A trial in state running without a
+lock was killed; it is queued again under its own number, so its finished folds are not trained
+again. Optuna's heartbeat cannot do this: it does not work with ask and tell.
 """
 
 import contextlib

@@ -34,8 +34,8 @@ def chapters(study: optuna.Study) -> Iterator[Chapter]:
     for place, name in enumerate(names):
         plots, missing = [_history(study, place, name)] if done else [], nothing
         if len(names) == 1:
-            told = [trial for trial in trials.shown(study) if trial.intermediate_values]
-            plots += [_running(told, name)] if told else []
+            reported = [trial for trial in trials.shown(study) if trial.intermediate_values]
+            plots += [_running(reported, name)] if reported else []
         shares = trials.importances(study, place)
         if isinstance(shares, str):
             missing = [*missing, shares]
@@ -126,16 +126,16 @@ def _front(best: Sequence[FrozenTrial], done: Sequence[FrozenTrial], names: Sequ
 
 
 @styled
-def _running(told: Sequence[FrozenTrial], name: str) -> Plot:
+def _running(reported: Sequence[FrozenTrial], name: str) -> Plot:
     """The score so far of each trial after each fold."""
     figure, (ax,) = axes(2.6)
-    for trial in told:
+    for trial in reported:
         folds, values = zip(*sorted(trial.intermediate_values.items()), strict=True)
         pruned = trial.state == optuna.trial.TrialState.PRUNED
         ax.plot(folds, values, marker=".", ms=4, lw=1, alpha=0.7, color=COLOURS[4 if pruned else 0])
     ax.set(xlabel="finished folds", ylabel=f"{name} so far")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    words = f"{name} after each fold of {len(told)} trials"
+    words = f"{name} after each fold of {len(reported)} trials"
     return Plot("running", figure, words, "Trials that were pruned are orange.")
 
 

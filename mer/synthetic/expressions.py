@@ -1,4 +1,4 @@
-"""Who shows what in a clip: action units of an emotion, strength, course over time, head drift.
+"""What a person shows in a clip: action units, strength, course over time, head drift.
 
 Everything is drawn from the names of subject and clip, so that workbook, truth file and pictures
 agree.

@@ -7,7 +7,7 @@ from mer.synthetic.tallies import CASME2, SAMM, SMIC
 
 
 class Preset(NamedTuple):
-    """Who is in the corpora and how long their clips are.
+    """Subjects of the corpora and the length of their clips.
 
     Micro clips are much shorter than the real ones (24-141 frames at 200 fps) to save disk; frame
     numbers run from onset to offset without gaps. `micro_frames`, `smic_frames` (its BMP

@@ -227,7 +227,7 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
         log.info("%d of %d folds are done already", len(selected) - len(pending), len(selected))
     if not pending:
         return
-    announcer = _Announcer(run, pending, observers)
+    ordered = _InRunningOrder(run, pending, observers)
     bar = tqdm(
         total=len(pending),
         desc=f"{settings.protocol.name} folds",
@@ -239,7 +239,7 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
     with bar, logging_redirect_tqdm(), contextlib.closing(outcomes):
         for name, outcome in outcomes:
             bar.update()
-            announcer.settle(name, outcome)
+            ordered.settle(name, outcome)
 
 
 def _write_cost(run: RunContext) -> None:
@@ -256,7 +256,7 @@ def _write_cost(run: RunContext) -> None:
     write_json(cost.measure(module, image, fold_device(run.settings)), path)
 
 
-class _Announcer:
+class _InRunningOrder:
     """Calls the observers fold by fold in running order, whatever order the folds finish in.
 
     Args:
@@ -269,7 +269,7 @@ class _Announcer:
         self, run: RunContext, pending: Sequence[Fold], observers: Sequence[Observer]
     ) -> None:
         self.run, self.observers = run, observers
-        self._untold = deque(fold.name for fold in pending)
+        self._waiting = deque(fold.name for fold in pending)
         self._outcomes: dict[str, Outcome] = {}
         self._names = [fold.name for fold in run.folds]
         self._score = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
@@ -277,17 +277,17 @@ class _Announcer:
     def settle(self, name: str, outcome: Outcome) -> None:
         """Take the outcome of a fold; call the observers for every fold whose turn it is."""
         self._outcomes[name] = outcome
-        while self._untold and self._untold[0] in self._outcomes:
-            name = self._untold.popleft()
+        while self._waiting and self._waiting[0] in self._outcomes:
+            name = self._waiting.popleft()
             if self._outcomes[name] is Outcome.HELD:
                 log.info("fold %s is being trained by another process", name)
             elif self._outcomes[name] is Outcome.TRAINED:
-                self._tell(name)
+                self._call(name)
 
-    def _tell(self, name: str) -> None:
+    def _call(self, name: str) -> None:
         run_dir = self.run.run_dir
-        told = [other for other in self._names if other not in self._untold]
-        done = [other for other in told if rundir.is_done(run_dir, other)]
+        called = [other for other in self._names if other not in self._waiting]
+        done = [other for other in called if rundir.is_done(run_dir, other)]
         record = run_files.read_json(rundir.fold_folder(run_dir, name) / "fold.json")
         progress = Progress(name, len(done), len(self._names), record, self._score(done))
         for observer in self.observers:
