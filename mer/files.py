@@ -89,8 +89,28 @@ def write_json(values: Any, path: Path) -> None:
 
 
 def write_csv(frame: "pd.DataFrame", path: Path) -> None:
-    """Write a table as CSV; see `write_whole`."""
-    write_whole(path, lambda temporary: frame.to_csv(temporary, index=False))
+    """Write a table as CSV; see `write_whole` and `csv_cell`."""
+    write_text(csv_text(frame), path)
+
+
+def csv_text(frame: "pd.DataFrame") -> str:
+    """A table as CSV, with a heading of its columns; see `csv_cell`."""
+    return str(frame.rename(columns=csv_cell).map(csv_cell).to_csv(index=False))
+
+
+def csv_cell(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet program would run as a formula.
+
+    >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell(-0.5), csv_cell("sub01")
+    ("'=1+1", '-0.5', -0.5, 'sub01')
+    """
+    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r", "\n"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def write_parquet(frame: "pd.DataFrame", path: Path) -> None:

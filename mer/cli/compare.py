@@ -8,6 +8,8 @@ from mer.compare.candidates import read
 from mer.compare.comparison import SORTS, side_by_side
 from mer.compare.pairs import against_first
 from mer.compare.tables import to_markdown, to_terminal
+from mer.errors import printable
+from mer.files import csv_text
 
 
 def main(argv: list[str]) -> int:
@@ -38,14 +40,14 @@ def main(argv: list[str]) -> int:
     pairs = None if options.no_tests else against_first(runs, options.head, options.part)
     if "-" in (options.csv, options.markdown):
         said = [*comparison.notes, *(pairs.conclusions if pairs else [])]
-        sys.stderr.writelines(f"{note}\n" for note in said)
+        sys.stderr.writelines(f"{printable(note)}\n" for note in said)
     else:
         to_terminal(comparison, pairs)
     if options.csv:
         frame = comparison.frame
         if pairs and len(pairs.frame):
             frame = frame.merge(pairs.frame, on="name", how="left")
-        _write(options.csv, frame.to_csv(index=False))
+        _write(options.csv, csv_text(frame))
     if options.markdown:
         _write(options.markdown, to_markdown(comparison, pairs) + "\n")
     return 0
@@ -53,7 +55,7 @@ def main(argv: list[str]) -> int:
 
 def _write(file: str, text: str) -> None:
     if file == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text))
         return
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_text(text)

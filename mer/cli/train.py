@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
-from mer.config.composition import check_words, conf_dir, typed
+from mer.config.composition import check_words, conf_dir, take_trust, typed
 from mer.errors import MerError, interruption
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     Raises:
         MerError: If the run cannot be carried out, or something has ended it from inside.
     """
-    words = [_spread(word) for word in argv]
+    words = [_spread(word) for word in take_trust(argv)]
     config = check_words(words)
     if config is not None:
         typed(config)

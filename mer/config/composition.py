@@ -5,6 +5,7 @@ that exist.
 """
 
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -109,6 +110,27 @@ def split_config_dir(words: list[str]) -> tuple[list[str], str | None]:
         if not folder:
             raise MerError(f"{option} needs the folder of your configuration files")
     return rest, folder
+
+
+def take_trust(words: list[str]) -> list[str]:
+    """Take `--trust PACKAGE` out of a command line, and add the package to MER_TRUST.
+
+    Raises:
+        MerError: If the option has no value.
+    """
+    rest, trusted = [], [os.environ.get("MER_TRUST", "")]
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option != "--trust":
+            rest.append(word)
+        elif name := value if equals else next(remaining, ""):
+            trusted.append(name)
+        else:
+            raise MerError("--trust needs the name of a package, such as mypackage")
+    if len(trusted) > 1:  # so that processes of this command know too
+        os.environ["MER_TRUST"] = ",".join(filter(None, trusted))
+    return rest
 
 
 def _search_path(config_dir: str | Path | None) -> list[str]:

@@ -188,8 +188,7 @@ def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
     Raises:
         MerError: With every such `_target_`.
     """
-    trusted = {*trust, *os.environ.get("MER_TRUST", "").replace(",", " ").split()}
-    _check_packages(trusted)
+    trusted = packages(trust)
     problems, suggested = [], set()
     for key, target in names(node).items():
         if isinstance(target, str) and (target in LISTED or target in trusted):
@@ -211,6 +210,17 @@ def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
         f"it{mend or ', run it again from your own configuration'}:",
         problems,
     )
+
+
+def packages(trust: Iterable[str] = ()) -> set[str]:
+    """Packages and exact names that the user trusts: those given, and those of MER_TRUST.
+
+    Raises:
+        MerError: If one is no name of a package.
+    """
+    trusted = {*trust, *os.environ.get("MER_TRUST", "").replace(",", " ").split()}
+    _check_packages(trusted)
+    return trusted
 
 
 def with_sources(node: Any) -> Any:

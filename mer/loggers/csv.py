@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from mer.files import csv_cell
 from mer.metrics import SCORES
 from mer.runs.observers import Observer, Progress, RunContext
 
@@ -38,4 +39,4 @@ class CsvLogger(Observer):
             writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
             if new:
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerow({key: csv_cell(value) for key, value in row.items()})

@@ -4,6 +4,7 @@ import hashlib
 import json
 import netrc
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hydra.types import RunMode
 
 from mer.config.conversion import to_plain
 from mer.config.settings import Settings
+from mer.errors import MerError
 from mer.files import write_json
 
 
@@ -51,7 +53,10 @@ def keep(settings: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any
             # Random whatever the seed: two runs of one seed are two runs.
             own = {"id": uuid.uuid4().hex[:12], "project": project, "name": name, "group": group}
             write_json({**own, "folds": folds}, path)
-        return json.loads(path.read_text()), path
+        kept = json.loads(path.read_text())
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(kept.get("id"))):  # is part of folders' names
+        raise MerError(f"{path} holds no id of a W&B run; remove it, and the run gets a new one")
+    return kept, path
 
 
 def logged_in() -> bool:

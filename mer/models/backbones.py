@@ -23,6 +23,9 @@ from mer.models import weights
 CONTRACT = ("num_features", "forward_features", "forward_head", "reset_classifier")
 KEYS = ("name", "pretrained", "weights", "kwargs", "_target_")
 
+#: Arguments of timm that name files or downloads.
+LOADING = ("cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
+
 #: Side in pixels that the embedding is measured at; networks with a fixed size get their own.
 PROBE_SIZE = 64
 
@@ -206,6 +209,11 @@ def _settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     problems += [
         f"backbone.kwargs.{key} is set by the input and the labels; remove it"
         for key in ("in_chans", "num_classes")
+        if key in kwargs
+    ]
+    problems += [
+        f"backbone.kwargs.{key} would load weights beside backbone.weights; remove it"
+        for key in LOADING
         if key in kwargs
     ]
     if not isinstance(cfg.get("name"), str):

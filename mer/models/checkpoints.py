@@ -19,6 +19,9 @@ from mer.config import trust as trusted
 from mer.errors import MerError, raise_all
 from mer.files import mend_of_entry, write_whole
 
+#: Largest side of an input, as in `mer.config.settings.Input`.
+MOST_PIXELS = 1024
+
 M = TypeVar("M", bound=pl.LightningModule)
 
 
@@ -40,10 +43,22 @@ def load_module(kind: type[M], path: Path, trust: Iterable[str] = ()) -> M:
     maker = content["mer"].get("version", "of unknown version")
     headline = f"{path} was written by mer {maker}, and this version has no such settings:"
     raise_all(headline, unknown)
-    module = kind(**settings)
+    module = kind(**_without_files(settings, path))
     module.on_load_checkpoint(content)
     module.load_state_dict(content["state_dict"])
     return module
+
+
+def _without_files(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Settings that load nothing beside the checkpoint's own tensors.
+
+    Raises:
+        MerError: If the pictures that it takes are larger than any input.
+    """
+    if (settings.get("image_size") or 1) not in range(1, MOST_PIXELS + 1):
+        raise MerError(f"{path} is for pictures of {settings['image_size']} pixels")
+    backbone = {**settings["backbone"], "pretrained": False, "weights": None}
+    return {**settings, "backbone": backbone}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A picture that can't be used drops its sample and never stops the run; wrong settings stop it.
 """
 
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +16,9 @@ from mer.config.settings import Prepare
 from mer.errors import MerError
 from mer.prepare import faces, flow, precomputed
 from mer.prepare.signature import digest, signature
+
+#: Pixels of the largest picture that is decoded; 300 MB of memory.
+MOST_PIXELS = 100_000_000
 
 
 class Drop(NamedTuple):
@@ -218,6 +222,8 @@ def read_picture(path: Path) -> np.ndarray | Drop:
         return Drop("unreadable picture", f"{path}: {error.strerror or error}")
     if content.size == 0:
         return Drop("unreadable picture", f"{path} is empty")
+    if not _fits(content):
+        return Drop("picture too large", f"{path} has more than {MOST_PIXELS:,} pixels")
     try:
         bgr = cv2.imdecode(content, cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -225,6 +231,23 @@ def read_picture(path: Path) -> np.ndarray | Drop:
     if bgr is None:
         return Drop("unreadable picture", f"{path} is no picture that OpenCV can decode")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _fits(content: np.ndarray) -> bool:
+    """Whether a picture has at most `MOST_PIXELS` pixels, by its header alone."""
+    import io
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as picture:
+                return picture.width * picture.height <= MOST_PIXELS
+    except Image.DecompressionBombError:
+        return False
+    except Exception:  # OpenCV says what is wrong with it
+        return bytes(content[:2]) != b"#?"  # Radiance, whose header Pillow cannot read
 
 
 def _resize(picture: np.ndarray, size: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from mer.config import trust
 from mer.config.settings import Prepare
 from mer.datasets.index import Reading, validate
 from mer.errors import MerError, raise_all
+from mer.files import write_csv
 from mer.prepare.build import Partial, build
 from mer.prepare.layout import layout, relevant, settings_hash, source_kind
 
@@ -215,7 +216,7 @@ def _write(
     index = table[~dropped].drop(columns=["reason", "detail"]).reset_index(drop=True)
     index = index.astype({"row": "int64", "has_onset": "bool", "still": "bool"})
     index.to_parquet(folder / "index.parquet", index=False)
-    drops.to_csv(folder / "drops.csv", index=False)
+    write_csv(drops, folder / "drops.csv")
     shape = next(iter(arrays.values()))[0]
     facts = {
         **key.record,

@@ -11,15 +11,19 @@ from typing import Any, cast
 
 import optuna
 from filelock import FileLock
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from mer.config import trust
+from mer.config import maker, trust
 from mer.errors import MerError, one_line, raise_all
 from mer.files import DISK_FULL
 from mer.search.space import Space, option
 
 log = logging.getLogger(__name__)
+
+#: User attribute of a study that holds the mark of its maker.
+MAKER = "made_here"
 
 
 def open_storage(address: str | None, folder: Path) -> BaseStorage:
@@ -96,6 +100,43 @@ def open_study(
             f"{list(directions)}. Set the old one, or another search.dir."
         )
     return study
+
+
+def require_maker(study: optuna.Study, sampler: Any, folder: Path) -> None:
+    """Refuse a sampler that unpickles what the study holds, where somebody else may have made it.
+
+    A study is this user's while it is in the folder where this user began it.
+
+    Args:
+        study: New or stored. A new one is marked.
+        sampler: Its sampler, whose inner samplers count too.
+        folder: Directory of the search.
+
+    Raises:
+        MerError: If the study has trials and no mark of this user.
+    """
+    content = f"{folder.resolve()}\n{study.study_name}".encode()
+    mark = study.user_attrs.get(MAKER)
+    if mark is None and not study.get_trials(deepcopy=False):
+        if new := maker.mark_of(content):
+            study.set_user_attr(MAKER, new)
+        return
+    if not _unpickles(sampler) or "cmaes" in trust.packages():
+        return
+    if not maker.is_mark(str(mark), content):
+        raise MerError(
+            f"The study {study.study_name} was not begun by you in {folder}, and CMA-ES unpickles "
+            "what it finds there, which may run code. If you trust whoever made it, add --trust "
+            "cmaes (or set MER_TRUST=cmaes); or choose another sampler."
+        )
+
+
+def _unpickles(sampler: Any, depth: int = 3) -> bool:
+    """Whether a sampler, or one inside it, is CMA-ES, the one sampler of Optuna that unpickles."""
+    if isinstance(sampler, optuna.samplers.CmaEsSampler):
+        return True
+    inner = vars(sampler).values() if depth and isinstance(sampler, BaseSampler) else ()
+    return any(_unpickles(one, depth - 1) for one in inner)
 
 
 def claim(study: optuna.Study, space: Space, settings: Mapping[str, Any]) -> None:

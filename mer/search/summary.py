@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mer.files import write_text
+from mer.files import csv_cell, write_text
 from mer.runs import terminal
 from mer.search import trials
 from mer.search.space import Space, words
@@ -46,7 +46,7 @@ def write(
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]) if table else ["number"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in table)
     write_text(text.getvalue(), sweep_dir / "trials.csv")
 
     found: dict[str, Any] = {"name": "optuna"}

@@ -23,7 +23,7 @@ from mer.randomness import derived_seed
 from mer.runs import rundir
 from mer.search import nested, space, study_page, summary
 from mer.search.queue import GRID, Queue, worker
-from mer.search.study import build, claim, open_storage, open_study
+from mer.search.study import build, claim, open_storage, open_study, require_maker
 from mer.training import checks
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Search:
             queue.fill(seed)
             sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
         study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
+        require_maker(study, study.sampler, self.folder)
         # For its errors and for the page: the trials prune, each in its own process.
         study.pruner = build(options["pruner"], "pruner", "optuna.pruners.NopPruner")
         log.info(

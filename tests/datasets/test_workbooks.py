@@ -1,10 +1,13 @@
 import re
+import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import openpyxl
 import pytest
 
+from mer.datasets import sheets
 from mer.datasets.readers.workbooks import find_workbook, frame, read_workbook
 from mer.errors import MerError
 
@@ -112,3 +115,65 @@ def test_what_is_wrong_with_each_candidate_is_said(tmp_path: Path) -> None:
     assert "other.xlsx has no row with the columns Subject, Filename, OnsetFrame" in found.problem
     assert "set `workbook` to its path" in found.problem
     assert "is no file" in find_workbook(tmp_path, None, CLIP, "absent.xlsx").problem
+
+
+ROW = ["01", "EP02_01f", None, 46, 59, 86, None, 12, "happiness"]
+
+
+@pytest.mark.parametrize("cell", ["K1048576", "XFD1048576", "XFD1"])
+def test_a_stray_blank_in_the_last_cell_costs_nothing(tmp_path: Path, cell: str) -> None:
+    book = openpyxl.Workbook()
+    for row in (HEADER, ROW):
+        book.active.append(row)
+    book.active[cell] = " "
+    book.save(tmp_path / "book.xlsx")
+    began = time.process_time()
+    (row,) = read_workbook(tmp_path / "book.xlsx")
+    assert row["clip"] == "EP02_01f"
+    assert time.process_time() - began < 5
+
+
+def test_a_workbook_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "book.xlsx", [HEADER, ROW])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/big.xml", b" " * 120_000_000)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(MerError, match=r"unpacks to 120,\d+,\d+ bytes; a workbook may have"):
+        read_workbook(path)
+
+
+def test_too_many_rows_are_refused_and_rows_below_a_long_gap_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gap = [[]] * 1_000
+    path = write(tmp_path / "book.xlsx", [HEADER, ROW, *gap, ROW, *gap, [], ROW])
+    assert [row["row"] for row in read_workbook(path)] == ["2", "1003"]
+    monkeypatch.setattr(sheets, "MOST_ROWS", 2)
+    with pytest.raises(MerError, match="a sheet of more than 2 rows"):
+        read_workbook(path)
+
+
+def test_the_header_is_looked_for_in_the_first_hundred_rows(tmp_path: Path) -> None:
+    prose = [[f"line {number}"] for number in range(99)]
+    assert read_workbook(write(tmp_path / "a.xlsx", [HEADER, ROW], before=prose)) is not None
+    assert read_workbook(write(tmp_path / "b.xlsx", [["x"], HEADER, ROW], before=prose)) is None
+
+
+@pytest.mark.parametrize("entity", ['SYSTEM "file:///etc/passwd"', '"a"'])
+def test_entities_in_a_workbook_are_not_followed(tmp_path: Path, entity: str) -> None:
+    path = write(tmp_path / "book.xlsx", [HEADER, ROW])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = "xl/worksheets/sheet1.xml"
+    sheet = parts[name].replace(b"EP02_01f", b"&x;")
+    parts[name] = b"<!DOCTYPE a [<!ENTITY x %s>]>" % entity.encode() + sheet
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+    try:
+        rows = read_workbook(path) or []
+    except MerError:
+        rows = []
+    assert "root:" not in str(rows)

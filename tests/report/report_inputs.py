@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from mer.report.run_page import Choices, write
 from mer.runs import results
+from tests.builders import save_config
 from tests.page_reader import Page
 
 CLASSES = ("negative", "positive", "surprise")
@@ -53,9 +54,9 @@ def write_run(directory: Path, rename: tuple[str, str] = ("", ""), mark: str = "
         "backbone": {"name": "tiny"},
         "model": {"epochs": 5, "optimizer": {"name": "adamw", "lr": 0.001}},
     }
-    OmegaConf.save(OmegaConf.create(config), directory / "config.yaml")
+    save_config(OmegaConf.create(config), directory)
     frame = predictions()
-    for column in ("sample_id", "person", "dataset", "fold"):
+    for column in ("sample_id", "person", "dataset"):
         frame[column] = frame[column].str.replace(*rename, regex=False)
     columns = ["sample_id", "dataset", "subject", "person", "label", "emotion", "fold"]
     frame[columns].to_parquet(directory / "manifest.parquet")

@@ -13,7 +13,8 @@ import pandas as pd
 
 from mer.datasets.folder_search import folders, listing
 from mer.datasets.number_cells import whole
-from mer.errors import MerError
+from mer.datasets.sheets import read_sheets
+from mer.errors import MerError, one_line
 
 #: Field -> spellings of its column, compared without case, blanks and punctuation.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -25,6 +26,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "action_units": ("Action Units", "Action Unit", "AUs", "AU"),
     "emotion": ("Estimated Emotion", "Emotion"),
 }
+
+#: Rows in which the header is looked for.
+HEADER_ROWS = 100
 
 #: Fields whose columns tell an annotation workbook from its neighbours (objective classes, blinks).
 REQUIRED = ("subject", "clip", "onset", "apex", "offset", "emotion")
@@ -85,13 +89,16 @@ def read_workbook(
         MerError: If the file cannot be read as a workbook.
     """
     try:
-        sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=str, na_filter=False)
+        sheets = read_sheets(path)
+    except MerError:
+        raise
     except Exception as error:  # openpyxl, xlrd, zipfile and OSError all have their own
+        reason = one_line(error).strip("()") or type(error).__name__
         raise MerError(
-            f"{path} cannot be read as a workbook ({error}). Save it again as .xlsx"
-        ) from (error)
-    for cells in sheets.values():
-        header = find_header(cells, columns, required)
+            f"{path} cannot be read as a workbook ({reason}). Save it again as .xlsx"
+        ) from error
+    for cells in sheets:
+        header = find_header(cells.head(HEADER_ROWS), columns, required)
         if header is None:
             continue
         top, positions = header
