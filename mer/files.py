@@ -104,7 +104,10 @@ def csv_cell(value: Any) -> Any:
     >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell(-0.5), csv_cell("sub01")
     ("'=1+1", '-0.5', -0.5, 'sub01')
     """
-    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r", "\n"):
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")  # begins a row where it is not quoted
+    if value.lstrip()[:1] not in ("=", "+", "-", "@") and value[:1] not in ("\t", "\n"):
         return value
     try:
         float(value)

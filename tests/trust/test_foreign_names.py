@@ -33,6 +33,11 @@ HOSTILE = [
 ]
 
 
+def as_shown(name: str) -> str:
+    """How a name is printed: rich leaves bells and carriage returns out, the rest is written."""
+    return printable(name.replace("\x07", "").replace("\r", ""))
+
+
 def renamed(folder: Path, name: str) -> Path:
     """A finished run whose dataset, head, persons and looks have that name."""
     run_dir = write_run(folder, config(data__name=name, backbone__name=name, protocol__name="loso"))
@@ -67,7 +72,7 @@ def test_terminals_get_names_letter_by_letter(
     said = capfd.readouterr()
     shown = said.out + said.err
     assert not set("\x1b\x07\x9b\r\u202e") & set(shown)
-    assert printable(name) in shown.replace("\n", "") or printable(name)[:5] in shown
+    assert as_shown(name)[:5] in shown
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -90,8 +95,8 @@ def test_the_table_of_a_run_and_messages_do_too(
     terminal.console().print(results.to_table(scored, name))
     assert main(["evaluate", str(tmp_path / name)]) == 2
     said = capfd.readouterr()
-    assert said.out.count(printable(name)) >= 3
-    assert printable(name) in said.err
+    assert said.out.count(as_shown(name)) >= 3
+    assert printable(Path(name).name) in said.err
     assert not set("\x1b\x07\x9b\r\u202e") & set(said.out + said.err)
 
 
@@ -121,7 +126,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path, name: str) -> None:
         cells = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
         risky = [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
         assert all(isinstance(float(cell), float) for cell in risky), file
-        assert any(cell == f"'{name}" for cell in cells), file
+        assert any(cell == "'" + name.replace("\r", " ") for cell in cells), file
 
 
 @pytest.mark.parametrize(
