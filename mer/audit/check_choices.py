@@ -60,7 +60,7 @@ def check_selection(run: Artefacts, findings: Findings) -> str:
             "splits of their own training persons, and each kept its best candidates."
         )
     if selection == "last" and not traced:
-        return f"every fold keeps {what}, and no score had a part in it."
+        return f"every fold keeps {what}, and its history holds no score to choose by."
     return (
         f"every fold keeps {what}; its history equals the validation persons' predictions in "
         f"{traced} of {len(run.done)} folds."

@@ -57,8 +57,8 @@ def check_persons(run: Artefacts, findings: Findings) -> str:
         )
     kept = f"validation persons in {validated}" if validated else "no validation persons"
     return (
-        f"{persons} persons are disjoint in all {len(expected)} folds ({kept}), and each sample is "
-        f"tested by one fold{aliases}."
+        f"{persons} persons, by their names, are disjoint in all {len(expected)} folds ({kept}), "
+        f"and each sample is tested by one fold{aliases}."
     )
 
 
@@ -146,7 +146,7 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
     known_persons = (
         "the split decides which test persons trained them"
         if by_design
-        else "no test person trained them"
+        else "name no test person among those who trained them"
     )
     return (
         f"the weights of {len(run.done)} folds differ, were made on the same data, and "
@@ -186,6 +186,6 @@ def check_evidence(run: Artefacts, findings: Findings) -> str:
         findings.gaps.append("no fold is finished")
     fitted = "".join(f", the head {name}" for name in sorted(heads))
     return (
-        f"the training batches{fitted} and the normalisation of {len(run.done)} folds are of the "
-        "training side alone, and the predictions are what the networks gave."
+        f"as {len(run.done)} folds recorded it, the training batches{fitted} and the normalisation "
+        "are of the training side alone, and the predictions are what the networks gave."
     )

@@ -10,10 +10,22 @@ from mer.audit.artefacts import Artefacts
 from mer.audit.findings import Findings, check, some
 from mer.datasets import labels
 from mer.errors import MerError
+from mer.runs import checksums
 from mer.runs.head_columns import score_columns
 
 #: Subjects of the MEGC 2019 composite, 68 in all.
 SUBJECTS = {"casme2": 24, "samm": 28, "smic": 16}
+
+
+@check("files", "who changes files after the run can make any score")
+def check_files(run: Artefacts, findings: Findings) -> str:
+    """Files and scores have the checksums that were written when the run was finished."""
+    if run.metrics.get("status") != "complete":
+        findings.gaps.append("the run is not finished, so it has no checksums yet")
+    elif not (run.run_dir / checksums.FILE).is_file():
+        findings.gaps.append(f"{checksums.FILE} is missing, or the run is of an earlier version")
+    findings.problems += checksums.changes(run.run_dir, run.metrics, networks=True)
+    return f"files and scores have the checksums of the finished run ({checksums.FILE})."
 
 
 @check(

@@ -17,13 +17,14 @@ from mer.audit.check_choices import (
 )
 from mer.audit.check_persons import check_evidence, check_persons, check_weights
 from mer.audit.check_predictions import check_predictions
-from mer.audit.check_samples import check_duplicates, check_samples
+from mer.audit.check_samples import check_duplicates, check_files, check_samples
 from mer.audit.check_twins import check_twins
 from mer.audit.findings import Check, Findings, Verdict, check, some
 from mer.errors import MerError
 from mer.runs.rundir import MARKS
 
 CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
+    check_files,
     check_samples,
     check_predictions,
     check_persons,
@@ -43,6 +44,14 @@ SIGNS = (
     "manifest.parquet",
     "metrics.json",
     *(f"metrics{mark}.json" for mark in MARKS),
+)
+
+#: What no check of a run's files can see.
+LIMITS = (
+    "These checks read the run's files. They cannot see a seed or a setting that was chosen among "
+    "runs in other folders, clips that were left out before the manifest was written, one person "
+    "under two names with different clips, changed code of mer, or files that were all forged to "
+    "fit (`mer evaluate RUN` predicts again from the data)."
 )
 
 #: Exit status of each verdict.
@@ -83,7 +92,10 @@ class Audit:
                 "Whether the score can be believed cannot be decided: "
                 f"{number} could not be made: {', '.join(open_)}."
             )
-        return f"Nothing speaks against the score of this run: {len(self.checks)} checks passed."
+        return (
+            "Nothing in the files of this run speaks against its score: "
+            f"{len(self.checks)} checks passed."
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as they stand in `audit.json`."""
@@ -92,6 +104,7 @@ class Audit:
             "verdict": self.verdict,
             "sentence": self.sentence,
             "mer": __version__,
+            "limits": LIMITS,
             "checks": [asdict(check) for check in self.checks],
         }
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mer.audit.findings import Check
 from mer.audit.null import PERMUTATIONS, NullTest, null_test
-from mer.audit.verdict import STATUS, Audit, audit, comparable, worst
+from mer.audit.verdict import LIMITS, STATUS, Audit, audit, comparable, worst
 from mer.cli.options import add_trust
 from mer.errors import MerError
 from mer.files import write_json
@@ -131,6 +131,7 @@ def _show(audits: list[Audit], same: Check | None) -> None:
             table.add_row(check.name, Text(check.verdict, COLOURS[check.verdict]), evidence)
         console.print(table)
         console.print(found.sentence, style=COLOURS[found.verdict], soft_wrap=True)
+    console.print(LIMITS, style="dim", soft_wrap=True)
     if same:
         word = {"pass": "Comparable", "fail": "Not comparable", "unknown": "Comparable or not"}
         console.print(f"{word[same.verdict]}: {same.evidence}", soft_wrap=True)

@@ -15,7 +15,7 @@ from mer.compare import prediction_files
 from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
-from mer.runs import label_access, run_files
+from mer.runs import checksums, label_access, run_files
 from mer.runs.head_columns import main_head
 from mer.runs.rundir import find, flatten, is_done, is_volatile
 
@@ -231,7 +231,7 @@ def _read(directory: Path, name: str, given: int) -> Run:
         metrics=metrics,
         samples=frozenset(samples),
         data_hash=data_hash,
-        warnings=label_access.warnings(directory),
+        warnings=[*checksums.changes(directory, metrics), *label_access.warnings(directory)],
         remarks=label_access.remarks(directory),
     )
 

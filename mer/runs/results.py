@@ -19,7 +19,7 @@ from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
-from mer.runs import label_access, run_files, terminal
+from mer.runs import checksums, label_access, run_files, terminal
 from mer.runs.head_columns import MAJORITY, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
@@ -78,6 +78,10 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         cost = run_dir / "cost.json"
         result["cost"] = run_files.read_json(cost) if cost.exists() else {}
     write_json(result, run_dir / marked("metrics.json", to_plain(settings)))
+    if missing:
+        (run_dir / checksums.FILE).unlink(missing_ok=True)  # those of before do not fit
+    else:
+        checksums.write(run_dir, result)
     return result
 
 

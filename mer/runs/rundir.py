@@ -13,6 +13,7 @@ predictions.parquet   one row per sample id, all folds
 folds.csv             persons and samples per side, seconds
 cost.json             parameters and time of one sample
 metrics.json          pooled scores with intervals; `status` tells whether anything is missing
+checksums.json        of the files above, when the run is complete
 nested.json           of a nested search: which trial each fold is of, and why
 label_access.json     every set of predictions that was compared with the test labels, in order
 history.csv, wandb*, tensorboard/  what loggers write

@@ -16,7 +16,7 @@ from mer.errors import MerError
 from mer.metrics import SCORES
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
-from mer.runs import label_access, log_values, run_files
+from mer.runs import checksums, label_access, log_values, run_files
 from mer.runs.head_columns import MAJORITY, heading
 from mer.runs.rundir import find, fold_folder, is_done
 
@@ -193,7 +193,8 @@ class Run:
     @cached_property
     def warnings(self) -> list[str]:
         """Reasons not to report the scores, in sentences; empty if there are none."""
-        return run_files.read(self.directory, label_access.warnings, list)
+        changed = checksums.changes(self.directory, self.metrics)
+        return [*changed, *run_files.read(self.directory, label_access.warnings, list)]
 
     @cached_property
     def remarks(self) -> list[str]:

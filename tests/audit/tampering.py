@@ -9,10 +9,19 @@ import torch
 from omegaconf import OmegaConf
 
 from mer.audit import Artefacts, audit
+from mer.runs import checksums
 
 
-def failures(run_dir: Path) -> dict[str, str]:
-    """Name -> evidence of every check that fails."""
+def forge(run_dir: Path) -> Path:
+    """Write checksums that fit what was changed."""
+    checksums.write(run_dir, Artefacts(run_dir).metrics)
+    return run_dir
+
+
+def failures(run_dir: Path, forged: bool = True) -> dict[str, str]:
+    """Name -> evidence of every check that fails, with checksums that fit unless told otherwise."""
+    if forged and (run_dir / "checksums.json").exists():
+        forge(run_dir)
     return {
         check.name: check.evidence for check in audit(run_dir).checks if check.verdict == "fail"
     }

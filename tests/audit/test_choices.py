@@ -11,7 +11,15 @@ from mer.audit import audit
 from mer.audit.check_predictions import count, scores
 from mer.cli import main
 from mer.training import runner
-from tests.audit.tampering import failures, first_fold, in_fold, manifest, pooled, set_config
+from tests.audit.tampering import (
+    failures,
+    first_fold,
+    forge,
+    in_fold,
+    manifest,
+    pooled,
+    set_config,
+)
 from tests.builders import Config
 
 
@@ -99,7 +107,7 @@ def write_study(path: Path, value: float, directory: Path) -> None:
 
 def test_a_search_must_store_the_score_of_the_validation_persons(run_dir: Path) -> None:
     set_config(run_dir, "trial.number", 0)
-    assert "study.db" in {c.name: c.evidence for c in audit(run_dir).checks}["search"]
+    assert "study.db" in {c.name: c.evidence for c in audit(forge(run_dir)).checks}["search"]
     assert audit(run_dir).verdict == "unknown"
     metrics = json.loads((run_dir / "metrics.json").read_text())
     study = run_dir.parent / "study.db"

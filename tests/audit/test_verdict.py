@@ -10,21 +10,30 @@ import torch
 
 from mer.audit import Audit, audit
 from mer.cli import main
-from tests.audit.tampering import failures, in_fold
+from tests.audit.tampering import failures, first_fold, in_fold
 
 
 def test_a_clean_run_passes_every_check_and_says_so(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["audit", str(run_dir)]) == 0
-    assert (
-        "Nothing speaks against the score of this run: 11 checks passed." in capsys.readouterr().out
-    )
+    out = capsys.readouterr().out
+    assert "Nothing in the files of this run speaks against its score: 12 checks passed." in out
+    assert "They cannot see a seed or a setting that was chosen among runs in other folders" in out
     stored = json.loads((run_dir / "audit.json").read_text())
     assert stored["verdict"] == "pass"
     evidence = {check["name"]: check["evidence"] for check in stored["checks"]}
     assert "there is no official count" in evidence["samples"]
     assert "in 3 of 3 folds" in evidence["selection"]
+
+
+def test_changed_files_are_named(run_dir: Path) -> None:
+    in_fold(run_dir, "model.ckpt").write_bytes(b"other weights")
+    in_fold(run_dir, "transfer.txt").unlink()
+    text = failures(run_dir, forged=False)["files"]
+    fold = f"folds/{first_fold(run_dir)}"
+    assert f"{fold}/model.ckpt is changed since the run was finished" in text
+    assert f"{fold}/transfer.txt is missing since the run was finished" in text
 
 
 FILES = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mer.audit import audit
-from tests.audit.tampering import failures, first_fold, in_fold, manifest, say
+from tests.audit.tampering import failures, first_fold, forge, in_fold, manifest, say
 
 
 def test_weights_that_a_test_person_trained_are_named_with_the_person(run_dir: Path) -> None:
@@ -95,6 +95,6 @@ def test_evidence_that_says_too_little_or_too_much_is_seen(
 
 def test_a_run_without_evidence_is_left_open(run_dir: Path) -> None:
     in_fold(run_dir, "evidence.json").unlink()
-    found = audit(run_dir)
+    found = audit(forge(run_dir))
     assert found.verdict == "unknown"
     assert "1 check could not be made: evidence." in found.sentence

@@ -212,7 +212,7 @@ def test_macro_weights_of_tested_persons_are_refused_here_too(
     content["mer"]["transfer"] = {"persons": [person]}
     torch.save(content, path)
     failed = {check.name: check for check in audit(run_dir).checks if check.verdict == "fail"}
-    assert set(failed) == {"persons", "weights"}
+    assert set(failed) == {"files", "persons", "weights"}
     assert failed["weights"].evidence == (
         f"fold part-00: macro weights trained by 1 tested persons: {person}."
     )

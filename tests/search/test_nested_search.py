@@ -184,7 +184,7 @@ def test_a_trial_is_worth_its_validation_persons_score_whatever_the_test_labels_
 def test_the_audit_of_the_run_passes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", str(home / "nested")]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "Nothing speaks against the score" in said
+    assert "Nothing in the files of this run speaks against its score" in said
     assert not failures(home / "group-00" / "0")
 
 

@@ -1,0 +1,92 @@
+"""Checksums of a finished run: what was edited, lost or mixed up since shows wherever it is read.
+
+`checksums.json` holds the SHA-256 of every file that the scores rest on, and of the scores. Whoever
+edits files and writes new checksums is not found out by them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mer.errors import MerError, one_line
+from mer.files import write_json
+
+FILE = "checksums.json"
+
+#: Key of the scores, which stand in a file that a later look at the test labels writes anew.
+SCORES = "scores of metrics.json"
+
+#: Files at the top of a run directory that have a checksum.
+FILES = ("config.yaml", "manifest.parquet", "splits.parquet", "predictions*.parquet")
+
+NAMED = 3  # files that a sentence names
+
+
+def write(run_dir: Path, metrics: Mapping[str, Any]) -> None:
+    """Write the checksums of the files and scores of a complete run."""
+    sums = {_name(run_dir, path): _digest(path) for path in _files(run_dir)}
+    write_json({SCORES: _of_scores(metrics), **sums}, run_dir / FILE)
+
+
+def changes(run_dir: Path, metrics: Mapping[str, Any], networks: bool = False) -> list[str]:
+    """What was changed since the checksums were written, in sentences.
+
+    Args:
+        run_dir: Run directory.
+        metrics: Content of its `metrics.json`.
+        networks: Whether to read the checkpoints, too, which are the largest files.
+
+    Returns:
+        No sentence for a run that isn't complete, or of an earlier version, without checksums.
+    """
+    path = run_dir / FILE
+    if metrics.get("status") != "complete" or not path.is_file():
+        return []
+    try:
+        written = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError) as error:
+        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+    found = {SCORES: _of_scores(metrics)}
+    for file in _files(run_dir):
+        if networks or file.suffix != ".ckpt":
+            found[_name(run_dir, file)] = _digest(file)
+    due = {name for name in written if networks or not str(name).endswith(".ckpt")}
+    groups = {
+        "changed": [name for name in found if name in due and found[name] != written[name]],
+        "missing": sorted(due - set(found)),
+        "new": [name for name in found if name not in written],
+    }
+    return [
+        f"{_some(names)} {'is' if len(names) == 1 else 'are'} {what} since the run was finished"
+        for what, names in groups.items()
+        if names
+    ]
+
+
+def _files(run_dir: Path) -> Iterator[Path]:
+    """The files that have a checksum, in order."""
+    for pattern in (*FILES, "folds/*/*"):
+        for path in sorted(run_dir.glob(pattern)):
+            if path.is_file() and path.name[0] != "." and path.suffix != ".lock":
+                yield path
+
+
+def _name(run_dir: Path, path: Path) -> str:
+    return path.relative_to(run_dir).as_posix()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_scores(metrics: Mapping[str, Any]) -> str:
+    scores = {name: metrics.get(name) for name in ("heads", "validation")}
+    return hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
