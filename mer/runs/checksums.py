@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mer.errors import MerError, one_line
 from mer.files import write_json
+from mer.runs import run_files
 
 FILE = "checksums.json"
 
@@ -44,10 +44,7 @@ def changes(run_dir: Path, metrics: Mapping[str, Any], networks: bool = False) -
     path = run_dir / FILE
     if metrics.get("status") != "complete" or not path.is_file():
         return []
-    try:
-        written = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OSError) as error:
-        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+    written = run_files.read_json(path)
     found = {SCORES: _of_scores(metrics)}
     for file in _files(run_dir):
         if networks or file.suffix != ".ckpt":
