@@ -142,6 +142,12 @@ def inner_folds(table: pd.DataFrame, fold: Fold, n_splits: int, seed: int = 0) -
             f"{fold.name} set 2 to {n_persons}."
         )
     mix = part["dataset"].astype(str) + " " + part["label"].astype(str)
+    most = int(mix.value_counts().max())
+    if n_splits > most:
+        raise MerError(
+            f"protocol.inner.n_splits is {n_splits}, and fold {fold.name} trains on at most {most} "
+            f"samples of a class of a dataset; set 2 to {most}."
+        )
     splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # a dataset may have few samples of a class
         warnings.filterwarnings("ignore", message="The least populated class")
@@ -262,6 +268,12 @@ def _group_kfold(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
     if not 2 <= n_splits <= n_persons:
         raise MerError(
             f"protocol.n_splits is {n_splits}; with {n_persons} persons set 2 to {n_persons}."
+        )
+    most = int(table["label"].value_counts().max())
+    if n_splits > most:
+        raise MerError(
+            f"protocol.n_splits is {n_splits}, and no class has as many samples; set 2 to {most}, "
+            "or protocol=loso."
         )
     splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
     rounds = splitter.split(table, table["label"], table["person"])

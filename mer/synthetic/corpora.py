@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from mer import processes
 from mer.errors import MerError, raise_all
+from mer.files import naming
 from mer.synthetic.plan import MACRO, MICRO, Clip, plan
 
 #: Changes with everything that changes the files; corpora of other versions are not taken over.
@@ -135,7 +136,7 @@ def _write_corpus(
         fewer="with workers=1",
     )
     try:
-        with closing(batches):
+        with naming(root), closing(batches):
             for batch, _ in batches:
                 bar.update(len(batch))
         write_annotations(unfinished, clips, seed)

@@ -9,17 +9,28 @@ import numpy as np
 import pytest
 
 
-def write_samples(path: Path, corpus: str, seed: int, persons: int, labels: str = "012") -> None:
-    """Samples of some persons, one of each class: 28 x 28 flow with a trace of its class."""
+def write_samples(path: Path, corpus: str, seed: int, *persons: str) -> None:
+    """Samples as 28 x 28 flow with a trace of their class.
+
+    Args:
+        path: The .npz file.
+        corpus: Its dataset.
+        seed: Seed of the noise.
+        *persons: Class numbers of a person's samples, such as `012`.
+    """
     rng = np.random.default_rng(seed)
-    label = np.array([int(one) for _ in range(persons) for one in labels])
-    flow = rng.integers(118, 138, (len(label), 28, 28, 3), dtype=np.uint8)
-    for row, one in enumerate(label):
-        flow[row, 8 * one : 8 * one + 8] += 40
-    subject = [f"{corpus}{place // len(labels):02d}" for place in range(len(label))]
-    clip = [f"clip{place:02d}" for place in range(len(label))]
+    names = {f"{corpus}{place:02d}": text for place, text in enumerate(persons)}
+    rows = [(name, int(one)) for name, text in names.items() for one in text]
+    flow = rng.integers(108, 148, (len(rows), 28, 28, 3), dtype=np.uint8)
+    for picture, (_, one) in zip(flow, rows, strict=True):
+        picture[8 * one : 8 * one + 8] += 8
     np.savez(
-        path, flow_bgr=flow, label=label, subject=subject, clip=clip, corpus=[corpus] * len(clip)
+        path,
+        flow_bgr=flow,
+        label=[one for _, one in rows],
+        subject=[subject for subject, _ in rows],
+        clip=[f"clip{place:02d}" for place in range(len(rows))],
+        corpus=[corpus] * len(rows),
     )
 
 
@@ -27,8 +38,8 @@ def write_samples(path: Path, corpus: str, seed: int, persons: int, labels: str 
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with micro.npz (6 persons) and macro.npz (5 others)."""
     folder = tmp_path_factory.mktemp("samples")
-    write_samples(folder / "micro.npz", "smic", 0, 6)
-    write_samples(folder / "macro.npz", "ckplus", 1, 5)
+    write_samples(folder / "micro.npz", "smic", 0, *["012"] * 6)
+    write_samples(folder / "macro.npz", "ckplus", 1, *["012"] * 5)
     return folder
 
 

@@ -39,7 +39,7 @@ class Stage:
 
 def predictions(folder: Path) -> str:
     """All that a run predicts, of test and validation persons, to the last bit."""
-    paths = sorted([*folder.rglob("run/folds/*/*.parquet"), *folder.rglob("run/*.parquet")])
+    paths = sorted([*folder.glob("run/folds/*/*.parquet"), *folder.glob("run/*.parquet")])
     return digest([pd.read_parquet(path).to_csv(index=False).encode() for path in paths])
 
 
