@@ -16,7 +16,7 @@ def raise_all(headline: str, problems: Iterable[str]) -> None:
     """Raise one `MerError` that lists every problem, or do nothing when there is none.
 
     Args:
-        headline: What was being done; it becomes the first line.
+        headline: First line: the task that failed.
         problems: One sentence each, naming the file or key, what was found and what to type.
 
     Raises:

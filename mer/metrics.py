@@ -30,7 +30,7 @@ def confusion(
         y_true: Class numbers 0 to `n_classes` - 1. Shape: (N,).
         y_pred: Class numbers 0 to `n_classes` - 1. Shape: (N,).
         n_classes: K.
-        weights: What each prediction counts; None for 1. Shape: (N,).
+        weights: Weight of each prediction; None for 1. Shape: (N,).
 
     Returns:
         Counts, rows true, columns predicted. Shape: (K, K), int64, or float64 with weights.
@@ -229,12 +229,12 @@ def bootstrap_intervals(
     Args:
         y_true: Class numbers. Shape: (N,).
         y_pred: Class numbers. Shape: (N,).
-        persons: Who is seen in each sample. Length N.
+        persons: Person of each sample. Length N.
         n_classes: K.
         draws: Number of bootstrap draws.
         level: Coverage in (0, 1).
         seed: Seed of the draws.
-        weights: What each prediction counts; None for 1. Shape: (N,).
+        weights: Weight of each prediction; None for 1. Shape: (N,).
 
     Returns:
         (low, high) per score name.

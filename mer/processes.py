@@ -189,7 +189,7 @@ class _Worker(threading.Thread):
     """A thread that gives pieces of work to a worker process, one after the other.
 
     Args:
-        function: What the worker does with a piece.
+        function: Function of a piece.
         todo: The pieces that are left.
         answers: Gets the results.
     """

@@ -14,7 +14,7 @@ def generator(*names: object) -> np.random.Generator:
     """A generator of its own for each sequence of names.
 
     Args:
-        names: What identifies one use: a seed, a purpose, a sample, an epoch.
+        names: Names of one use: a seed, a purpose, a sample, an epoch.
     """
     key = np.frombuffer(_digest(names)[:16], np.uint64)
     # Philox takes a key as it is; others would stretch a seed first, at ten times the cost.

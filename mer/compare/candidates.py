@@ -30,7 +30,7 @@ class Run:
     """A run directory, or a file of predictions, as far as a comparison needs it.
 
     Args:
-        directory: As it was named; of a file its path.
+        directory: Path as the user gave it, of a directory or file.
         name: The shortest end of its path that no other run of the comparison has.
         status: `complete`, or `incomplete: 3 of 15 folds`.
         given: Place of the word that named it.

@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
             `persons`, `seconds`, `parameters`, `latency_ms`, `warnings` (why its score is none to
             report), and a column per differing key.
         keys: Differing key -> the shortest end of it that no other key has.
-        chance: What guessing gives on these samples; empty where the runs do not share them.
+        chance: Scores of guessing on these samples; empty where the runs do not share them.
         notes: Sentences: what must not be reported, what not be compared blindly, and scores over
             seeds.
     """
@@ -52,7 +52,7 @@ def side_by_side(
     """Compare runs by the scores that they hold.
 
     Args:
-        runs: What `read` returns.
+        runs: Runs of `read`.
         head: Name of a head, or `majority`; by default the first head of each run, and of a file
             what it predicts. There is no choice of the better one, since the test persons would
             make it.

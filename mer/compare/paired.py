@@ -29,7 +29,7 @@ class Paired:
         interval: Its 95 % interval when persons are drawn again, the same ones for both.
         p: p-value of the permutation over persons, two-sided, per score.
         p_mcnemar: p-value of McNemar's exact test on accuracy, over samples.
-        arrangements: How many arrangements of the persons `p` rests on.
+        arrangements: Number of arrangements of the persons that `p` rests on.
         exact: Whether these are all there are.
     """
 
@@ -56,7 +56,7 @@ def compare(
         y_true: Class numbers. Shape: (N,).
         a: Class numbers that A predicts. Shape: (N,).
         b: Class numbers that B predicts. Shape: (N,).
-        persons: Who is seen in each sample. Length N.
+        persons: Person of each sample. Length N.
         n_classes: K.
         draws: Number of permutations and of bootstrap draws.
         seed: Seed of both.

@@ -24,7 +24,7 @@ class Pairs(NamedTuple):
         frame: A row per tested run: `name`; each score's `_difference` (run minus reference) with
             `_low` and `_high`, its `_p` (permutation over persons) and `_p_holm`; `p_mcnemar` and
             `p_mcnemar_holm` (accuracy).
-        headline: What was tested, and how; empty where nothing was.
+        headline: Tests in one sentence; empty where there are none.
         conclusions: Sentences: what follows by UF1, and which runs were left out.
     """
 
@@ -40,8 +40,8 @@ def against_first(
     """Test all runs with scores against the first one named.
 
     Args:
-        runs: What `read` returns.
-        head: As for `side_by_side`.
+        runs: Runs of `read`.
+        head: Name of a head, as for `side_by_side`.
         part: `pooled` or the name of a dataset.
 
     Returns:

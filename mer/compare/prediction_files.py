@@ -46,7 +46,7 @@ class Scored(NamedTuple):
     Attributes:
         table: `sample_id`, `dataset`, `person`, `label`, `prediction`, all as text.
         classes: Class names in order.
-        heads: As in `metrics.json`: `file` and `majority`.
+        heads: Scores of `file` and `majority`, as in `metrics.json`.
     """
 
     table: pd.DataFrame
@@ -127,9 +127,9 @@ def complete(
 
     Args:
         path: Named in errors.
-        table: What `load` returns.
+        table: Table of `load`.
         known: Samples of the other runs.
-        classes: Those of the other runs; without them, the ones that occur, in sorted order.
+        classes: Classes of the other runs; None for those that occur, in sorted order.
 
     Raises:
         MerError: If labels or persons stay unknown, or a class is none of `classes`.

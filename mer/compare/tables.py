@@ -137,7 +137,7 @@ def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
     Values that are not those of most runs are marked.
 
     Args:
-        comparison: What to show.
+        comparison: Comparison to show.
         most_keys: With more differing keys than this there are two grids.
     """
     frame, keys = comparison.frame, comparison.keys

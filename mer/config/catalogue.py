@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     Attributes:
         kind: One of `KINDS`.
         name: Its name.
-        choice: How it is chosen on the command line.
+        choice: Word of the command line that chooses it.
         summary: One sentence.
         own: Whether it comes from the folder that was given.
     """

@@ -75,7 +75,7 @@ def check_words(words: list[str]) -> "DictConfig | None":
     read other files.
 
     Args:
-        words: What was typed after `mer train`.
+        words: Words typed after `mer train`.
 
     Returns:
         The configuration, or None where Hydra has to compose it.
@@ -150,7 +150,7 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
     at once and suggestions come from the configuration that the good ones give.
 
     Args:
-        error: What Hydra raised for `overrides`.
+        error: Hydra's error for `overrides`.
         overrides: Words as typed by the user.
         config_name: The primary file in `conf_dir()`, without its ending.
     """

@@ -32,7 +32,7 @@ def sentences(error: ValidationError, known: Iterable[str], prefix: str = "") ->
     """Write one sentence per wrong key; alternatives of a union are joined by `or`.
 
     Args:
-        error: What pydantic raised.
+        error: Error of pydantic.
         known: Every dotted key that exists, for suggestions.
         prefix: Dotted key of the settings that were validated, empty for all of them.
     """

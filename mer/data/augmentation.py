@@ -53,7 +53,7 @@ class Augmentation:
         """Draw the parameters of some samples.
 
         Args:
-            names: What identifies each draw, e.g. (seed, sample, epoch).
+            names: Names of each draw, e.g. (seed, sample, epoch).
 
         Returns:
             Columns as in `PARAMETERS`: 1 or -1, shifts as shares of the side, factor, radians,
@@ -94,7 +94,7 @@ class Augmentation:
 
         Args:
             images: Shape: (B, C, S, S), float32.
-            parameters: What `draw` gives, on the same device. Shape: (B, 8).
+            parameters: Parameters of `draw`, on the same device. Shape: (B, 8).
 
         Returns:
             Shape: (B, C, S, S), float32.

@@ -68,7 +68,7 @@ class FeatureCache(FixedInputs):
         Args:
             blocks: Frozen blocks in evaluation mode; they compute on the device of their tensors.
             images: Samples and their augmentations.
-            folder: Where caches lie, each in a folder named by its digest.
+            folder: Folder of all feature caches, each in a folder named by its digest.
             data_hash: Changes with the samples (`mer.data.corpus.Corpus.hash`).
             limit_gb: Disk space that all caches of `folder` may take.
 

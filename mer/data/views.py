@@ -31,7 +31,7 @@ class FreshInputs:
 
     Args:
         dataset: All samples.
-        augmentation: How inputs are changed; None leaves them as they are.
+        augmentation: Augmentation of the inputs; None leaves them as they are.
     """
 
     def __init__(self, dataset: UnifiedDataset, augmentation: Augmentation | None) -> None:
@@ -63,7 +63,7 @@ class SampleView(Dataset[dict[str, Any]]):
 
     Args:
         inputs: The inputs of all samples.
-        positions: Which samples, by position. Shape: (M,).
+        positions: Positions of the samples. Shape: (M,).
         augmented: Whether inputs are augmented.
         seed: Seed of the augmentation.
         labelled: Whether labels are given; without, every label is -1.

@@ -27,7 +27,7 @@ def find_trees(root: Path, is_subject: Callable[[Path], bool], depth: int = DEPT
     """Return every folder at or below `root` that holds at least one subject folder.
 
     Args:
-        root: Where to begin.
+        root: Folder to search.
         is_subject: Tells a subject's folder by its name or content; it is not descended into.
         depth: Levels below `root` that may be looked through.
     """
@@ -63,7 +63,7 @@ def choose_tree(
 
     Args:
         key: The dataset's place in the configuration, such as `data.micro.casme2`, for messages.
-        trees: What `find_trees` found, at least one.
+        trees: Trees of `find_trees`, at least one.
         root: The dataset's root.
         tree: `raw`, `cropped`, or `None` for raw if there, else cropped.
 

@@ -64,8 +64,8 @@ class Remark(NamedTuple):
     Attributes:
         item: Sample id, or what the samples share: a file, a folder, a dataset.
         action: `dropped`, `mended`, or `ignored` for what is no sample (a column, a second tree).
-        reason: What was wrong.
-        samples: How many samples it is about.
+        reason: Reason, in words.
+        samples: Number of samples that it is about.
     """
 
     item: str

@@ -15,9 +15,9 @@ class Reason(NamedTuple):
 
     Attributes:
         action: See `Remark`.
-        samples: How many samples they are about.
+        samples: Number of samples that they are about.
         example: The first one.
-        more: How many other ones there are.
+        more: Number of further ones.
     """
 
     action: str

@@ -60,9 +60,9 @@ def bench(
     Args:
         parts: Names in `PARTS`.
         words: Overrides of the configuration, as for `mer train`.
-        folder: Where corpora and stores lie; kept, so that a second call finds them.
+        folder: Folder of corpora and stores; kept for the next call.
         quick: Whether to measure next to nothing, to see that it runs.
-        json_file: Where the result goes, after each figure, so that an interruption keeps it.
+        json_file: File of the result, rewritten after each figure; None for none.
 
     Returns:
         `format`, `quick`, `words`, `machine`, `complete`, and `figures`: the attributes of each
@@ -144,7 +144,7 @@ def throughput(cfg: "DictConfig", epochs: int, rounds: int) -> Iterator[Measurem
     Args:
         cfg: Configuration of the runs.
         epochs: Epochs of the longer run, at least 2; the other has one.
-        rounds: How often both are measured.
+        rounds: Number of measurements of both.
     """
     import pandas as pd
 

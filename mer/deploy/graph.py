@@ -41,7 +41,7 @@ class Deployed(nn.Module):
         heads: Name -> module from embeddings (B, E) to scores (B, K), float64, the main head first.
         offsets: Head, softmax included -> what is added to the score (the log-probability) of each
             class before the highest one wins; nothing where a head is missing.
-        facts: What a file of it says of its making; plain values.
+        facts: Metadata of its files; plain values.
     """
 
     mean: torch.Tensor

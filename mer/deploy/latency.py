@@ -40,7 +40,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
     Args:
         cfg: Configuration of the training.
         samples: Number of test samples that are timed.
-        rounds: How often each engine takes its turn.
+        rounds: Number of measurements of each engine.
 
     Raises:
         MerError: If the configuration prepares pictures without finding faces.

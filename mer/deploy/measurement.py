@@ -11,7 +11,7 @@ class Measurement(NamedTuple):
 
     Attributes:
         part: Part of the benchmark.
-        name: What was measured.
+        name: Name of the measured step.
         variant: Engine and precision; empty where there is one only.
         unit: ms, s, samples/s, times (ratio to the baseline) or labels.
         median: Middle value; None when it could not be measured.

@@ -71,7 +71,7 @@ def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
     Args:
         source: File of `write_onnx`.
         images: Training samples. Shape: (N, C, S, S), float32.
-        path: Where to write.
+        path: New file.
 
     Raises:
         MerError: If the packages for it are not installed.

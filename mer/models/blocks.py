@@ -75,7 +75,7 @@ def mismatches(
     Args:
         wanted: Tensors of the model, by name.
         found: Tensors of a file, by the same names.
-        shown: How many names a sentence lists before it only counts.
+        shown: Number of names that a sentence lists before it only counts.
 
     Returns:
         No, one or two sentences.

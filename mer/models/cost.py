@@ -22,7 +22,7 @@ def measure(
     Args:
         module: A trained module.
         image: One input. Shape: (C, S, S), float32.
-        device: Where to time.
+        device: Device to time on.
         repeats: Timed passes.
 
     Returns:

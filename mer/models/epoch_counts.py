@@ -15,7 +15,7 @@ class EpochTally:
 
     Args:
         n_classes: K.
-        device: Where the counts lie.
+        device: Device of the counts.
     """
 
     def __init__(self, n_classes: int, device: torch.device) -> None:

@@ -91,7 +91,7 @@ def build_optimizer(
     """Build the optimizer of a complete `optimizer` node over `parameter_groups`.
 
     Args:
-        groups: What `parameter_groups` gives.
+        groups: Groups of `parameter_groups`.
         settings: The node.
         recorded: Whether its steps go into a CUDA graph: rates then are tensors on the device. An
             own optimizer is never recorded.
@@ -148,7 +148,7 @@ def set_rates(
     """Set the learning rates of a step, as `MERModule.configure_optimizers` has them.
 
     Args:
-        optimizer: What `build_optimizer` gives.
+        optimizer: Optimizer of `build_optimizer`.
         settings: Its complete node.
         step: Steps done so far.
         per_epoch: Steps per epoch.

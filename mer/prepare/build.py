@@ -42,7 +42,7 @@ class Partial:
     """An unfinished store: arrays of full length, and `done.jsonl` with a line per finished row.
 
     Attributes:
-        folder: Where it lies.
+        folder: Folder of the store.
         done: Row -> `reason` and `detail` of a drop, or `has_onset` and `still` of a sample.
     """
 

@@ -128,7 +128,7 @@ def prepare_samples(
     """Prepare the samples that a reader found, or open the store that the same call gave before.
 
     Args:
-        samples: What `mer.datasets.read` returned.
+        samples: Samples of `mer.datasets.read`.
         settings: Face crop, size and flow; the defaults of `conf/prepare/default.yaml`.
         cache: Folder that runs share; the store is in `prepared` below it.
 

@@ -45,7 +45,7 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
 
     Args:
         run_dir: Run directory; it need not be finished.
-        choices: What to write.
+        choices: Optional parts of the page.
 
     Returns:
         What was written, the page first.

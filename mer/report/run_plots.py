@@ -42,7 +42,7 @@ def persons(
     """Accuracy of each person, a dot each, its area growing with the samples; one per dataset.
 
     Args:
-        table: As `run_scores.per_person` gives it.
+        table: Table of `run_scores.per_person`.
         head: Head that is drawn.
         title: Its name.
         majority: Dataset -> accuracy of always saying the most frequent class.
@@ -71,8 +71,8 @@ def curves(mean: pd.DataFrame, folds: int) -> list[Plot]:
     """Mean loss and UF1 per epoch, with plus and minus one standard deviation over folds.
 
     Args:
-        mean: As `mer.runs.curves.mean` gives it.
-        folds: How many there are.
+        mean: Curves of `mer.runs.curves.mean`.
+        folds: Number of folds.
     """
     plots = []
     for kind, label in (("loss", "loss"), ("uf1", "UF1")):

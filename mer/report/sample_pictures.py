@@ -107,7 +107,7 @@ class Painter:
         Args:
             sample: Sample id.
             maps: Class activation of all samples. Shape: (N, GRID, GRID).
-            caption: What to write below.
+            caption: Text below the picture.
         """
         from matplotlib import colormaps
         from PIL import Image

@@ -28,7 +28,7 @@ def examples(dataset: UnifiedDataset, predictions: pd.DataFrame, count: int) -> 
     Args:
         dataset: All samples.
         predictions: A row per sample, as `report.predictions` gives it; its first head is shown.
-        count: How many.
+        count: Number of pictures.
     """
     chosen = choose(predictions, dataset.classes, count)
     positions = dataset.positions(chosen["sample_id"].tolist())

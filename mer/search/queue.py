@@ -31,7 +31,7 @@ class Queue:
     Args:
         study: The study.
         folder: Directory of the search; trial n has the folder n in it.
-        space: What is varied.
+        space: Searched parameters and shared overrides.
         total: Trials in total, or None for no end.
         attempts: Starts of a killed trial before it counts as failed.
         fold: The one fold that its trials are runs of; None for all folds.

@@ -144,7 +144,7 @@ def claim(study: optuna.Study, space: Space, settings: Mapping[str, Any]) -> Non
 
     Args:
         study: New or stored.
-        space: What is varied.
+        space: Searched parameters and shared overrides.
         settings: Flat configuration of its trials, without what may differ.
 
     Raises:

@@ -112,7 +112,7 @@ def field(
     """Return the displacement of acted units; a single unit of strength 1 reaches about 1.
 
     Args:
-        units: What is acted.
+        units: Action units and their strengths.
         places: The person's points (`persons.points`).
         x: Columns of the grid in eye distances, (W,).
         y: Rows of the grid, (H,).

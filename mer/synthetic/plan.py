@@ -23,11 +23,11 @@ class Clip(NamedTuple):
         dataset: Reader name such as `casme2`.
         subject: Folder name of the subject: `sub01`, `006`, `s1`, `S005`, `P001`, `001`.
         clip: Folder of the clip below the subject, e.g. `EP02_01f`, `Anger`, `anger/take000`.
-        emotion: As the corpus writes it; empty for a CK+ sequence without label.
+        emotion: Emotion in the corpus's spelling; empty for a CK+ sequence without label.
         onset: Number of the first frame (micro: the onset; macro: the neutral face).
         apex: Number of the frame in which the motion is truly greatest.
         offset: Number of the last frame.
-        apex_cell: What the workbook says about the apex; None where the corpus has no such column.
+        apex_cell: Text of the workbook's apex cell; None where the corpus has no such column.
     """
 
     dataset: str

@@ -44,9 +44,9 @@ class Portrait(NamedTuple):
 
     Attributes:
         head: Head and hair, (h, w, 3) uint8 BGR, as large as the layout says.
-        cover: Where the head is, (h, w) uint8, 255 inside.
+        cover: Mask of the head, (h, w) uint8, 255 inside.
         backdrop: Wall, neck and clothes, (H, W, 3) uint8 BGR, the whole picture.
-        layout: Where the head lies.
+        layout: Place of the head.
     """
 
     head: np.ndarray

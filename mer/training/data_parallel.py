@@ -40,7 +40,7 @@ def fit(
         settings: Settings of the run.
         module: The network before its training.
         data: Its samples; each device trains a share of them and validates all.
-        folder: Where the history goes.
+        folder: Folder of the history.
         keeper: Keeps weights.
         checkpoint: Training state to continue from.
 

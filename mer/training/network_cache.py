@@ -37,7 +37,7 @@ class KeptNetwork:
     Args:
         settings: Settings of the run; all but heads and what says where and how fast decides.
         corpus: The samples.
-        fold: Which samples train, validate and are tested.
+        fold: Fold with its training, validation and test samples.
         macro: Checkpoint of the macro weights that the fold begins with, if any.
     """
 
@@ -77,10 +77,10 @@ class KeptNetwork:
         """Keep a fold's network.
 
         Args:
-            fold_folder: Where its files are.
+            fold_folder: Folder with its files.
             outputs: Side (train, validation, test) -> predicted batches with `index`, `logits`,
                 `embedding`.
-            record: What `fold.json` says of the training.
+            record: Content of `fold.json`.
         """
         self.folder.mkdir(exist_ok=True)
         write_json(self.key.record, self.folder / "settings.json")

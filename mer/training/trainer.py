@@ -98,7 +98,7 @@ def make_trainer(
     Args:
         settings: Settings of the run.
         node: Settings of fine-tuning or of pretraining; gives the number of epochs.
-        folder: Where the CSV history goes.
+        folder: Folder of the CSV history.
         callbacks: Callbacks of this training.
         history: Whether to write one.
         progress: Whether to show a bar per epoch.

@@ -46,7 +46,7 @@ class Layout:
     Attributes:
         dataset: Reader name.
         subject_folder: Full match of a subject's folder name.
-        clip_name: How a clip name begins.
+        clip_name: Pattern of the start of a clip name.
         subject: From a cell or folder name, the subject as the dataset writes it, or `None`.
         fps: Frames per second of the recordings.
         expected: The tree, for messages.
