@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mer import Input, Prepare, UnifiedDataset, datasets, prepare_samples
 from mer.cli import main
+from mer.config.settings import Flow
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -60,9 +62,28 @@ def test_a_class_without_samples_is_named_before_anything_is_prepared(
     lines = [",".join([*row.split(",")[:2], "face.png", "face.png"]) for row in rows]
     (tmp_path / "mine.csv").write_text("\n".join([header, *lines[1:]]))
     words = [word.replace("FOLDER_OF_THE_TABLE", str(tmp_path)) for word in words]
-    with pytest.raises(SystemExit):
-        main([*words, f"paths.cache={tmp_path}/c", f"run.dir={tmp_path}/run"])
+    assert main([*words, f"paths.cache={tmp_path}/c", f"run.dir={tmp_path}/run"]) == 2
     assert "no sample has the class positive; there are negative, surprise" in (
         capsys.readouterr().err
     )
     assert not (tmp_path / "c").exists()
+
+
+def test_a_sample_without_onset_is_dropped_where_the_input_needs_one(tmp_path: Path) -> None:
+    faces = Prepare(faces="as_is", size=64, flow=Flow("farneback"))
+    draw = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), draw.integers(0, 255, (64, 64, 3), np.uint8))
+    lines = ["subject,emotion,onset_path,apex_path", "p1,negative,a.png,b.png"]
+    lines += ["p2,positive,,b.png", "p3,surprise,a.png,b.png"]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    store = prepare_samples(datasets.read("table", tmp_path / "mine.csv"), faces, tmp_path)
+    seen = {
+        name: UnifiedDataset.from_stores([store], "megc2019", Input(name, size=32))
+        for name in ("flow", "apex")
+    }
+    assert seen["flow"].table["sample_id"].tolist() == ["table/p1/1", "table/p3/3"]
+    assert seen["flow"].remarks == [
+        ("table/p2/2", "dropped", "without the onset that the input needs", 1)
+    ]
+    assert len(seen["apex"]) == 3 and seen["apex"].remarks == []

@@ -36,7 +36,10 @@ class Corpus(NamedTuple):
 
 
 def combine(
-    stores: Sequence[Store], scheme: str | Mapping[str, Any], check_counts: bool = False
+    stores: Sequence[Store],
+    scheme: str | Mapping[str, Any],
+    check_counts: bool = False,
+    needs_onset: bool = False,
 ) -> Corpus:
     """Label the samples of prepared stores and put them into one table.
 
@@ -44,6 +47,7 @@ def combine(
         stores: Prepared stores.
         scheme: Name of a label scheme, or the scheme itself.
         check_counts: Whether every dataset must have as many samples as the scheme expects.
+        needs_onset: Whether samples without an onset are dropped; a store without any keeps them.
 
     Raises:
         MerError: If two stores hold the same sample, or the counts differ.
@@ -55,7 +59,14 @@ def combine(
         labelled = labels.apply(store.index, chosen)
         remarks += labelled.remarks
         remarks += [Remark(d.sample_id, "dropped", d.reason) for d in store.drops.itertuples()]
-        tables.append(labelled.table.assign(store=number))
+        table = labelled.table
+        if needs_onset and table["has_onset"].any():
+            without = table.loc[~table["has_onset"], "sample_id"]
+            remarks += [
+                Remark(one, "dropped", "without the onset that the input needs") for one in without
+            ]
+            table = table[table["has_onset"]]
+        tables.append(table.assign(store=number))
     classes = list(chosen["classes"])
     if not tables:
         return Corpus(pd.DataFrame(), [], classes, [])

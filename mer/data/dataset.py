@@ -92,8 +92,9 @@ class UnifiedDataset:
         Raises:
             MerError: If two stores hold the same sample, or the input needs what a store lacks.
         """
-        corpus = combine(stores, labels)
-        made = cls(corpus.table, corpus.stores, corpus.classes, input or Input(), cache)
+        chosen = input or Input()
+        corpus = combine(stores, labels, needs_onset=inputs.make(chosen).kind.needs_onset)
+        made = cls(corpus.table, corpus.stores, corpus.classes, chosen, cache)
         made.remarks = corpus.remarks
         return made
 
@@ -269,7 +270,7 @@ class UnifiedDataset:
                 )
             if "landmarks" in self.kind.needs and store.landmarks is None:
                 problems.append(f"{names}: the store has no landmarks; set prepare.faces=landmarks")
-            if {"onset", "flow"} & set(self.kind.needs) and not here["has_onset"].all():
+            if self.kind.needs_onset and not here["has_onset"].all():
                 problems.append(f"{names}: samples without a neutral frame; set input=apex")
         name = self.settings.name
         raise_all(f"Input `{name}` cannot be built from the prepared samples:", problems)

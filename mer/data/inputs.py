@@ -65,6 +65,11 @@ class InputKind:
         """Pairs of channels that hold u and v of a flow field."""
         return tuple((i, i + 1) for i, word in enumerate(self.words) if word == "u")
 
+    @property
+    def needs_onset(self) -> bool:
+        """Whether a sample without a picture of the onset has no such input."""
+        return not {"onset", "flow"}.isdisjoint(self.needs)
+
     def problems(self) -> list[str]:
         """Everything that contradicts the rules of `CHANNELS` and `ARRAYS`."""
         unknown = sorted({*self.words} - {*CHANNELS})

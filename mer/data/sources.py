@@ -12,6 +12,7 @@ from mer import datasets
 from mer.config import trust
 from mer.config.conversion import updated
 from mer.config.settings import Prepare, Settings
+from mer.data import inputs
 from mer.data.corpus import Corpus, combine
 from mer.datasets import labels
 from mer.datasets.index import Reading, Remark
@@ -128,7 +129,9 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
     if role == "micro":  # before the preparation, which takes long
         _check_classes(scheme, [labels.apply(one.reading.table, scheme).table for one in found])
     stores = [prepare(settings, source) for source in found]
-    corpus = combine(stores, scheme, role == "micro" and settings.data.check_counts)
+    needs_onset = inputs.make(settings.input).kind.needs_onset
+    complete = role == "micro" and settings.data.check_counts
+    corpus = combine(stores, scheme, complete, needs_onset)
     if role == "micro":
         _check_classes(scheme, [corpus.table])
     remarks = [remark for source in found for remark in source.reading.remarks]
