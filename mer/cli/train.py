@@ -12,9 +12,10 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mer.config.composition import check_words, conf_dir, take_trust, typed
+from mer.config.stored import check_folder
 from mer.errors import MerError, interruption
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> int:
     config = check_words(words)
     if config is not None:
         typed(config)
+        _check_folders(config)
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
@@ -74,6 +76,13 @@ def _spread(word: str) -> str:
         return word
     number = int(found[2])
     return found[1] + ",".join(f"{place}/{number}" for place in range(1, number + 1))
+
+
+def _check_folders(config: DictConfig) -> None:
+    """Refuse links out of the directories that Hydra writes to before the run begins."""
+    for folder in (config.run.dir, OmegaConf.select(config, "search.dir")):
+        if folder is not None and Path(folder).is_dir():
+            check_folder(Path(folder))
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

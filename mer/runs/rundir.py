@@ -16,6 +16,7 @@ metrics.json          pooled scores with intervals; `status` tells whether anyth
 checksums.json        of the files above, when the run is complete
 nested.json           of a nested search: which trial each fold is of, and why
 label_access.json     every set of predictions that was compared with the test labels, in order
+.made_here            mark of the user who made config.yaml, see `mer.config.maker`
 history.csv, wandb*, tensorboard/  what loggers write
 
 With `selection=oracle` the files with predictions and scores have -ORACLE in their names, with

@@ -294,6 +294,23 @@ def test_links_out_of_a_run_directory_are_refused(
         stored.read(run_dir / "config.yaml")
 
 
+@pytest.mark.parametrize(
+    "words", [["run.dir=DIR"], ["-m", "search=optuna", "search.dir=DIR", "seed=1,2"]]
+)
+@pytest.mark.parametrize("name", ["train.log", ".hydra", "0"])
+def test_hydra_writes_through_no_link(tmp_path: Path, words: list[str], name: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "diary").write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).symlink_to(outside if "." not in name[1:] else outside / "diary")
+    words = [word.replace("DIR", str(folder)) for word in words]
+    assert main(["train", *words, "data.root=nowhere", "data.generate=false"]) == 2
+    assert everything(outside) == {outside / "diary"}
+    assert (outside / "diary").read_text() == "mine"
+
+
 def test_links_inside_a_run_directory_are_kept_and_pipes_refused(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", config())
     (run_dir / "latest").symlink_to("manifest.parquet")
