@@ -82,8 +82,13 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
 def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
     """Read one dataset by the reader that its node names."""
     options = dict(node)
-    if "root" not in options:
+    if not isinstance(options.get("root"), str):
         raise MerError(f"set root, the dataset's folder below {folder}")
+    if not isinstance(options.get("prepare") or {}, Mapping):
+        raise MerError(f"prepare={options['prepare']}: set a mapping of keys below prepare")
+    for key, what in (("persons", "a CSV file with subject,person"), ("reader", "its name")):
+        if not isinstance(options.get(key), str | None):
+            raise MerError(f"{key}={options[key]}: set {what}")
     root = Path(folder, options.pop("root")).expanduser()
     prepare = options.pop("prepare", None) or {}
     reader, target = options.pop("reader", None), options.pop("_target_", None)

@@ -6,12 +6,14 @@ and joins subjects that are known to be the same person.
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
+from mer.config.sentences import sentences
 from mer.datasets.frames import swapped
 from mer.datasets.index import Reading, Remark, validate
 from mer.datasets.text_tables import read_csv
@@ -61,10 +63,24 @@ def read(reader: str | Callable[..., Reading], root: str | Path, /, **options: A
             for name in unknown
         ],
     )
+    if isinstance(reader, str):
+        raise_all(f"Reader {called}:", _wrong_options(index, given))
     reading = index(Path(root).expanduser().absolute(), **given)
     if callable(reader):
         reading = _checked(reading, called)
     return reading if persons is None else _join_persons(reading, Path(persons).expanduser())
+
+
+def _wrong_options(index: Callable[..., Reading], given: Mapping[str, Any]) -> list[str]:
+    """One sentence per option of another type than the reader's parameter."""
+    kinds = get_type_hints(index)
+    problems: list[str] = []
+    for name, value in given.items():
+        try:
+            TypeAdapter(kinds[name]).validate_python(value)
+        except ValidationError as error:
+            problems += sentences(error, (), name)
+    return problems
 
 
 def _index_of(reader: str | Callable[..., Reading]) -> Callable[..., Reading]:

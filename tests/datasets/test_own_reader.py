@@ -114,3 +114,13 @@ def test_all_datasets_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert f"data.micro.b: reader=samm and _target_={target} both name a reader" in shown
     assert "data.micro.c: there is no dataset reader `c`" in shown
     assert "data.micro.d: _target_=nolab.index: there is no package nolab" in shown
+
+
+def test_options_of_another_type_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MerError) as error:
+        datasets.read("table", tmp_path, classes=3, columns=["subject"], role="micro")
+    assert str(error.value).splitlines() == [
+        "Reader table:",
+        "  - classes is 3; set a list or a mapping",
+        "  - columns is ['subject']; set a mapping",
+    ]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mer.config import conversion, trust
 from mer.config.composition import check_words, compose, to_plain, typed
+from mer.data import sources
 from tests.fuzz.fuzz_inputs import fuzz, mutated, sizes
 
 WORDS = [
@@ -115,3 +116,21 @@ def test_configuration_files_of_runs(examples: int, tmp_path: Path) -> None:
         trust.load(path)
 
     fuzz(mutated(RUN_FILES, 6), examples, check)
+
+
+OPTIONS = ["root", "reader", "columns", "classes", "folder", "array_key", "prepare", "persons"]
+OPTIONS += ["workbook", "tree", "camera", "name", "role"]
+
+
+@sizes(40, 2_000)
+def test_nodes_of_datasets(examples: int, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("subject,emotion,apex_path\n1,0,mine.csv\n2,1,mine.csv\n")
+    node = {"root": str(tmp_path / "mine.csv"), "reader": "table", "classes": ["fear", "anger"]}
+
+    def check(changes: dict[str, Any]) -> None:
+        given = {"micro": {"mine": {**node, **changes}}, "root": str(tmp_path)}
+        settings = conversion.read({"data": given})
+        for source in sources.read(settings, "micro")["micro"]:
+            sources.prepare_settings(settings, source)
+
+    fuzz(st.dictionaries(st.sampled_from(OPTIONS), VALUES, min_size=1, max_size=2), examples, check)

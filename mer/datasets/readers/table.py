@@ -14,7 +14,7 @@ A CSV file has commas, semicolons or tabs between its cells. An .npz file holds 
 `flow_bgr` uint8 (N, 28, 28, 3). Licence and citation are those of the data listed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def index(
     name: str = "table",
     role: str = "micro",
     columns: Mapping[str, str] | None = None,
-    classes: Sequence[str] | Mapping[str, str] | None = None,
+    classes: list[str] | Mapping[int | str, str] | None = None,
     folder: str | Path | None = None,
     array_key: str | None = None,
     array_kind: str = "flow",
@@ -85,23 +85,10 @@ def index(
     table["dataset"] = table["dataset"].str.lower()
     meanings = _meanings(root, table["emotion"], classes)
     start = root.parent / Path(folder).expanduser() if folder else root.parent
-    rows: dict[str, dict[str, Any]] = {}
-    dropped = {number: (str(root), fault) for number, fault in faults.items()}
-    for number, values in zip(table.index, table.to_dict("records"), strict=True):
-        if "sample_id" not in values:
-            values.setdefault("clip", str(number))
-        code = values["emotion"]
-        row, reason = index_row({**values, "emotion": meanings.get(code, "")}, start)
-        if code and code not in meanings:
-            reason = f"`{code[:40]}` is not in `classes`: {', '.join(meanings)}"
-        if not reason and row["sample_id"] in rows:
-            reason = "a second row of the same sample"
-        if reason:
-            dropped[number] = (row["sample_id"] or str(root), reason)
-        else:
-            rows[row["sample_id"]] = row
+    rows, dropped = _index_rows(table, meanings, start)
+    dropped |= {number: ("", fault) for number, fault in faults.items()}
     remarks += [
-        Remark(item, "dropped", f"row {number} of {root.name}: {reason}")
+        Remark(item or str(root), "dropped", f"row {number} of {root.name}: {reason}")
         for number, (item, reason) in sorted(dropped.items())
     ]
     if not rows:
@@ -112,6 +99,28 @@ def index(
         )
     remarks += join_spellings(rows)
     return Reading(make_table(list(rows.values())), remarks)
+
+
+def _index_rows(
+    table: pd.DataFrame, meanings: Mapping[str, str], start: Path
+) -> tuple[dict[str, dict[str, Any]], dict[int, tuple[str, str]]]:
+    """Rows of the index table by sample id, and what cannot be used: row -> item, reason."""
+    rows: dict[str, dict[str, Any]] = {}
+    dropped: dict[int, tuple[str, str]] = {}
+    for number, values in zip(table.index, table.to_dict("records"), strict=True):
+        if "sample_id" not in values:
+            values.setdefault("clip", str(number))
+        code = values["emotion"]
+        row, reason = index_row({**values, "emotion": meanings.get(code, "")}, start)
+        if code and code not in meanings:
+            reason = f"`{code[:40]}` is not in `classes`: {', '.join(meanings)}"
+        if not reason and row["sample_id"] in rows:
+            reason = "a second row of the same sample"
+        if reason:
+            dropped[number] = (row["sample_id"], reason)
+        else:
+            rows[row["sample_id"]] = row
+    return rows, dropped
 
 
 def _read(path: Path) -> TextTable:
@@ -184,7 +193,7 @@ def _renamed(
 
 
 def _meanings(
-    root: Path, column: pd.Series, classes: Sequence[str] | Mapping[str, str] | None
+    root: Path, column: pd.Series, classes: list[str] | Mapping[int | str, str] | None
 ) -> dict[str, str]:
     """The emotion of each code or spelling in the file; those that `classes` lacks are left out."""
     codes = sorted({*column} - {""})
