@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from mer import checksums
 from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import without_cache
@@ -86,7 +87,14 @@ class FeatureCache(FixedInputs):
         shape = (len(images.dataset), *expected.shape[1:])
         try:
             with exclusive(path):
-                if missing := {file: n for file, n in files.items() if not file.exists()}:
+                missing = {
+                    file: number
+                    for file, number in files.items()
+                    if not checksums.intact(path, [file.name])
+                }
+                if missing:
+                    for file in missing:  # one that is damaged takes no room
+                        file.unlink(missing_ok=True)
                     _check_room(folder, 4e-9 * len(missing) * np.prod(shape), limit_gb)
                     path.mkdir(exist_ok=True)
                     write_json(key.record, path / "settings.json")
@@ -164,6 +172,7 @@ def _compute(
         ]
         array = np.concatenate(parts)
         write_whole(file, functools.partial(np.save, arr=array))
+        checksums.write(file.parent, [file.name])
 
 
 def _compare(path: Path, kept: NDArray[np.float32], expected: NDArray[np.float32]) -> None:

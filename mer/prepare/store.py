@@ -4,10 +4,11 @@ Same table and same settings give the same folder, which is then reused; an unfi
 continued; a finished one never changes.
 """
 
+import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from mer import checksums
 from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
 from mer.config.settings import Prepare
@@ -25,6 +27,8 @@ from mer.prepare.build import Partial, build
 from mer.prepare.layout import layout, relevant, settings_hash, source_kind
 
 log = logging.getLogger(__name__)
+
+TABLES = ("index.parquet", "drops.csv")
 
 ARRAYS = ("frames", "flow", "landmarks", "digest", "signature")
 
@@ -178,6 +182,8 @@ def prepare_store(
     path, key = store_path(table, settings, out, name)
     try:
         with exclusive(path):
+            if path.is_dir() and not checksums.intact(path):
+                shutil.rmtree(path)
             return _reuse(path) if path.is_dir() else _write(path, table, settings, workers, key)
     except OSError as error:
         raise MerError(
@@ -198,6 +204,8 @@ def _write(
 ) -> Store:
     from mer.prepare import sheet
 
+    for other in _same_samples(path, key):
+        log.info("%s is by other code or packages: its samples are prepared anew", other)
     arrays = layout(table, settings)
     folder = path.parent / f".{path.name}.partial"
     with Partial(folder, arrays) as partial:
@@ -228,10 +236,19 @@ def _write(
         "arrays": arrays,
     }
     (folder / "settings.json").write_text(json.dumps(facts, indent=2) + "\n")
+    checksums.write(folder, [*(f"{name}.npy" for name in arrays), *TABLES, "settings.json"])
     sheet.draw(Store._read(folder, facts, "type `mer prepare` again"), folder / "contact_sheet.png")
     partial.publish(path)
     log.info("Prepared store %s: %d samples; look at its contact_sheet.png", path, len(index))
     return Store.open(path)
+
+
+def _same_samples(path: Path, key: Key) -> Iterator[Path]:
+    """Stores of the same samples and settings, made by other code or versions."""
+    for file in sorted(path.parent.glob(f"{path.name.rpartition('-')[0]}-*/settings.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(file.read_text())["hash"] == key.record["settings"]["data"]:
+                yield file.parent
 
 
 def _drop_report(drops: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from mer import __version__
+from mer import __version__, checksums
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import to_plain
@@ -31,6 +31,9 @@ from mer.training.devices import fold_device
 from mer.training.trainer import make_trainer, module_arguments
 
 log = logging.getLogger(__name__)
+
+#: The checkpoint with the best validation accuracy.
+WEIGHTS = "best.ckpt"
 
 
 def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -> Path:
@@ -64,6 +67,9 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
     report = folder / "pretraining.json"
     with exclusive(folder):
         hold(folder)
+        if report.exists() and not checksums.intact(folder, [WEIGHTS]):
+            for path in (report, folder / WEIGHTS):
+                path.unlink(missing_ok=True)
         if not report.exists():
             folder.mkdir(exist_ok=True)
             write_json(key.record, folder / "settings.json")
@@ -77,7 +83,7 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
         result["uf1"],
         len(result["validation_persons"]),
     )
-    return folder / "best.ckpt"
+    return folder / WEIGHTS
 
 
 def _settings(settings: Settings, corpus: Corpus) -> dict[str, Any]:
@@ -172,13 +178,13 @@ def _train(
         *np.setdiff1d(module.seen.positions("val"), validation),
     ]
     if others:
-        for path in (last, folder / "best.ckpt"):
+        for path in (last, folder / WEIGHTS):
             path.unlink(missing_ok=True)
         raise_all(
             "Macro-pretraining has used samples on another side than theirs:",
             evidence.ids_of(dataset.table, others[:3]),
         )
-    scores = trainer.validate(module, data, ckpt_path=folder / "best.ckpt", verbose=False)[0]
+    scores = trainer.validate(module, data, ckpt_path=folder / WEIGHTS, verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],
         "uf1": scores["val/uf1"],
@@ -192,5 +198,6 @@ def _train(
         "parameters": sum(p.numel() for p in module.parameters()),
         "settings": record,
     }
+    checksums.write(folder, [WEIGHTS])
     write_json(result, report)
     last.unlink(missing_ok=True)

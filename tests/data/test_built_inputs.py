@@ -1,6 +1,7 @@
 """Inputs that are built once, kept in a file, and shared by processes and runs."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,30 +74,45 @@ def test_the_file_is_reused_for_the_same_inputs_alone(store: Store, tmp_path: Pa
     for changes in ({"size": 8}, {"center": "median"}, {"rows": COUNT - 1}):
         make(store, cache, **changes)
     assert len(list(cache.glob("*/*.npy"))) == 4
-    assert {path.name for path in cache.glob("*/*")} == {"inputs.npy", "settings.json"}
+    assert {path.name for path in cache.glob("*/*")} == {
+        "inputs.npy",
+        "settings.json",
+        "checksums.json",
+        ".checked",
+    }
 
 
-@pytest.mark.parametrize("content", [b"no array", b""])
-def test_a_damaged_file_is_named(store: Store, tmp_path: Path, content: bytes) -> None:
-    make(store, tmp_path)
-    [file] = tmp_path.glob("flow-*/*.npy")
-    file.write_bytes(content)
-    with pytest.raises(MerError, match=rf"{file.name} is damaged .* delete it"):
-        make(store, tmp_path)
-
-
-def test_a_file_that_was_cut_short_or_holds_something_else_is_named(
-    store: Store, tmp_path: Path
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"no array",
+        lambda content: b"",
+        lambda content: content[:-100],
+        lambda content: content[:5000] + bytes(100) + content[5100:],
+    ],
+)
+def test_a_damaged_file_is_made_anew(
+    store: Store,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    make(store, tmp_path)
+    whole = make(store, tmp_path).images(np.arange(COUNT)).copy()
     [file] = tmp_path.glob("flow-*/*.npy")
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(MerError, match=rf"{file.name} is damaged"):
-        make(store, tmp_path)
-    for wrong in (np.zeros((2, 3), np.float32), np.zeros((COUNT, 16, 16, 3))):
-        np.save(file, wrong)
-        with pytest.raises(MerError, match=rf"{file.name} is .*, not \(40, 16, 16, 3\) float32"):
-            make(store, tmp_path)
+    file.write_bytes(damage(file.read_bytes()))
+    np.testing.assert_array_equal(make(store, tmp_path).images(np.arange(COUNT)), whole)
+    assert "no longer holds what was written (inputs.npy): it is made anew" in caplog.text
+
+
+def test_a_worker_names_a_damaged_file(store: Store, tmp_path: Path) -> None:
+    packed = pickle.dumps(make(store, tmp_path))
+    [file] = tmp_path.glob("flow-*/*.npy")
+    file.write_bytes(b"no array")
+    with pytest.raises(MerError, match=rf"{file.name} is damaged .* delete it"):
+        pickle.loads(packed)
+    np.save(file, np.zeros((2, 3), np.float32))
+    with pytest.raises(MerError, match=rf"{file.name} is .*, not \(40, 16, 16, 3\) float32"):
+        pickle.loads(packed)
 
 
 def test_a_folder_that_cannot_be_written_is_named(store: Store, tmp_path: Path) -> None:

@@ -92,6 +92,18 @@ def test_the_same_call_reuses_and_another_setting_does_not(
         prepare_store(table, replace(AS_IS, size=40), tmp_path / "out", 1, "made")
 
 
+def test_a_changed_store_is_prepared_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = make_table(clips(tmp_path, 2))
+    path = prepare_store(table, AS_IS, tmp_path / "out", 1, "made").path
+    for name in ("flow.npy", "index.parquet", "settings.json"):
+        file = path / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-9] + bytes(8) + whole[-1:])
+        again = prepare_store(table, AS_IS, tmp_path / "out", 1, "made")
+        assert again.path == path and file.read_bytes() == whole
+        assert f"no longer holds what was written ({name}): it is made anew" in caplog.text
+
+
 def test_a_second_caller_waits_and_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
