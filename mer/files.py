@@ -130,6 +130,12 @@ def link_or_copy(source: Path | str, target: Path | str) -> None:
         shutil.copy2(source, target)
 
 
+def sha256(path: Path) -> str:
+    """SHA-256 of a file. 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fingerprint(names: Iterable[str]) -> str:
     """SHA-256 of a set of names, in whatever order they come. 64 hexadecimal digits."""
     digest = hashlib.sha256()

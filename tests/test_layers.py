@@ -12,7 +12,7 @@ ROOT = Path(mer.__file__).parent
 LEVELS = (
     ("errors", "randomness", "assets", "__init__"),
     ("files", "processes"),
-    ("metrics", "protocols", "config", "synthetic", "cache", "checksums", "pages"),
+    ("metrics", "protocols", "config", "synthetic", "cache", "integrity", "pages"),
     ("datasets", "models"),
     ("prepare", "callbacks"),
     ("data",),

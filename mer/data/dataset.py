@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mer import checksums
+from mer import integrity
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import without_cache
@@ -207,11 +207,11 @@ class UnifiedDataset:
         self._file = folder / "inputs.npy"
         try:
             with exclusive(folder):
-                if not checksums.intact(folder, [self._file.name]):
+                if not integrity.intact(folder, [self._file.name]):
                     folder.mkdir(exist_ok=True)
                     write_json(key.record, folder / "settings.json")
                     write_whole(self._file, self._write)
-                    checksums.write(folder, [self._file.name])
+                    integrity.write(folder, [self._file.name])
                 self._open()
         except OSError as error:
             raise MerError(

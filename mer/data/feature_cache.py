@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
-from mer import checksums
+from mer import integrity
 from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import without_cache
@@ -90,7 +90,7 @@ class FeatureCache(FixedInputs):
                 missing = {
                     file: number
                     for file, number in files.items()
-                    if not checksums.intact(path, [file.name])
+                    if not integrity.intact(path, [file.name])
                 }
                 if missing:
                     for file in missing:  # one that is damaged takes no room
@@ -172,7 +172,7 @@ def _compute(
         ]
         array = np.concatenate(parts)
         write_whole(file, functools.partial(np.save, arr=array))
-        checksums.write(file.parent, [file.name])
+        integrity.write(file.parent, [file.name])
 
 
 def _compare(path: Path, kept: NDArray[np.float32], expected: NDArray[np.float32]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from mer import checksums
+from mer import integrity
 from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
 from mer.config.settings import Prepare
@@ -182,7 +182,7 @@ def prepare_store(
     path, key = store_path(table, settings, out, name)
     try:
         with exclusive(path):
-            if path.is_dir() and not checksums.intact(path):
+            if path.is_dir() and not integrity.intact(path):
                 shutil.rmtree(path)
             return _reuse(path) if path.is_dir() else _write(path, table, settings, workers, key)
     except OSError as error:
@@ -236,7 +236,7 @@ def _write(
         "arrays": arrays,
     }
     (folder / "settings.json").write_text(json.dumps(facts, indent=2) + "\n")
-    checksums.write(folder, [*(f"{name}.npy" for name in arrays), *TABLES, "settings.json"])
+    integrity.write(folder, [*(f"{name}.npy" for name in arrays), *TABLES, "settings.json"])
     sheet.draw(Store._read(folder, facts, "type `mer prepare` again"), folder / "contact_sheet.png")
     partial.publish(path)
     log.info("Prepared store %s: %d samples; look at its contact_sheet.png", path, len(index))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mer.files import write_json
+from mer.files import sha256, write_json
 from mer.runs import run_files
 
 FILE = "checksums.json"
@@ -19,14 +19,20 @@ FILE = "checksums.json"
 SCORES = "scores of metrics.json"
 
 #: Files at the top of a run directory that have a checksum.
-FILES = ("config.yaml", "manifest.parquet", "splits.parquet", "predictions*.parquet")
+FILES = (
+    "config.yaml",
+    "manifest.parquet",
+    "splits.parquet",
+    "signatures.parquet",
+    "predictions*.parquet",
+)
 
 NAMED = 3  # files that a sentence names
 
 
 def write(run_dir: Path, metrics: Mapping[str, Any]) -> None:
     """Write the checksums of the files and scores of a complete run."""
-    sums = {_name(run_dir, path): _digest(path) for path in _files(run_dir)}
+    sums = {_name(run_dir, path): sha256(path) for path in _files(run_dir)}
     write_json({SCORES: _of_scores(metrics), **sums}, run_dir / FILE)
 
 
@@ -48,7 +54,7 @@ def changes(run_dir: Path, metrics: Mapping[str, Any], networks: bool = False) -
     found = {SCORES: _of_scores(metrics)}
     for file in _files(run_dir):
         if networks or file.suffix != ".ckpt":
-            found[_name(run_dir, file)] = _digest(file)
+            found[_name(run_dir, file)] = sha256(file)
     due = {name for name in written if networks or not str(name).endswith(".ckpt")}
     groups = {
         "changed": [name for name in found if name in due and found[name] != written[name]],
@@ -72,11 +78,6 @@ def _files(run_dir: Path) -> Iterator[Path]:
 
 def _name(run_dir: Path, path: Path) -> str:
     return path.relative_to(run_dir).as_posix()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _of_scores(metrics: Mapping[str, Any]) -> str:

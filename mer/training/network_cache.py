@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer import checksums
+from mer import integrity
 from mer.cache import exclusive, make_key
 from mer.callbacks.head import Head, add_scores, fit_heads
 from mer.config import trust
@@ -72,7 +72,7 @@ class KeptNetwork:
     @property
     def exists(self) -> bool:
         """Whether it is kept as it was written."""
-        return (self.folder / "record.json").exists() and checksums.intact(self.folder)
+        return (self.folder / "record.json").exists() and integrity.intact(self.folder)
 
     def keep(self, fold_folder: Path, outputs: Outputs, record: dict[str, Any]) -> None:
         """Keep a fold's network.
@@ -96,7 +96,7 @@ class KeptNetwork:
         np.savez(self.folder / "outputs.npz", allow_pickle=False, **arrays)
         write_json(record, self.folder / "record.json")
         kept = (*FILES, "outputs.npz", "record.json")
-        checksums.write(self.folder, [name for name in kept if (self.folder / name).exists()])
+        integrity.write(self.folder, [name for name in kept if (self.folder / name).exists()])
 
     def forget(self) -> None:
         """Let the network be trained anew."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from mer import __version__, checksums
+from mer import __version__, integrity
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import to_plain
@@ -67,7 +67,7 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
     report = folder / "pretraining.json"
     with exclusive(folder):
         hold(folder)
-        if report.exists() and not checksums.intact(folder, [WEIGHTS]):
+        if report.exists() and not integrity.intact(folder, [WEIGHTS]):
             for path in (report, folder / WEIGHTS):
                 path.unlink(missing_ok=True)
         if not report.exists():
@@ -198,6 +198,6 @@ def _train(
         "parameters": sum(p.numel() for p in module.parameters()),
         "settings": record,
     }
-    checksums.write(folder, [WEIGHTS])
+    integrity.write(folder, [WEIGHTS])
     write_json(result, report)
     last.unlink(missing_ok=True)

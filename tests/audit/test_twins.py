@@ -170,7 +170,6 @@ def test_a_micro_clip_in_the_macro_pool_under_another_name(
     assert runner.run(config(*words), tmp_path / "clean")["status"] == "complete"
     check = check_twins(Artefacts(tmp_path / "clean"))
     assert check.verdict == "pass" and "9 micro and 18 macro samples" in check.evidence
-    assert "Not seen are" in check.evidence
 
     save(tmp_path / "more.npz", [*pool, ("stranger", "x", copy(made[0][2]))], "ckplus")
     with pytest.raises(MerError, match=r"made/a/c0 .*equals ckplus/stranger/x"):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mer import checksums
+from mer import integrity
 
 
 def entry(folder: Path) -> Path:
     """Two files, of which one is written down."""
     (folder / "a").write_bytes(b"abc")
     (folder / "b").write_bytes(b"")
-    checksums.write(folder, ["a"])
+    integrity.write(folder, ["a"])
     return folder
 
 
@@ -25,18 +25,18 @@ def test_files_are_what_was_written(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert json.loads((folder / "checksums.json").read_text()) == {
         "a": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     }
-    assert checksums.intact(folder) and checksums.intact(folder, ["a"])
-    assert not checksums.intact(folder, ["a", "b"])
+    assert integrity.intact(folder) and integrity.intact(folder, ["a"])
+    assert not integrity.intact(folder, ["a", "b"])
     assert not caplog.text, "a file that was not finished is no surprise"
     (folder / "a").write_bytes(b"abd")
-    assert not checksums.intact(folder)
+    assert not integrity.intact(folder)
     assert f"{folder} no longer holds what was written (a): it is made anew" in caplog.text
-    checksums.write(folder, ["a", "b"])
-    assert checksums.intact(folder, ["a", "b"])
+    integrity.write(folder, ["a", "b"])
+    assert integrity.intact(folder, ["a", "b"])
     (folder / "b").unlink()
-    assert not checksums.intact(folder)
+    assert not integrity.intact(folder)
     (folder / "checksums.json").write_text("[")
-    assert not checksums.intact(folder, ["a"])
+    assert not integrity.intact(folder, ["a"])
 
 
 def test_each_file_is_read_once_per_run_and_its_processes(
@@ -44,16 +44,16 @@ def test_each_file_is_read_once_per_run_and_its_processes(
 ) -> None:
     folder = entry(tmp_path)
     read = []
-    real = checksums._sha256
-    monkeypatch.setattr(checksums, "_sha256", lambda file: read.append(file.name) or real(file))
-    assert checksums.intact(folder) and checksums.intact(folder)
+    real = integrity.sha256
+    monkeypatch.setattr(integrity, "sha256", lambda file: read.append(file.name) or real(file))
+    assert integrity.intact(folder) and integrity.intact(folder)
     assert read == ["a"]
     os.utime(folder / "a", ns=(1, 1))
-    assert checksums.intact(folder) and read == ["a", "a"]
+    assert integrity.intact(folder) and read == ["a", "a"]
 
     code = (
-        "from pathlib import Path\nfrom mer import checksums\n"
-        f"checksums._sha256 = None\nprint(checksums.intact(Path({str(folder)!r})))"
+        "from pathlib import Path\nfrom mer import integrity\n"
+        f"integrity.sha256 = None\nprint(integrity.intact(Path({str(folder)!r})))"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout == "True\n", "a child of this process reads nothing"
@@ -72,6 +72,6 @@ def test_a_cache_that_must_not_be_written_is_read_each_time(
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(checksums, "write_json", refuse)
-    assert checksums.intact(folder)
+    monkeypatch.setattr(integrity, "write_json", refuse)
+    assert integrity.intact(folder)
     assert not (folder / ".checked").exists()

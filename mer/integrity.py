@@ -5,7 +5,6 @@ trials of a search what has been compared, so that they need not read gigabytes 
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from mer.files import write_json
+from mer.files import sha256, write_json
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ TREE = os.environ.setdefault("MER_PROCESS_TREE", uuid4().hex)
 
 def write(folder: Path, names: Iterable[str]) -> None:
     """Write down what finished files of a folder hold, beside what is known of others there."""
-    known = {name: _sha256(folder / name) for name in names}
+    known = {name: sha256(folder / name) for name in names}
     write_json(_read(folder / FILE) | known, folder / FILE)
 
 
@@ -43,7 +42,7 @@ def intact(folder: Path, names: Iterable[str] | None = None) -> bool:
         return False
     states = {name: _state(folder / name) for name in names}
     read = [name for name in names if seen.get(name) != states[name]]
-    if changed := [name for name in read if _sha256(folder / name) != known[name]]:
+    if changed := [name for name in read if sha256(folder / name) != known[name]]:
         log.warning(
             "%s no longer holds what was written (%s): it is made anew", folder, ", ".join(changed)
         )
@@ -57,11 +56,6 @@ def intact(folder: Path, names: Iterable[str] | None = None) -> bool:
 def _state(file: Path) -> list[object]:
     status = file.stat()
     return [TREE, status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read(file: Path) -> dict[str, object]:
