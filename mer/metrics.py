@@ -17,9 +17,6 @@ from mer.errors import MerError
 #: What tables show, the first one decides.
 SCORES = ("uf1", "uar", "accuracy")
 
-#: What is computed beside them.
-MORE_SCORES = ("weighted_f1", "kappa")
-
 
 def confusion(
     y_true: ArrayLike, y_pred: ArrayLike, n_classes: int, weights: ArrayLike | None = None

@@ -25,17 +25,10 @@ class FlowField:
     Attributes:
         u: float32 (H, W), motion to the right in pixels of this grid.
         v: float32 (H, W), motion downwards in pixels of this grid.
-        method: dis, farneback, tvl1, the dotted name of an own function, or the origin of a
-            precomputed field.
-        frames: Frame numbers of onset and apex in the recording, None where unknown.
-        reference_size: Side in pixels of the crop that the motion was measured on.
     """
 
     u: np.ndarray
     v: np.ndarray
-    method: str
-    frames: tuple[int | None, int | None]
-    reference_size: int
 
     @property
     def still(self) -> bool:
@@ -65,7 +58,6 @@ def compute(
     settings: Flow,
     *,
     sample: str = "this pair",
-    frames: tuple[int | None, int | None] = (None, None),
     face: np.ndarray | None = None,
 ) -> FlowField:
     """Compute the flow from the onset to the apex.
@@ -77,7 +69,6 @@ def compute(
         apex: uint8 (H, W), gray, of the same size.
         settings: Method and its options.
         sample: Name for messages.
-        frames: Frame numbers of onset and apex.
         face: bool (H, W), True inside the face, for `stabilise` and `face_only`; None: everywhere.
 
     Raises:
@@ -104,7 +95,7 @@ def compute(
         raise MerError(f"{sample}: flow.method is null; set one of {', '.join(methods.COMPUTE)}")
     if np.array_equal(onset, apex):
         zero = np.zeros(onset.shape, np.float32)
-        return FlowField(zero, zero.copy(), method, frames, onset.shape[1])
+        return FlowField(zero, zero.copy())
     if settings.target is None:
         field = methods.COMPUTE[method](onset, apex, getattr(settings, method))
     else:
@@ -114,7 +105,7 @@ def compute(
     if settings.face_only and face is not None:
         field = field * soft_edge(face)[..., None]
     u, v = np.ascontiguousarray(np.moveaxis(field, -1, 0), np.float32)
-    return FlowField(u, v, method, frames, onset.shape[1])
+    return FlowField(u, v)
 
 
 def check(chosen: Flow) -> None:

@@ -110,7 +110,6 @@ def prepare_sample(
         finder,
         sample=str(row["sample_id"]),
         names=(str(row["onset_path"]), str(row["apex_path"])),
-        frames=(onset, apex),
     )
     return _signed(prepared, picture)
 
@@ -135,7 +134,6 @@ def prepare_pictures(
     *,
     sample: str = "this pair",
     names: tuple[str, str] = ("the onset", "the apex"),
-    frames: tuple[int | None, int | None] = (None, None),
 ) -> Sample | Drop:
     """Align two pictures with the onset's transform and compute the flow between them.
 
@@ -148,7 +146,6 @@ def prepare_pictures(
         finder: Needed with `faces: landmarks`.
         sample: Name of the sample in messages.
         names: Names of onset and apex in messages.
-        frames: Frame numbers of onset and apex.
 
     Raises:
         MerError: For wrong settings.
@@ -194,7 +191,6 @@ def prepare_pictures(
             cv2.cvtColor(apex, cv2.COLOR_RGB2GRAY),
             settings.flow,
             sample=sample,
-            frames=frames,
             face=None if landmarks is None else faces.oval(landmarks[0], size),
         )
     return Sample(

@@ -27,9 +27,6 @@ class Correction(NamedTuple):
     source: str
 
 
-#: Version of `CORRECTIONS`; it rises with every change of the table.
-CORRECTIONS_VERSION = 1
-
 #: (dataset, subject, clip, onset or `None` for any) -> correction. Keyed by name, because row
 #: numbers differ between releases of one workbook.
 CORRECTIONS: dict[tuple[str, str, str, int | None], Correction] = {

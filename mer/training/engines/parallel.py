@@ -22,26 +22,11 @@ from mer.training import fold
 from mer.training.devices import fold_device
 from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
 from mer.training.fold import Job
-from mer.training.trainer import OWN
 
 log = logging.getLogger(__name__)
 
 #: Folds at a time for `trainer.folds_at_once=auto`.
 AUTO = 4
-
-#: Trainer options that parallel folds support.
-KNOWN = (
-    *OWN,
-    "accelerator",
-    "devices",
-    "strategy",
-    "precision",
-    "deterministic",
-    "enable_progress_bar",
-    "enable_model_summary",
-    "num_sanity_val_steps",
-    "log_every_n_steps",
-)
 
 
 def obstacles(settings: Settings) -> list[str]:
