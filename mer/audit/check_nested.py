@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from mer.runs.results import COSTS
 from mer.training import inner
 
 #: What a nested search writes into the run that it assembles.
+#: Seconds for which the database of a search is read.
+LONGEST_QUERY = 10.0
+
 FILE = "nested.json"
 
 
@@ -176,9 +180,14 @@ def _stored(path: Path, study: str) -> dict[int, float]:
 
 @contextmanager
 def read_study(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a search's database for reading; what is wrong with it is `Unavailable`."""
+    """Open a search's database for reading; what is wrong with it is `Unavailable`.
+
+    A query that takes longer than `LONGEST_QUERY` is ended, since a view may have no end.
+    """
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+            end = time.monotonic() + LONGEST_QUERY
+            database.set_progress_handler(lambda: time.monotonic() > end, 10_000)
             yield database
     except sqlite3.Error as error:
         raise Unavailable("../study.db", f"cannot be read ({error})", True) from error

@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from mer.config.composition import check_words, conf_dir, take_trust, typed
+from mer.config.composition import check_words, conf_dir, typed
+from mer.config.hydra_options import take_trust
 from mer.config.stored import check_folder
 from mer.errors import MerError, interruption
 

@@ -5,13 +5,13 @@ that exist.
 """
 
 import difflib
-import os
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer.config.hydra_options import search_path, split_config_dir
 from mer.config.quoting import is_readable, quoted, readable, sentence
 from mer.config.sentences import closest
 from mer.errors import MerError, one_line, raise_all
@@ -59,7 +59,7 @@ def compose(
     """
     from hydra.errors import HydraException
 
-    overrides = [*overrides, *_search_path(config_dir)]
+    overrides = [*overrides, *search_path(config_dir)]
     try:
         return _compose(overrides, config_name)
     except HydraException as error:
@@ -91,56 +91,6 @@ def check_words(words: list[str]) -> "DictConfig | None":
     if options:
         overrides = [_first_value(word) for word in overrides]
     return compose(overrides, config_dir=config_dir)
-
-
-def split_config_dir(words: list[str]) -> tuple[list[str], str | None]:
-    """Take the option `--config-dir FOLDER` (or `-cd`) out of a command line.
-
-    Raises:
-        MerError: If the option has no value.
-    """
-    rest, folder = [], None
-    remaining = iter(words)
-    for word in remaining:
-        option, equals, value = word.partition("=")
-        if option not in ("--config-dir", "-cd"):
-            rest.append(word)
-            continue
-        folder = value if equals else next(remaining, None)
-        if not folder:
-            raise MerError(f"{option} needs the folder of your configuration files")
-    return rest, folder
-
-
-def take_trust(words: list[str]) -> list[str]:
-    """Take `--trust PACKAGE` out of a command line, and add the package to MER_TRUST.
-
-    Raises:
-        MerError: If the option has no value.
-    """
-    rest, trusted = [], [os.environ.get("MER_TRUST", "")]
-    remaining = iter(words)
-    for word in remaining:
-        option, equals, value = word.partition("=")
-        if option != "--trust":
-            rest.append(word)
-        elif name := value if equals else next(remaining, ""):
-            trusted.append(name)
-        else:
-            raise MerError("--trust needs the name of a package, such as mypackage")
-    if len(trusted) > 1:  # so that processes of this command know too
-        os.environ["MER_TRUST"] = ",".join(filter(None, trusted))
-    return rest
-
-
-def _search_path(config_dir: str | Path | None) -> list[str]:
-    """The override that adds a folder to those that Hydra searches."""
-    if config_dir is None:
-        return []
-    folder = Path(config_dir).expanduser().absolute()
-    if not folder.is_dir():
-        raise MerError(f"--config-dir: there is no folder {folder}")
-    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
 
 
 def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:

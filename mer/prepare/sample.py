@@ -238,7 +238,7 @@ def _fits(content: np.ndarray) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as picture:
+            with Image.open(io.BytesIO(content.tobytes())) as picture:
                 return picture.width * picture.height <= MOST_PIXELS
     except Image.DecompressionBombError:
         return False

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from mer.config import trust as trusted
 from mer.config.composition import typed
@@ -45,7 +46,9 @@ class Networks:
             cfg = trusted.load(run.directory / "config.yaml", trust)
         except MerError as error:
             raise Absent(str(error)) from error
-        for name, node in (run.get("data.micro") or {}).items():
+        for name, node in (OmegaConf.select(cfg, "data.micro") or {}).items():
+            if node is None:  # a dataset that was switched off
+                continue
             root = Path(cfg.data.root, node.root).expanduser()
             if not root.exists():
                 raise Absent(f"The data are not here: data.micro.{name} is to be at {root}.")

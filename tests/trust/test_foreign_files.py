@@ -18,9 +18,9 @@ import pytest
 import torch
 from optuna.distributions import FloatDistribution
 
-from mer.audit import audit
+from mer.audit import audit, check_nested
 from mer.cli import main
-from mer.config.composition import take_trust
+from mer.config.hydra_options import take_trust
 from mer.datasets.readers.npz_table import columns_of
 from mer.errors import MerError
 from mer.models.checkpoints import load_module, save_network
@@ -247,6 +247,25 @@ def test_a_study_of_ones_own_goes_on_and_is_nobodys_elsewhere(tmp_path: Path) ->
     study = open_study("search", open_storage(None, folder), ["maximize"], folder)
     with pytest.raises(MerError, match="add --trust cmaes"):
         require_maker(study, build(CMA, "sampler", "", seed=0), folder)
+
+
+def test_a_database_of_somebody_else_has_no_endless_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_nested, "LONGEST_QUERY", 0.5)
+    run_dir = write_run(
+        tmp_path / "search" / "0", config(trial__number=0, protocol__validation=0.2)
+    )
+    with sqlite3.connect(tmp_path / "search" / "study.db") as database:
+        database.execute(
+            "CREATE VIEW trials AS WITH RECURSIVE n(trial_id) AS (SELECT 1 UNION ALL SELECT "
+            "trial_id + 1 FROM n) SELECT trial_id, 0 AS number, 1 AS study_id, 'x' AS state FROM n"
+        )
+        database.execute("CREATE TABLE trial_user_attributes (trial_id, key, value_json)")
+        database.execute("CREATE TABLE trial_values (trial_id, objective, value)")
+    database.close()
+    (check,) = [check for check in audit(run_dir).checks if check.name == "search"]
+    assert check.verdict == "fail" and "study.db cannot be read (interrupted)" in check.evidence
 
 
 def test_compared_tables_of_others_are_text(tmp_path: Path, trace: Path) -> None:

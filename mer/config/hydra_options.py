@@ -1,0 +1,57 @@
+"""Options of a Hydra command line that Hydra does not read itself: `--config-dir` and `--trust`."""
+
+import os
+from pathlib import Path
+
+from mer.config.quoting import quoted
+from mer.errors import MerError
+
+
+def split_config_dir(words: list[str]) -> tuple[list[str], str | None]:
+    """Take the option `--config-dir FOLDER` (or `-cd`) out of a command line.
+
+    Raises:
+        MerError: If the option has no value.
+    """
+    rest, folder = [], None
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option not in ("--config-dir", "-cd"):
+            rest.append(word)
+            continue
+        folder = value if equals else next(remaining, None)
+        if not folder:
+            raise MerError(f"{option} needs the folder of your configuration files")
+    return rest, folder
+
+
+def take_trust(words: list[str]) -> list[str]:
+    """Take `--trust PACKAGE` out of a command line, and add the package to MER_TRUST.
+
+    Raises:
+        MerError: If the option has no value.
+    """
+    rest, trusted = [], [os.environ.get("MER_TRUST", "")]
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option != "--trust":
+            rest.append(word)
+        elif name := value if equals else next(remaining, ""):
+            trusted.append(name)
+        else:
+            raise MerError("--trust needs the name of a package, such as mypackage")
+    if len(trusted) > 1:  # so that processes of this command know too
+        os.environ["MER_TRUST"] = ",".join(filter(None, trusted))
+    return rest
+
+
+def search_path(config_dir: str | Path | None) -> list[str]:
+    """The override that adds a folder to those that Hydra searches."""
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).expanduser().absolute()
+    if not folder.is_dir():
+        raise MerError(f"--config-dir: there is no folder {folder}")
+    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
