@@ -96,7 +96,7 @@ def _read(piece: str, mark: str, units: list[ActionUnit], remarks: list[str]) ->
         return
     if others:
         remarks.append(f"first of `{piece}` taken")
-    own = (unit["mark"] or "").strip("() ").lower()
+    own = re.sub(r"[()\s]", "", unit["mark"] or "").lower()
     units.append(
         ActionUnit(
             int(unit["number"]), unit["prefix"].upper(), unit["intensity"].upper(), mark or own

@@ -32,6 +32,7 @@ from mer.datasets.action_units import ActionUnit, parse, text
         ("13?", "13?"),
         # 4DME: the letters AU before the side, a kept unit.
         ("AU4(k)+L7", "4(k)+L7"),
+        ("4( k\n)", "4(k)"),
         ("AUR2+12(k)+45", "R2+12(k)+45"),
         # Sorted by number, one of two equal units.
         ("l12+4+4", "4+L12"),
