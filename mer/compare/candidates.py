@@ -17,7 +17,7 @@ from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
 from mer.runs import checksums, label_access, run_files
 from mer.runs.head_columns import main_head
-from mer.runs.rundir import find, flatten, is_done, is_volatile
+from mer.runs.rundir import find, flatten, fold_folder, is_done, is_volatile
 
 Parts = tuple[str, ...]
 
@@ -214,6 +214,8 @@ def _read(directory: Path, name: str, given: int) -> Run:
     manifest = _load(directory / "manifest.parquet", _manifest)
     if "protocol.name" not in config:
         raise MerError(f"{directory}/config.yaml names no protocol: it is not one of `mer train`")
+    for fold in [] if manifest is None else manifest["fold"].unique():
+        fold_folder(directory, fold)  # which refuses a name that leads out of the run
     complete = metrics.get("status") == "complete"
     if complete and (manifest is None or "heads" not in metrics):
         lacking = "manifest.parquet is missing" if manifest is None else "there are no scores in it"

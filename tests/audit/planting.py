@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from mer import protocols
+from mer.callbacks.head import fit_on_samples
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import EpochOrder, MERDataModule
 from mer.data.dataset import UnifiedDataset
-from mer.training import fold, inner, network_cache, predictions
+from mer.training import fold, fold_evidence, inner, network_cache, predictions
 from mer.training.engines import cuda_graph, frozen, parallel
 
 Patch = pytest.MonkeyPatch
@@ -93,7 +94,7 @@ class StopOnTest(pl.Callback):
 
 
 def classes_are_changed(patch: Patch) -> None:
-    """Thresholds that the fold did not choose decide the class."""
+    """Thresholds that stand nowhere decide the class."""
     apply = inner.apply_thresholds
 
     def leaky(frame: pd.DataFrame, chosen: dict[str, Any], classes: list[str]) -> pd.DataFrame:
@@ -102,16 +103,51 @@ def classes_are_changed(patch: Patch) -> None:
     patch.setattr(inner, "apply_thresholds", leaky)
 
 
+def thresholds_are_chosen_on_test(patch: Patch) -> None:
+    """The offsets of each fold are those that are best on its test side."""
+    conclude = fold.conclude
+
+    def leaky(job: fold.Job, module: Any, outputs: Any, *rest: Any) -> None:
+        index, logits = (
+            torch.cat([batch[key].cpu() for batch in outputs["test"]])
+            for key in ("index", "logits")
+        )
+        labels = job.run.dataset.labels[index.numpy()]
+        scores = torch.log_softmax(logits, 1).double().numpy()
+        grid = inner.offset_grid(np.linspace(-3, 3, 25), scores.shape[1])
+        best = max(grid, key=lambda offsets: ((scores + offsets).argmax(1) == labels).mean())
+        chosen = {**job.chosen, "thresholds": {"softmax": best}}
+        conclude(job._replace(chosen=chosen), module, outputs, *rest)
+
+    patch.setattr(fold, "conclude", leaky)
+
+
 def choices_are_changed(chosen: dict[str, Any], patch: Patch) -> None:
     """A fold follows other choices than those that it made."""
     choose = inner.choose
     patch.setattr(inner, "choose", lambda *given: {**choose(*given), **chosen})
 
 
-def svm_is_changed(patch: Patch) -> None:
-    """The SVM of each fold has a C that was chosen by hand."""
-    make = fold.make_callbacks
-    patch.setattr(fold, "make_callbacks", lambda nodes, *_: make(nodes, {"C": 30.0}))
+def svm_is_chosen_on_test(patch: Patch) -> None:
+    """The SVM of each fold has the width and the C that are best on its test side."""
+    predict = fold.outputs_of
+
+    def leaky(job: fold.Job, module: Any, data: MERDataModule) -> Any:
+        [svm] = job.heads
+        labels = data.dataset.labels[data.test_positions]
+        tried = []
+        for svm.C in (0.3, 3.0, 30.0, 300.0):
+            for svm.gamma in (0.0001, 0.001, 0.01, 0.1):
+                fit_on_samples([svm], module, data.embedding_dataloader())
+                outputs = predict(job, module, data)
+                scores = torch.cat([batch["svm_scores"] for batch in outputs["test"]])
+                right = (scores.argmax(1).numpy() == labels).mean()
+                tried.append((right, svm.C, svm.gamma))
+        _, svm.C, svm.gamma = max(tried)
+        fit_on_samples([svm], module, data.embedding_dataloader())
+        return predict(job, module, data)
+
+    patch.setattr(fold, "outputs_of", leaky)
 
 
 def inner_choices_are_judged_on_test(patch: Patch) -> None:
@@ -175,15 +211,23 @@ def one_network_for_all_folds(patch: Patch) -> None:
 
 
 def frozen_folds_get_test_rows(patch: Patch) -> None:
-    """The classifiers on a frozen network are fitted on a sample of the test side, too."""
+    """The classifiers on a frozen network are fitted on the test side, too."""
     begin = fold.begin
 
     def leaky(*given: Any) -> fold.Job:
         job = begin(*given)
-        train = np.concatenate([job.sides.train, job.sides.test[:1]])
+        train = np.concatenate([job.sides.train, job.sides.test])
         return job._replace(sides=job.sides._replace(train=train))
 
     patch.setattr(frozen.fold, "begin", leaky)
+
+
+def nothing_is_refused(patch: Patch) -> None:
+    """A run goes on whatever its evidence says, so that the label permutation test has its turn."""
+    for module in (fold, fold_evidence, inner):
+        patch.setattr(module, "raise_all", lambda *_: None)
+    patch.setattr(fold_evidence, "refuse_known_persons", lambda *_: None)
+    patch.setattr(protocols, "check_folds", lambda *_, **__: None)
 
 
 def parallel_folds(patch: Patch) -> None:
@@ -192,12 +236,13 @@ def parallel_folds(patch: Patch) -> None:
 
 
 def parallel_folds_get_test_rows(patch: Patch) -> None:
-    """Folds that are trained in parallel get a sample of the test side in each epoch."""
+    """Folds that are trained in parallel get the test side in each epoch."""
     parallel_folds(patch)
     start = cuda_graph._Slot.start
 
     def leaky(slot: Any, epoch: int) -> None:
         start(slot, epoch)
-        slot._order[0] = slot.data.test_positions[0]
+        tested = slot.data.test_positions[: len(slot._order)]
+        slot._order[: len(tested)] = tested
 
     patch.setattr(cuda_graph._Slot, "start", leaky)

@@ -99,6 +99,11 @@ LEAKS: dict[str, tuple[tuple[str, ...], Callable[[pytest.MonkeyPatch], None], st
     ),
     "thresholds chosen on test": (
         PLAIN,
+        planting.thresholds_are_chosen_on_test,
+        "inside the fold nothing was chosen",
+    ),
+    "thresholds chosen and not said": (
+        PLAIN,
         planting.classes_are_changed,
         "predicted classes of softmax do not follow from its scores: ",
     ),
@@ -109,8 +114,8 @@ LEAKS: dict[str, tuple[tuple[str, ...], Callable[[pytest.MonkeyPatch], None], st
     ),
     "SVM setting chosen on test": (
         PLAIN,
-        planting.svm_is_changed,
-        "the head svm has C=30.0; 1.0 was set",
+        planting.svm_is_chosen_on_test,
+        "the head svm has gamma=",
     ),
     "SVM setting put in place of that chosen": (
         PLAIN,

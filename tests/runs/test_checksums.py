@@ -86,6 +86,16 @@ def test_a_change_is_named_above_a_report(run_dir: Path) -> None:
     assert "predictions.parquet is changed since the run was finished" in top
 
 
+def test_a_fold_named_like_a_folder_outside_is_refused_by_table_and_page(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_dir / "manifest.parquet"
+    pd.read_parquet(path).assign(fold="../../x").to_parquet(path)
+    for command in (["compare", str(run_dir)], ["report", "--quick", str(run_dir)]):
+        assert main(command) == 2
+        assert "has a fold named '../../x', which is no folder inside" in capsys.readouterr().err
+
+
 def test_a_run_as_it_was_finished_has_no_changes(run_dir: Path) -> None:
     assert checksums.changes(run_dir, metrics(run_dir), networks=True) == []
     look_again(run_dir)
