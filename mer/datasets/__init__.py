@@ -68,7 +68,23 @@ def read(reader: str | Callable[..., Reading], root: str | Path, /, **options: A
     reading = index(Path(root).expanduser().absolute(), **given)
     if callable(reader):
         reading = _checked(reading, called)
-    return reading if persons is None else _join_persons(reading, Path(persons).expanduser())
+    if persons is not None:
+        reading = _join_persons(reading, Path(persons).expanduser())
+    return reading._replace(remarks=[*reading.remarks, *_repeated(reading.table)])
+
+
+def _repeated(table: pd.DataFrame) -> list[Remark]:
+    """Remarks on samples whose apex, or row of an array, is that of an earlier sample."""
+    names = ("apex_path", "array_path", "array_key", "array_row")
+    first: dict[tuple[object, ...], str] = {}
+    remarks = []
+    for sample, *values in table[["sample_id", *names]].itertuples(index=False):
+        apex, file, key, row = (None if pd.isna(value) else value for value in values)
+        source = (apex,) if file is None else (file, key, row)
+        if (other := first.setdefault(source, sample)) != sample:
+            picture = apex if file is None else f"row {row} of {file}"
+            remarks.append(Remark(sample, "repeated", f"has the picture of {other}: {picture}"))
+    return remarks
 
 
 def _wrong_options(index: Callable[..., Reading], given: Mapping[str, Any]) -> list[str]:

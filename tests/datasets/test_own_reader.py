@@ -56,7 +56,8 @@ def empty(root: Path) -> Reading:
 def test_a_function_reads_as_a_name_does(tmp_path: Path) -> None:
     table, remarks = datasets.read(index, tmp_path, count=3)
     assert table["person"].tolist() == ["mine/p0", "mine/p1", "mine/p2"]
-    assert remarks == [("p9", "dropped", "no clip", 1)]
+    assert remarks[0] == ("p9", "dropped", "no clip", 1)
+    assert {remark.action for remark in remarks[1:]} == {"repeated"}  # all have one picture
     people = tmp_path / "people.csv"
     people.write_text("subject,person\np1,one\nmine/p0,one\n")
     table, _ = datasets.read(index, tmp_path, persons=str(people))

@@ -174,7 +174,7 @@ def test_faulty_rows_are_dropped_one_by_one(pictures: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_four_columns_are_enough(pictures: Path, separator: str, encoding: str) -> None:
     lines = ["subject,emotion,onset_path,apex_path", "Zoë,Happy,a0.png,a1.png", "", ",,,"]
-    lines += ["006,Surprise,a0.png,a1.png", "6,positive,,b1.png"]
+    lines += ["006,Surprise,,a0.png", "6,positive,,b1.png"]
     path = pictures / "samples.csv"
     path.write_text("\r\n".join(lines).replace(",", separator), encoding=encoding)
     table, remarks = datasets.read("table", path, name="mine")
@@ -232,7 +232,8 @@ def test_swapped_pictures_are_dropped(pictures: Path, row: str, kept: bool) -> N
     )
     table, remarks = datasets.read("table", path)
     assert table["subject"].tolist() == ["table/p1", *["table/p2"] * kept]
-    assert ["swapped" in remark.reason for remark in remarks] == [True] * (not kept)
+    dropped = [remark for remark in remarks if remark.action == "dropped"]
+    assert ["swapped" in remark.reason for remark in dropped] == [True] * (not kept)
 
 
 def test_a_table_whose_paths_all_miss_names_the_option(pictures: Path) -> None:
@@ -305,3 +306,13 @@ def test_an_npz_file_with_objects_is_refused(tmp_path: Path, arrays: dict[str, n
     np.savez(path, **arrays | {"clip": np.array(["a", 1, None], dtype=object)})
     with pytest.raises(MerError, match=r"cannot be read as an \.npz file of plain arrays"):
         datasets.read("table", path, classes=CLASSES)
+
+
+def test_a_picture_that_two_rows_name_is_a_remark(pictures: Path) -> None:
+    path = csv(
+        pictures,
+        "subject,clip,emotion,apex_path\ns1,c1,happy,a0.png\ns1,c2,fear,a1.png\ns2,c1,fear,a0.png\n",
+    )
+    [remark] = datasets.read("table", path, name="mine").remarks
+    assert (remark.item, remark.action) == ("mine/s2/c1", "repeated")
+    assert remark.reason == f"has the picture of mine/s1/c1: {pictures / 'a0.png'}"
