@@ -8,6 +8,7 @@ import functools
 import inspect
 import io
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,7 +114,7 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
     checkpoint: dict[str, Any] = {
         "epoch": epochs,
         "global_step": steps,
-        "pytorch-lightning_version": pl.__version__,
+        "pytorch-lightning_version": version("pytorch-lightning"),
         "state_dict": _packed(module.state_dict()),
         "hparams_name": module._hparams_name,
         "hyper_parameters": dict(module.hparams),

@@ -118,7 +118,7 @@ def _signed(sample: Sample | Drop, picture: np.ndarray | None = None) -> Sample 
     """Add digest and signature to a sample; the digest is of the picture that was read, if any."""
     if isinstance(sample, Drop):
         return sample
-    shown = sample.flow if sample.frames is None else sample.frames[1]
+    shown: Any = sample.flow if sample.frames is None else sample.frames[1]
     return replace(
         sample,
         digest=digest(shown if picture is None else picture),
