@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from mer.audit.verdict import audit
 from mer.datasets.remarks import reasons
 from mer.errors import MerError
-from mer.files import write_text
+from mer.files import naming, write_text
 from mer.pages.plots import Plot, save
 from mer.pages.rendering import render
 from mer.report import grad_cam, repeat, run_facts, run_plots, run_scores, sample_pictures
@@ -60,16 +60,14 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     path, table = (run_dir / marked(name, run.config) for name in ("report.html", "table.tex"))
     figures = run_dir / path.stem.replace("report", "figures")
     written = [path]
-    try:
-        write_text(render("report.html.j2", **values), path)
-        if choices.figures:
+    write_text(render("report.html.j2", **values), path)
+    if choices.figures:
+        with naming(figures):
             save(_plots(values), figures)
-            written.append(figures)
-            if run.complete:
-                write_text(render("table.tex.j2", run=run, scores=values["scores"]), table)
-                written.append(table)
-    except OSError as error:
-        raise MerError(f"The report cannot be written: {error}") from error
+        written.append(figures)
+        if run.complete:
+            write_text(render("table.tex.j2", run=run, scores=values["scores"]), table)
+            written.append(table)
     return written
 
 

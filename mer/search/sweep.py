@@ -4,6 +4,7 @@ Started again with the same words it goes on; started beside itself it shares th
 lies in the study and in the trials' run directories, never in this process.
 """
 
+import contextlib
 import importlib
 import logging
 import math
@@ -182,6 +183,10 @@ class Search:
             if isinstance(value, optuna.TrialPruned):
                 queue.finish(trial.number, TrialState.PRUNED, str(value))
                 return True
+            if isinstance(value, OSError):  # the machine's fault: it would end every other trial
+                with contextlib.suppress(Exception):  # else the next worker queues it again
+                    queue.put_back([trial.number])
+                raise value
             first = (str(value).strip() or "without a message").splitlines()[0]
             outcome = f"raised {type(value).__name__}: {first}"
         elif value is None:

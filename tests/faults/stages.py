@@ -84,19 +84,14 @@ STAGES = [
         "synth",
         lambda _: ["synth", "preset=tiny", "out=corpora", "workers=1"],
         Moment("mer.synthetic.corpora:film_batch", 3),
-        files("corpora/*/**/*.jpg", "corpora/*/**/*.png", "corpora/*/*.xlsx", "corpora/*/*.csv"),
+        files(*(f"corpora/*/**/*.{ending}" for ending in ("jpg", "jpeg", "png", "bmp", "csv"))),
         "Complete corpora are kept",
     ),
     Stage(
         "prepare",
         lambda samples: [
-            *(
-                "prepare",
-                "data.preset=tiny",
-                f"data.root={samples / 'corpora'}",
-                "paths.cache=cache",
-            ),
-            *("prepare.size=96", "prepare.workers=1", "data.micro.casme2=null"),
+            *("prepare", "data.preset=tiny", f"data.root={samples / 'corpora'}"),
+            *("paths.cache=cache", "prepare.size=96", "prepare.workers=1"),
             *("data.micro.samm=null", "data.macro=null"),
         ],
         Moment("mer.prepare.build:Partial.write", 2),

@@ -243,7 +243,7 @@ def test_a_directory_that_cannot_be_written_to_is_named(
     assert "cannot be written to; copy the run" in capsys.readouterr().err
     (incomplete / "report.html").mkdir()
     assert main(["report", str(incomplete), "--quick"]) == 2
-    assert "The report cannot be written" in capsys.readouterr().err
+    assert "report.html: a folder is where a file is expected" in capsys.readouterr().err
 
 
 def test_choices_inside_the_folds_are_counted(incomplete: Path) -> None:
