@@ -180,14 +180,15 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
                 f"The samples have changed since {run_dir} was started ({len(frozen)} then, "
                 f"{len(manifest)} now, or other labels or folds). Start a new run directory."
             )
-        sides = run_dir / "splits.parquet"
-        if sides.exists() and not pd.read_parquet(sides).astype("str").equals(_splits(folds)):
-            raise MerError(
-                f"Who trains and validates has changed since {run_dir} was started (see {sides}). "
-                "Start a new run directory."
-            )
-    else:
-        write_parquet(_splits(folds), run_dir / "splits.parquet")
+    sides, splits = run_dir / "splits.parquet", _splits(folds)
+    if not (sides.exists() and path.exists()):
+        write_parquet(splits, sides)
+    elif not run_files.read_table(sides).astype("str").equals(splits):
+        raise MerError(
+            f"Who trains and validates has changed since {run_dir} was started (see {sides}). "
+            "Start a new run directory."
+        )
+    if not path.exists():
         write_parquet(manifest, path)
     remarks = pd.DataFrame(corpus.remarks, columns=list(Remark._fields))
     write_csv(remarks, run_dir / "dropped.csv")

@@ -56,6 +56,10 @@ def load_config(
             f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
         )
     cfg = trusted.load(path, trust)
+    if lacking := [key for key in ("data", "labels", "model", "callbacks") if key not in cfg]:
+        raise MerError(
+            f"{path} is cut off or damaged (no {', '.join(lacking)} in it): {run_files.mend(path)}"
+        )
     for override in overrides or []:
         key, _, value = override.partition("=")
         if not re.match(CHANGEABLE, key) or not value:

@@ -102,7 +102,7 @@ def test_a_damaged_file_is_named_and_mended(
     told = {}
     for command in FILES[name]:
         status, output = tell(type_(command, samples), home, capsys)
-        assert "This is a fault of mer" not in output
+        assert "This is a fault of mer" not in output, output
         told[command] = status
         if status == 2 and "audit" not in command:
             assert path.name in output or path.parent.name in output, output
@@ -131,5 +131,5 @@ def test_a_subject_with_a_long_name_is_named_before_anything_is_prepared(
     status, output = tell([w for w in command if "n_splits" not in w], tmp_path, capsys)
     assert status == 2
     assert re.search(r"smic/s{35}\.\.\. has 305 bytes", output)
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
     assert not (tmp_path / "cache").exists()
