@@ -285,7 +285,7 @@ def test_a_run_that_names_foreign_code_is_not_evaluated(finished: Path, tmp_path
     save_config(cfg, copy)
     with pytest.raises(MerError, match=r"callbacks.svm_head._target_=os.system"):
         evaluate(copy)
-    shutil.copy(finished / "config.yaml", copy / "config.yaml")
+    copy = Path(shutil.copytree(finished, tmp_path / "other"))
     checkpoint = next((copy / "folds").glob("*/model.ckpt"))
     content = torch.load(checkpoint, weights_only=True)
     content["hyper_parameters"]["backbone"]["_target_"] = "os.system"
