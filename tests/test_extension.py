@@ -164,8 +164,9 @@ def test_what_is_wrong_is_said_before_anything_is_read(
         "callbacks.nearest.depth": "1",
         "logger.diary._target_": "mylab.loggers.Diary",
     }
-    with pytest.raises(SystemExit):
-        main([*words, f"run.dir={lab / 'wrong'}", *(f"++{key}={wrong[key]}" for key in wrong)])
+    assert (
+        main([*words, f"run.dir={lab / 'wrong'}", *(f"++{key}={wrong[key]}" for key in wrong)]) == 2
+    )
     shown = capsys.readouterr().err
     assert "data.micro.mylab._target_=mylab.reader.read: mylab.reader has no read" in shown
     assert "mylab.heads.Nearest is no subclass of mer.data.inputs.SampleInput" in shown
@@ -182,8 +183,9 @@ def test_network_loss_and_optimizer_are_made_before_anything_is_read(
         "macro.optimizer.kwargs.speed": "1",
         "model.transfer.blocks": "[feature]",
     }
-    with pytest.raises(SystemExit):
-        main([*words, f"run.dir={lab / 'wrong'}", *(f"++{key}={wrong[key]}" for key in wrong)])
+    assert (
+        main([*words, f"run.dir={lab / 'wrong'}", *(f"++{key}={wrong[key]}" for key in wrong)]) == 2
+    )
     shown = capsys.readouterr().err
     assert "model: loss._target_=mylab.training.Focal does not take these" in shown
     assert "macro: optimizer._target_=torch.optim.RMSprop does not take these" in shown

@@ -27,6 +27,9 @@ FILES = (
     "predictions*.parquet",
 )
 
+#: Endings of files that are no part of a run: locks, and what `mer export` puts beside the weights.
+BESIDE = (".lock", ".onnx", ".pt2", ".data")
+
 NAMED = 3  # files that a sentence names
 
 
@@ -72,7 +75,7 @@ def _files(run_dir: Path) -> Iterator[Path]:
     """The files that have a checksum, in order."""
     for pattern in (*FILES, "folds/*/*"):
         for path in sorted(run_dir.glob(pattern)):
-            if path.is_file() and path.name[0] != "." and path.suffix != ".lock":
+            if path.is_file() and path.name[0] != "." and path.suffix not in BESIDE:
                 yield path
 
 
