@@ -35,8 +35,10 @@ ALIKE = 0.985
 #: Least correlation of the differences from the onset, where both are known.
 ALIKE_MOTION = 0.95
 
-#: Least correlation of planes that are not moved, for flows and for faces, to look closer at them.
+#: Least correlation of planes that are not moved, for flows, for faces, and for the differences of
+#: these from the onset, to look closer at them.
 ROUGH = (0.8, 0.9)
+ROUGH_MOTION = 0.7
 
 #: Moves of one sample's planes against the other's, in cells.
 STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5)
@@ -208,8 +210,12 @@ def _equal(digests: NDArray[np.object_], micro: NDArray[np.bool_]) -> Iterable[t
 def _nearly_equal(first: Planes, second: Planes, face: bool) -> NDArray[np.int64]:
     """Pairs of samples whose planes are nearly equal, as positions. Shape: (M, 2)."""
     here = slice(0, 1) if face else slice(0, 2)
-    unmoved = [_unit(planes[:, here, 1:-1, 1:-1]) for planes in (first, second)]
-    pairs = np.argwhere(unmoved[0] @ unmoved[1].T >= ROUGH[face])
+    close = _unmoved(first[:, here], second[:, here]) >= ROUGH[face]
+    if face:
+        moves = [np.asarray(planes[:, 1:].any(axis=(1, 2, 3))) for planes in (first, second)]
+        known = np.logical_and.outer(*moves)
+        close &= ~known | (_unmoved(first[:, 1:], second[:, 1:]) >= ROUGH_MOTION)
+    pairs = np.argwhere(close)
     kept = [pairs[:0]]
     for start in range(0, len(pairs), BLOCK):
         part = pairs[start : start + BLOCK]
@@ -220,6 +226,12 @@ def _nearly_equal(first: Planes, second: Planes, face: bool) -> NDArray[np.int64
             part = part[~known | (_correlation(one, other) >= ALIKE_MOTION)]
         kept.append(part)
     return np.concatenate(kept)
+
+
+def _unmoved(first: Planes, second: Planes) -> Planes:
+    """Correlation of all pairs. Shape: (N, M)."""
+    one, other = (_unit(planes[..., 1:-1, 1:-1]) for planes in (first, second))
+    return np.asarray(one @ other.T)
 
 
 def _correlation(first: Planes, second: Planes) -> Planes:
