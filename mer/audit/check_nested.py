@@ -21,10 +21,10 @@ from mer.runs.results import COSTS
 from mer.training import inner
 
 #: What a nested search writes into the run that it assembles.
+FILE = "nested.json"
+
 #: Seconds for which the database of a search is read.
 LONGEST_QUERY = 10.0
-
-FILE = "nested.json"
 
 
 def check_inner(run: Artefacts, fold: str, findings: Findings) -> bool:
