@@ -211,6 +211,7 @@ def _nearly_equal(first: Planes, second: Planes, face: bool) -> NDArray[np.int64
     """Pairs of samples whose planes are nearly equal, as positions. Shape: (M, 2)."""
     here = slice(0, 1) if face else slice(0, 2)
     close = _unmoved(first[:, here], second[:, here]) >= ROUGH[face]
+    known = np.zeros_like(close)
     if face:
         moves = [np.asarray(planes[:, 1:].any(axis=(1, 2, 3))) for planes in (first, second)]
         known = np.logical_and.outer(*moves)
@@ -222,8 +223,8 @@ def _nearly_equal(first: Planes, second: Planes, face: bool) -> NDArray[np.int64
         part = part[_correlation(first[part[:, 0], here], second[part[:, 1], here]) >= ALIKE]
         if face:
             one, other = first[part[:, 0], 1:], second[part[:, 1], 1:]
-            known = one.any(axis=(1, 2, 3)) & other.any(axis=(1, 2, 3))
-            part = part[~known | (_correlation(one, other) >= ALIKE_MOTION)]
+            moved = _correlation(one, other) >= ALIKE_MOTION
+            part = part[~known[part[:, 0], part[:, 1]] | moved]
         kept.append(part)
     return np.concatenate(kept)
 
