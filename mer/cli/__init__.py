@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _set_up_logging(debug)
     kept = ""
-    with _sigterm_interrupts() as terminated:
+    with _sigterm_interrupts(leaving=argv is None) as terminated:
         try:
             command = _find(words[0])
             kept = command.kept
@@ -151,11 +151,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[list[int]]:
+def _sigterm_interrupts(leaving: bool) -> Iterator[list[int]]:
     """Let SIGTERM stop a command as Ctrl-C does; the list is not empty when one has come.
 
     A process that was started with SIGTERM ignored, or by a program with a handler of its own,
     keeps to that.
+
+    Args:
+        leaving: Whether the process ends with the command: Ctrl-C, once ignored, stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield []
@@ -173,8 +176,9 @@ def _sigterm_interrupts() -> Iterator[list[int]]:
     try:
         yield received
     finally:
+        ends = leaving and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         for number, handler in before.items():
-            if handler is not None:  # else it is not Python's
+            if handler is not None and not ends:  # None is not Python's
                 signal.signal(number, handler)
 
 

@@ -214,6 +214,9 @@ def _read(directory: Path, name: str, given: int) -> Run:
     manifest = _load(directory / "manifest.parquet", _manifest)
     if "protocol.name" not in config:
         raise MerError(f"{directory}/config.yaml names no protocol: it is not one of `mer train`")
+    if lacking := [key for key in ("seed", "labels.classes") if key not in config]:
+        path = directory / "config.yaml"
+        raise MerError(f"{path} is cut off (no {', '.join(lacking)} in it): {run_files.mend(path)}")
     for fold in [] if manifest is None else manifest["fold"].unique():
         fold_folder(directory, fold)  # which refuses a name that leads out of the run
     complete = metrics.get("status") == "complete"

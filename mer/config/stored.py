@@ -35,7 +35,7 @@ def read(path: Path) -> DictConfig:
     """
     check_folder(path.parent)
     plain = read_plain(path)
-    if not isinstance(plain, dict):
+    if not isinstance(plain, dict) or not plain:
         raise MerError(f"{path} is damaged (no mapping in it); copy the run again")
     for key, text in _interpolations(plain):
         raise MerError(f"{path}: `mer train` writes no interpolation, and {key} is {text}")

@@ -145,7 +145,8 @@ def _run(words: list[str], folder: str, output: str, moment: Moment | None, faul
 
     if moment is not None:
         moment.plant(fault.strike)
-    status = cli.main(words)
+    sys.argv = ["mer", *words]
+    status = cli.main()
     sys.stdout.flush()
     sys.exit(status)
 

@@ -154,7 +154,7 @@ STAGES = [
         lambda _: ["audit", "run"],
         Moment("mer.audit.artefacts:Artefacts.weights"),
         verdict,
-        "as they were",
+        "Folds that --null has finished are kept",
         needs_run=True,
         writes=False,
     ),
