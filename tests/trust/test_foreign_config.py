@@ -34,7 +34,8 @@ def train_in(run_dir: Path) -> int:
     """What `mer train run.dir=RUN` does with a directory before it trains."""
     try:
         rundir.claim(run_dir, read(config()))
-        rundir.is_done(run_dir, pd.read_parquet(run_dir / "manifest.parquet")["fold"][0])
+        if (run_dir / "manifest.parquet").exists():  # else it was replaced: no fold had begun
+            rundir.is_done(run_dir, pd.read_parquet(run_dir / "manifest.parquet")["fold"][0])
     except MerError:
         return 2
     return 0
