@@ -108,7 +108,11 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], 
     ("sent", "status", "word"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "stopped")]
 )
 def test_a_signal_ends_a_command_with_a_sentence(
-    command: Callable, capsys: pytest.CaptureFixture[str], sent: str, status: int, word: str
+    command: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    sent: str,
+    status: int,
+    word: str,
 ) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
@@ -140,10 +144,16 @@ def test_an_exit_of_its_own_is_no_interrupt() -> None:
         sys.exit(3)
 
 
-def test_a_command_that_was_started_with_sigterm_ignored_ignores_it(command: Callable) -> None:
+def test_a_command_that_was_started_with_sigterm_ignored_ignores_it(
+    command: Callable[..., None],
+) -> None:
+    def main(argv: list[str]) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 7
+
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        command(lambda argv: os.kill(os.getpid(), signal.SIGTERM) or 7)
+        command(main)
         assert cli.main(["fake"]) == 7
     finally:
         signal.signal(signal.SIGTERM, before)
