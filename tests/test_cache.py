@@ -30,6 +30,7 @@ BESIDE = (
     "__init__.py",
     "errors.py",
     "files.py",
+    "integrity.py",
     "cache.py",
     "processes.py",
     "protocols.py",
