@@ -101,7 +101,7 @@ def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
 
 def conclude(
     job: Job,
-    module: MicroFinetuneModule,
+    module: MicroFinetuneModule | None,
     outputs: Outputs,
     record: dict[str, Any],
     started: float,
@@ -110,7 +110,7 @@ def conclude(
 
     Args:
         job: The fold; its heads are fitted.
-        module: Its network.
+        module: Its network; see `fold_evidence.write`.
         outputs: Side -> predicted batches.
         record: What is worth recording of the training; `used` is what `used_samples` gave.
         started: When the fold began, in seconds since the epoch.
@@ -169,7 +169,7 @@ def _choose(job: Job) -> Job:
 
 def _kept_or_trained(
     job: Job, kept: KeptNetwork
-) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
+) -> tuple[MicroFinetuneModule | None, Outputs, dict[str, Any]]:
     """Fit the heads on a kept network's embeddings; train and keep it if there is none."""
     run = job.run
     if kept.exists:
@@ -180,6 +180,8 @@ def _kept_or_trained(
             sorted(set(record["used"]["trained"]) - set(job.fold.train))[:3],
         )
         fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
+        if not fold_evidence.is_predicted_again(job):
+            return None, outputs, record
         named = trust.names(to_plain(run.settings)).values()
         return load_module(MicroFinetuneModule, kept.folder / FILES[0], named), outputs, record
     module, outputs, record = _train(job)

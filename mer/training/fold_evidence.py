@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from mer.data.datamodule import MERDataModule
     from mer.training.fold import Job
 
-#: Samples of a run, about, that are predicted once more from their inputs, by another way.
-AGAIN = 64
+#: Folds of a run, at most, whose samples are predicted once more from their inputs, by another way;
+#: and how many samples of either side in all these folds together.
+FOLDS_AGAIN, SAMPLES_AGAIN = 16, 64
 
 #: By how much probabilities, and embeddings relative to the largest one, may differ then: on a CPU
 #: in float32; on other devices; in half precision.
@@ -81,13 +82,17 @@ def of_training(
 
 
 def write(
-    job: Job, module: MERModule, used: Mapping[str, Any], outputs: Outputs, test: pd.DataFrame
+    job: Job,
+    module: MERModule | None,
+    used: Mapping[str, Any],
+    outputs: Outputs,
+    test: pd.DataFrame,
 ) -> None:
     """Write the evidence of a fold, unless it contradicts the fold's sides.
 
     Args:
         job: The fold; its heads are fitted.
-        module: Its network.
+        module: Its network; None for a kept one, unless the fold `is_predicted_again`.
         used: What `of_training` gave.
         outputs: Side -> predicted batches.
         test: Predictions of the test side, thresholds applied.
@@ -114,10 +119,10 @@ def write(
         [
             *evidence.problems(content, sides, oracle, test, classes),
             *_wrong_arrays(job),
-            *_wrong_weights(job, module),
             *_wrong_choices(job),
             *_wrong_classes(job, test),
-            *_wrong_outputs(job, module, outputs["test"]),
+            *(_wrong_weights(job, module) if module else []),
+            *(_wrong_outputs(job, module, outputs["test"]) if module else []),
         ],
     )
     write_json(content, job.folder / evidence.FILE)
@@ -216,6 +221,16 @@ def _wrong_classes(job: Job, test: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def is_predicted_again(job: Job) -> bool:
+    """Whether the fold is one of those whose samples are predicted once more."""
+    names = [fold.name for fold in job.run.folds]
+    return names.index(job.fold.name) % _step(len(names)) == 0
+
+
+def _step(folds: int) -> int:
+    return -(-folds // FOLDS_AGAIN)
+
+
 def _wrong_outputs(
     job: Job, module: MERModule, outputs: Sequence[Mapping[str, torch.Tensor]]
 ) -> list[str]:
@@ -224,36 +239,35 @@ def _wrong_outputs(
     No loader, cache or engine has a part in it, so rows that were swapped, and activations of other
     samples or weights, show.
     """
-    count = max(1, AGAIN // len(job.run.folds))
-    close = _tolerance(job)
-    given = {
-        int(position): logits
-        for batch in outputs
-        for position, logits in zip(batch["index"].cpu(), batch["logits"], strict=True)
-    }
-    sentences, test = [], _spread(np.array(sorted(given)), count)
-    _, logits = _from_inputs(job, module, test)
-    before = torch.stack([given[int(position)] for position in test]).cpu().float()
-    differences = (logits.softmax(1) - before.softmax(1)).abs().amax(1).numpy()
-    if (wrong := test[~(differences <= close)]).size:
+    if not is_predicted_again(job):
+        return []
+    folds = len(job.run.folds)
+    count = SAMPLES_AGAIN // -(-folds // _step(folds))
+    table, close = job.run.dataset.table, _tolerance(job)
+    index, logits = (
+        torch.cat([batch[key].detach().cpu() for batch in outputs]) for key in ("index", "logits")
+    )
+    tested = _spread(np.arange(len(index)), count)
+    fitted = next((head.fitted_on for head in job.heads if head.fitted_on is not None), None)
+    rows = np.empty(0, np.int64)
+    if fitted is not None:
+        rows = _spread(np.flatnonzero(fitted.positions >= 0), count)
+    known = index.numpy()[tested], fitted.positions[rows] if fitted is not None else rows
+    embeddings, again = _from_inputs(job, module, np.concatenate(known))
+    gap = (again[: len(tested)].softmax(1) - logits[tested].float().softmax(1)).abs().amax(1)
+    sentences = []
+    if (wrong := known[0][~(gap.numpy() <= close)]).size:
         sentences.append(
-            f"{len(wrong)} of {len(test)} predictions are not what the network gives for these "
-            f"samples: {evidence.some(evidence.ids_of(job.run.dataset.table, wrong))}"
+            f"{len(wrong)} of {len(tested)} predictions are not what the network gives for these "
+            f"samples: {evidence.some(evidence.ids_of(table, wrong))}"
         )
-    for arrays in {id(head.fitted_on): head.fitted_on for head in job.heads}.values():
-        rows = (
-            np.flatnonzero(arrays.positions >= 0) if arrays is not None else np.empty(0, np.int64)
-        )
-        if arrays is None or not len(rows):
-            continue
-        rows = _spread(rows, count)
-        embeddings, _ = _from_inputs(job, module, arrays.positions[rows])
-        gap = np.abs(embeddings.numpy() - arrays.embeddings[rows]).max(axis=1)
-        if (wrong := rows[~(gap <= 10 * close * np.abs(arrays.embeddings[rows]).max())]).size:
-            names = evidence.ids_of(job.run.dataset.table, arrays.positions[wrong])
+    if fitted is not None and len(rows):
+        before = fitted.embeddings[rows]
+        apart = np.abs(embeddings[len(tested) :].numpy() - before).max(axis=1)
+        if (wrong := known[1][~(apart <= 10 * close * np.abs(before).max())]).size:
             sentences.append(
                 f"{len(wrong)} of {len(rows)} rows that fitted the heads are not what the network "
-                f"gives for these samples: {evidence.some(names)}"
+                f"gives for these samples: {evidence.some(evidence.ids_of(table, wrong))}"
             )
     return sentences
 

@@ -270,16 +270,16 @@ def cached(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> lis
     ids=["all rows", "two rows"],
 )
 def test_cached_activations_of_other_samples(
-    edit: Any, expected: str, cached: list[str], tiny_config: Config, tmp_path: Path
+    edit: Any,
+    expected: str,
+    cached: list[str],
+    tiny_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = tiny_config(*cached)
-    [path] = Path(config.paths.cache, "features").glob("*/plain.npy")
-    before = np.load(path)
-    np.save(path, edit(before))
-    try:
-        assert expected in refused(config, tmp_path / "run")
-    finally:
-        np.save(path, before)
+    read = feature_cache._open
+    monkeypatch.setattr(feature_cache, "_open", lambda *given: edit(read(*given)))
+    assert expected in refused(tiny_config(*cached), tmp_path / "run")
 
 
 def test_cached_activations_of_other_weights(
