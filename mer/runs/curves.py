@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mer.runs import run_files
 from mer.runs.rundir import fold_folder
 
 #: What is averaged over the folds, out of the columns of a fold's `metrics.csv`.
@@ -26,7 +27,9 @@ def of_fold(folder: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     # Lightning writes the two sides of an epoch on lines of their own.
-    history = pd.read_csv(path).groupby("epoch").last()
+    history = run_files.read(
+        path, lambda path: pd.read_csv(path).groupby("epoch").last(), pd.DataFrame
+    )
     return history[[name for name in NAMES if name in history]].dropna(axis=1, how="all")
 
 

@@ -26,6 +26,7 @@ from mer.errors import MerError, raise_all
 from mer.files import write_parquet
 from mer.prepare.signature import SIDE
 from mer.protocols import LEAKY, Fold
+from mer.runs import run_files
 
 FILE = "signatures.parquet"
 
@@ -119,7 +120,7 @@ def check(
     path = run_dir / FILE
     if not path.exists():
         write_parquet(table, path)
-    elif not _digests(pd.read_parquet(path)).equals(_digests(table)):
+    elif not _digests(run_files.read_table(path)).equals(_digests(table)):
         raise MerError(
             f"The pictures have changed since {run_dir} was started. Start a new run directory."
         )
