@@ -221,8 +221,8 @@ def _read(directory: Path, name: str, given: int) -> Run:
         fold_folder(directory, fold)  # which refuses a name that leads out of the run
     complete = metrics.get("status") == "complete"
     if complete and (manifest is None or "heads" not in metrics):
-        lacking = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
-        raise MerError(f"{scores} says complete, but {lacking}: copy the run again")
+        reason = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
+        raise MerError(f"{scores} says complete, but {reason}: copy the run again")
     _load(label_access.path_of(directory), lambda _: label_access.looks(directory))
     decisive = {key: value for key, value in config.items() if not is_volatile(key)}
     columns = ["sample_id", "dataset", "person", "label"]
