@@ -106,7 +106,7 @@ def _checked(scheme: dict[str, Any]) -> Scheme:
     unknown = sorted(map(str, set(scheme) - set(Scheme.__annotations__)))
     problems += [f"key `{key}` is not known" for key in unknown]
     problems += [
-        f"`{key}` is {shown(scheme[key])[:100]}, expected is {text}"
+        f"`{key}` is {shown(scheme[key])[:100]}; set {text}"
         for key, (kind, text) in _KINDS.items()
         if key in scheme and not _is_kind(scheme[key], kind)
     ]

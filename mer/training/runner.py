@@ -141,7 +141,7 @@ def cross_validate(
             macro={"custom": {}} if macro else {},
             distinct=[list(pair) for pair in distinct],
         ),
-        labels={"name": "custom", "classes": data.classes},
+        labels=_own_scheme(data.classes),
         protocol=Protocol(
             name="custom", validation=held / (held + sum(len(fold.train) for fold in folds))
         ),
@@ -151,7 +151,7 @@ def cross_validate(
         macro=replace(
             pretrain or Pretrain(),
             enabled=macro is not None,
-            labels={} if macro is None else {"name": "custom", "classes": macro.classes},
+            labels={} if macro is None else _own_scheme(macro.classes),
         ),
         callbacks={head.name: trust.describe(head) for head in heads},
         trainer=trainer or Trainer(),
@@ -167,6 +167,11 @@ def cross_validate(
     pool = None if macro is None else macro.corpus
     _carry_out(settings, data.corpus, folds, pool, directory, observers)
     return Run(directory)
+
+
+def _own_scheme(classes: Sequence[str]) -> dict[str, Any]:
+    """A label scheme of samples that are labelled already: it maps no emotion."""
+    return {"name": "custom", "version": 1, "classes": list(classes), "map": {}}
 
 
 def _check(settings: Settings, observers: Sequence[Observer]) -> None:

@@ -176,7 +176,7 @@ def test_a_seed_of_the_permutation_is_0_or_more() -> None:
     scheme = {"name": "own", "version": 1, "classes": ["a", "b"], "map": {}}
     assert labels.load_scheme({**scheme, "permutation": 0})["permutation"] == 0
     for wrong in (-1, 0.5, "1"):
-        with pytest.raises(MerError, match="`permutation` is a seed"):
+        with pytest.raises(MerError, match=r"`permutation` is .+; set a seed, 0 or more"):
             labels.load_scheme({**scheme, "permutation": wrong})
 
 

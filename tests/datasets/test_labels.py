@@ -155,10 +155,10 @@ def test_a_scheme_of_another_form_is_named_key_by_key() -> None:
     with pytest.raises(MerError) as error:
         labels.load_scheme({**scheme, **wrong})
     assert str(error.value).splitlines()[1:] == [
-        "  - `version` is one, expected is a whole number",
-        "  - `classes` is null, expected is a list of class names",
-        "  - `map` is {'mine': ['a']}, expected is a mapping: dataset, emotion, class",
-        "  - `exclude` is 3, expected is a mapping: sample id, reason",
+        "  - `version` is one; set a whole number",
+        "  - `classes` is null; set a list of class names",
+        "  - `map` is {'mine': ['a']}; set a mapping: dataset, emotion, class",
+        "  - `exclude` is 3; set a mapping: sample id, reason",
     ]
 
 

@@ -54,7 +54,7 @@ def failed_logs(failed: Path) -> list[Log]:
 def test_a_failing_run_is_marked_failed_and_has_no_score(failed_logs: list[Log]) -> None:
     first = failed_logs[0]
     assert first.exit_code == 1
-    assert first.summary["status"] == "failed: MerError: no memory left"
+    assert first.summary["status"] == "failed: MerError: fold group-01: no memory left"
     assert [row["folds/done"] for row in first.history] == [1]
     assert not [key for key in first.summary if key.startswith(("test/", "val/"))]
 

@@ -45,7 +45,7 @@ def test_the_page_opens_with_the_score_that_counts_and_the_verdict_of_the_audit(
     assert "UF1 of majority class: 0.222" in opening
     # Nothing of the folds is left in the directory.
     assert re.search("cannot be (believed|decided)", opening)
-    assert [row[0] for row in page.table("check")][:3] == ["samples", "predictions", "persons"]
+    assert [row[0] for row in page.table("check")][:3] == ["files", "samples", "predictions"]
 
 
 def test_the_table_shows_each_score_with_its_interval(finished: Path, page: Page) -> None:
