@@ -157,6 +157,8 @@ class Input:
     name: StrictStr = "flow"
     size: Side = 64
     center: Literal["median", "none"] = "median"
+    scale: Literal["none", "joint", "channel"] = "none"
+    blur: NotNegative = 0.0
     cache_gb: NotNegative = 8
     kwargs: dict[str, Any] = made_by(dict)
     target: StrictStr | None = Field(default=None, alias="_target_")

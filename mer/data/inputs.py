@@ -33,6 +33,10 @@ CHANNELS = ("frame", "u", "v", "signed", "unsigned")
 ARRAYS = ("onset", "apex", "flow", "landmarks")
 
 
+#: Least root mean square by which a sample is divided: one without any motion stays at zero.
+STILL = 1e-6
+
+
 @dataclass(frozen=True)
 class InputKind:
     """The channels of an input, by position, and the arrays that it reads.
@@ -100,10 +104,16 @@ class SampleInput(ABC):
         size: Side S of the input in pixels.
         center: median or none: whether the median motion of the face, which is head motion, is
             taken out of u and v.
+        scale: none, joint or channel: whether each sample's motion is divided by its own root mean
+            square, that of u and v together or each by its own. Every other channel but frames is
+            divided by its own, after its median was taken out if `center` says so.
+        blur: Standard deviation of a Gaussian blur of all channels but frames, in pixels.
     """
 
     size: int
     center: str = "none"
+    scale: str = "none"
+    blur: float = 0.0
 
     channels: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
@@ -149,7 +159,7 @@ class SampleInput(ABC):
                 f"Input `{type(self).__name__}` gave an array of {image.shape}, expected "
                 f"{expected}: input.size twice, then a value for each of its channels."
             )
-        return image
+        return self._finish(image)
 
     def onset(self, sample: Sample) -> NDArray[np.float32]:
         """The onset picture, grey levels 0 to 255. Shape: (S, S, 3)."""
@@ -167,6 +177,27 @@ class SampleInput(ABC):
         if self.center == "median":
             resized[..., :2] -= np.median(resized[..., :2], axis=(0, 1))
         return resized
+
+    def _finish(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scale and blur the channels that are no frames, as `scale` and `blur` say."""
+        if self.scale == "none" and not self.blur:
+            return image
+        kind, image = self.kind, image.copy()
+        motion = image[..., len(kind.frames) :]  # a view; frames come first
+        if self.scale != "none":
+            for place, word in enumerate(kind.words[len(kind.frames) :]):
+                if word == "unsigned" and self.center == "median":
+                    motion[..., place] -= np.median(motion[..., place])
+            square = np.square(motion, dtype=np.float64).mean(axis=(0, 1))
+            if self.scale == "joint":
+                for u, v in kind.vectors:
+                    pair = [u - len(kind.frames), v - len(kind.frames)]
+                    square[pair] = square[pair].mean()
+            motion /= np.maximum(np.sqrt(square), STILL).astype(np.float32)
+        if self.blur:
+            smooth = cv2.GaussianBlur(motion, (0, 0), self.blur, borderType=cv2.BORDER_REFLECT_101)
+            motion[...] = smooth.reshape(motion.shape)
+        return image
 
     def resize(self, picture: NDArray[Any]) -> NDArray[np.float32]:
         """Resize (H, W, C) to (S, S, C) in float32, averaging when it shrinks."""
@@ -263,13 +294,25 @@ def make(settings: Input) -> SampleInput:
             )
         if settings.kwargs:
             raise MerError("input.kwargs are options of a class of your own; set input._target_")
-        return INPUTS[settings.name](settings.size, settings.center)
+        kind = INPUTS[settings.name]
+        if (settings.scale != "none" or settings.blur) and not {*kind.channels} - {"frame"}:
+            raise MerError(
+                f"input.scale and input.blur change motion, and input={settings.name} has none; "
+                "set input.scale=none input.blur=0"
+            )
+        return kind(settings.size, settings.center, settings.scale, settings.blur)
     kind = trust.resolve(settings.target, "input")
     if not (isinstance(kind, type) and issubclass(kind, SampleInput)):
         raise MerError(
             f"input._target_={settings.target} is no subclass of mer.data.inputs.SampleInput"
         )
-    options = {"size": settings.size, "center": settings.center, **settings.kwargs}
+    options = {
+        "size": settings.size,
+        "center": settings.center,
+        "scale": settings.scale,
+        "blur": settings.blur,
+        **settings.kwargs,
+    }
     made = trust.call(kind, "input", settings.target, options)
     assert isinstance(made, SampleInput)
     raise_all(f"input._target_={settings.target} cannot be used:", made.kind.problems())

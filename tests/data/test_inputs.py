@@ -48,6 +48,59 @@ def test_center_takes_out_the_motion_of_the_head() -> None:
     assert image[0, 0].tolist() == pytest.approx([0.5, 0.0, 0.5])
 
 
+def finish(scale: str = "none", blur: float = 0.0, center: str = "none") -> np.ndarray:
+    """u is 2 on the left half and 4 on the right, v is -1, strain 0.5 and 1.5, of 8 pixels."""
+    flow = np.full((3, SIZE, SIZE), -1.0, np.float32)
+    flow[0, :, :4], flow[0, :, 4:] = 2.0, 4.0
+    flow[2, :, :4], flow[2, :, 4:] = 0.5, 1.5
+    settings = Input("apex_flow", SIZE, center, scale, blur)
+    sample = Sample(np.stack([ONSET, APEX]), flow)
+    image = inputs.make(settings).build(sample)
+    assert image[..., :3] == pytest.approx(0.4)  # frames stay as they are
+    return image[0, ..., 3:]
+
+
+def test_each_channel_is_divided_by_its_own_root_mean_square() -> None:
+    # Mean squares: u (4 + 16) / 2 = 10, v 1, strain (.25 + 2.25) / 2 = 1.25.
+    left, right = finish("channel")[[0, -1]]
+    assert left.tolist() == pytest.approx([2 / 10**0.5, -1, 0.5 / 1.25**0.5])
+    assert right.tolist() == pytest.approx([4 / 10**0.5, -1, 1.5 / 1.25**0.5])
+
+
+def test_joint_scale_keeps_the_direction_of_motion() -> None:
+    # u and v together: (10 + 1) / 2.
+    left = finish("joint")[0]
+    assert left.tolist() == pytest.approx([2 / 5.5**0.5, -1 / 5.5**0.5, 0.5 / 1.25**0.5])
+
+
+def test_medians_go_before_the_scale_where_center_says_so() -> None:
+    # Medians: u 3, v -1, strain 1. What is left: u and strain at +-1 and +-.5, v nowhere.
+    left, right = finish("channel", center="median")[[0, -1]]
+    assert left.tolist() == pytest.approx([-1, 0, -1])
+    assert right.tolist() == pytest.approx([1, 0, 1])
+
+
+def test_blur_is_a_gaussian_in_pixels_of_the_input() -> None:
+    row = finish(blur=0.7)
+    weights = np.exp(-(np.arange(-3, 4) ** 2) / (2 * 0.7**2))
+    weights /= weights.sum()
+    # Pixel 3 is the last one at 2; those from 4 on, with the weights of distances 1, 2, 3, are 4.
+    assert row[3, 0] == pytest.approx(2 + 2 * weights[4:].sum(), abs=1e-2)
+    assert row[:, 1] == pytest.approx(-1)
+    assert row[0, 0] == pytest.approx(2, abs=1e-3)
+
+
+def test_a_still_sample_stays_at_zero() -> None:
+    settings = Input("flow", SIZE, "median", "channel")
+    image = inputs.make(settings).build(Sample(flow=np.zeros((3, SIZE, SIZE), np.float32)))
+    assert not image.any()
+
+
+def test_frames_cannot_be_scaled() -> None:
+    with pytest.raises(MerError, match="blur change motion, and input=apex has none"):
+        inputs.make(Input("apex", SIZE, "none", "joint"))
+
+
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(MerError, match=r"Unknown input.name `optical`\. Set one of: apex"):
         build("optical", flow=None)
