@@ -89,23 +89,28 @@ def measured_width(
     """
     key = (type(backbone), json.dumps([dict(cfg), in_chans, size], sort_keys=True, default=str))
     if key not in _WIDTHS:
-        width = embedding_width(backbone, in_chans)
+        width = embedding_width(backbone, in_chans, size)
         if size is not None:
             check_size(backbone, in_chans, size)
         _WIDTHS[key] = width
     return _WIDTHS[key]
 
 
-def embedding_width(backbone: nn.Module, in_chans: int) -> int:
+def embedding_width(backbone: nn.Module, in_chans: int, size: int | None = None) -> int:
     """Measure the width E of the embedding `forward_head(forward_features(x), pre_logits=True)`.
 
     It is measured because no attribute is right for all networks: mobilenetv3_small_100 has 576
     `num_features` and an embedding of 1024.
 
+    Args:
+        backbone: The network.
+        in_chans: Channels of the input.
+        size: Side of the input in pixels; None for any that the network takes.
+
     Raises:
         MerError: If the embedding is not of shape (B, E), or the network rejects every size tried.
     """
-    sizes = list(dict.fromkeys((PROBE_SIZE, native_size(backbone))))
+    sizes = list(dict.fromkeys((size or PROBE_SIZE, native_size(backbone))))
     for attempt, size in enumerate(sizes):
         try:
             embedding = _embed_zeros(backbone, in_chans, size)
@@ -170,6 +175,12 @@ def input_stats(backbone: nn.Module | Mapping[str, Any]) -> tuple[list[float], l
         own = timm.models.get_pretrained_cfg(backbone["name"]).to_dict()
     mean, std = own.get("mean", (0.0, 0.0, 0.0)), own.get("std", (1.0, 1.0, 1.0))
     return [float(value) for value in mean], [float(value) for value in std]
+
+
+def learns(backbone: Mapping[str, Any], in_chans: int) -> bool:
+    """Whether the network of a node has any weight."""
+    plain = {**backbone, "pretrained": False, "weights": None}
+    return next(build(plain, in_chans).parameters(), None) is not None
 
 
 @contextmanager

@@ -136,6 +136,12 @@ def _network_problems(settings: Settings, channels: int) -> list[str]:
         for name, node in trainings.items():
             _attempt(problems, f"{name}: ", _loss, node, len(_classes(settings, node)))
             _attempt(problems, f"{name}: ", _optimizer, node)
+    if network is not None and next(network.parameters(), None) is None:
+        name = settings.backbone.name
+        if settings.macro.enabled:
+            problems.append(f"backbone={name} has nothing to pretrain; set macro.enabled=false")
+        if settings.model.augment is not None and settings.model.augment_draws is None:
+            problems.append(f"backbone={name} does not train in epochs; set model.augment=null")
     if network is not None:
         taken_over = settings.model.transfer.blocks if settings.macro.enabled else None
         for key, words in (("blocks", taken_over), ("freeze", settings.model.transfer.freeze)):

@@ -19,7 +19,9 @@ from scipy.special import log_softmax
 from torch import nn
 
 from mer.callbacks.head import add_scores, fit_heads
+from mer.config.settings import to_plain
 from mer.data.fixed_augmentations import FixedInputs
+from mer.models import backbones
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import read_checkpoint, save_network
 from mer.models.loss import CrossEntropy
@@ -40,12 +42,15 @@ TOLERANCE = 1e-5
 
 def applies(run: RunContext) -> bool:
     """Whether nothing but the softmax and the heads is left to be fitted in a run's folds."""
-    settings = run.settings
+    settings, transfer = run.settings, run.settings.model.transfer
+    if run.macro is None:
+        frozen = not backbones.learns(to_plain(settings.backbone), run.dataset.kind.channels)
+    else:
+        everything = ("all", ["all"])
+        frozen = transfer.blocks in everything and transfer.freeze in everything
+        frozen = frozen and transfer.input_stats == "macro"
     return (
-        run.macro is not None
-        and settings.model.transfer.blocks in ("all", ["all"])
-        and settings.model.transfer.freeze in ("all", ["all"])
-        and settings.model.transfer.input_stats == "macro"
+        frozen
         and (settings.model.augment is None or settings.model.augment_draws is not None)
         and settings.selection == "last"
         and not settings.protocol.validation  # whose scores per epoch belong into the history
@@ -141,9 +146,11 @@ class Frozen:
             started = time.time()
             job = fold.begin(self.run, one, announce)
             if self._embedded is None:
-                self._embedded = _Embedded(job)
-                log.info("the backbone is frozen: every sample is embedded once, for all folds")
-            self._embedded.fit(job, started)
+                embedded = _Embedded(job)
+                if self.run.macro is not None:  # else each fold has statistics of its own
+                    self._embedded = embedded
+                    log.info("the backbone is frozen: every sample is embedded once, for all folds")
+            (self._embedded or embedded).fit(job, started)
 
 
 class _Embedded:
@@ -160,9 +167,10 @@ class _Embedded:
         self.module, self._data = fold.make(job)
         data = self._data
         assert isinstance(data.inputs, FixedInputs)
-        assert job.run.macro is not None
-        self._report = (job.folder / "transfer.txt").read_text()
-        self._macro = read_checkpoint(job.run.macro)["mer"]["persons"]
+        self._report, self._macro = "", []
+        if job.run.macro is not None:
+            self._report = (job.folder / "transfer.txt").read_text()
+            self._macro = read_checkpoint(job.run.macro)["mer"]["persons"]
         self.labels = torch.tensor(data.dataset.labels)
         self.module.to(fold_device(job.run.settings))
         self.plain = self._embed(data.inputs, None)
@@ -190,7 +198,8 @@ class _Embedded:
         module.seen = SeenSamples()
         module.seen.extend("train", train.numpy())
         used = fold.used_samples(job, module, self._data)
-        (job.folder / "transfer.txt").write_text(self._report)
+        if self._report:
+            (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", 1, 1)
         final = float(module.loss(nn.functional.linear(samples, weight, bias), labels))
         module.check_loss(0, final)
