@@ -42,9 +42,10 @@ class Optimizer:
 
 @settings
 class Transfer:
-    """Which blocks fine-tuning takes over from macro-pretraining, and how they learn."""
+    """Which blocks fine-tuning takes over from macro-pretraining, and how others join them."""
 
     blocks: StrictStr | list[StrictStr] | None = "auto"
+    insertion: Literal["random", "gate", "residual"] = "random"
     freeze: StrictStr | list[StrictStr] | None = made_by(list)
     input_stats: Literal["fold", "macro"] = "fold"
     lr_scale: NotNegative = 1.0
@@ -89,6 +90,7 @@ class Pretrain:
 
     labels: dict[str, Any] = made_by(dict)
     enabled: StrictBool = True
+    network: Literal["auto", "mobilenetv2", "whole"] = "whole"
     validation: Share = 0.2
     epochs: Count = 25
     batch_size: Pair = 32
@@ -173,6 +175,11 @@ class Backbone:
     weights: StrictStr | None = None
     kwargs: dict[str, Any] = made_by(dict)
     target: StrictStr | None = Field(default=None, alias="_target_")
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it starts from weights of its own."""
+        return self.pretrained or self.weights is not None
 
 
 @settings

@@ -15,7 +15,7 @@ from torch import nn
 
 from mer import __version__
 from mer.errors import MerError, raise_all
-from mer.models import backbones, blocks, optim
+from mer.models import backbones, blocks, insertion, optim
 from mer.models import loss as losses
 from mer.models.dropout import DropoutDraws
 from mer.models.epoch_counts import EpochTally
@@ -55,6 +55,9 @@ class MERModule(pl.LightningModule):
         lr_scale: Factor on the learning rate of the blocks that `mer.models.transfer` brought in.
         loss: `_target_` and arguments of a user's loss (see `mer.models.loss.build`); None
             for cross entropy.
+        transformers: How transformer blocks enter the network, one of `insertion.WAYS`.
+        taken_over: Blocks that `mer.models.transfer` will bring in; transformer blocks among them
+            enter as timm makes them.
 
     Raises:
         MerError: If values contradict each other; all are listed.
@@ -81,12 +84,14 @@ class MERModule(pl.LightningModule):
         freeze: str | Sequence[str] | None = None,
         lr_scale: float = 1.0,
         loss: Mapping[str, Any] | None = None,
+        transformers: str = "random",
+        taken_over: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         # save_hyperparameters reads these local names, so they are made plain first.
         backbone, classes, class_weights = plain(backbone), plain(classes), plain(class_weights)
         input_mean, input_std, freeze = plain(input_mean), plain(input_std), plain(freeze)
-        loss = plain(loss)
+        loss, taken_over = plain(loss), plain(taken_over)
         optimizer = optim.complete(plain(optimizer))
         self.save_hyperparameters(logger=False)
         self._check_arguments()
@@ -101,8 +106,11 @@ class MERModule(pl.LightningModule):
         for name, values in (("input_mean", input_mean), ("input_std", input_std)):
             constants = torch.tensor(values, dtype=torch.float32)
             self.register_buffer(name, constants.view(1, -1, 1, 1))
+        self.backbone: Any = self.configure_backbone()
+        #: Names of the transformer blocks that are not as timm makes them.
+        self.changed_blocks = insertion.insert(self.backbone, transformers, taken_over)
         # Convolutions train 10 to 20 % faster in this layout; the values are the same.
-        self.backbone: Any = self.configure_backbone().to(memory_format=torch.channels_last)
+        self.backbone.to(memory_format=torch.channels_last)
         self.embedding_width = backbones.measured_width(
             self.backbone, self.hparams["backbone"], in_chans, image_size
         )
@@ -320,6 +328,10 @@ class MERModule(pl.LightningModule):
         for name in ("label_smoothing", "dropout"):
             if not 0 <= given[name] < 1:
                 problems.append(f"{name}={given[name]} must lie in [0, 1)")
+        if given["transformers"] not in insertion.WAYS:
+            problems.append(
+                f"transformers={given['transformers']}; set {', '.join(insertion.WAYS)}"
+            )
         if given["lr_scale"] < 0:
             problems.append(f"lr_scale={given['lr_scale']} must be 0 or more")
         raise_all("The model cannot be built:", problems)

@@ -16,9 +16,18 @@ import torch
 from mer.errors import MerError, raise_all
 from mer.models.blocks import mismatches, outline, resolve_auto, select
 from mer.models.checkpoints import read_checkpoint
+from mer.models.insertion import transformer_blocks
 from mer.models.modules import MERModule
 
 log = logging.getLogger(__name__)
+
+#: What the report says of a checkpoint's network, and of the transformer blocks that join it.
+NETWORKS = {"whole": "", "mobilenetv2": " without transformer blocks"}
+INSERTIONS = {
+    "random": "as initialised",
+    "gate": "starts as nothing (gate)",
+    "residual": "starts as nothing (residual)",
+}
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,12 @@ class TransferReport:
         checkpoint: The file.
         sha256: Its digest, 64 hexadecimal digits.
         backbone: Name of the network that the checkpoint holds.
+        network: `mobilenetv2` if it was trained without its transformer blocks, else `whole`.
         blocks: The selection, with what `auto` stands for.
         tensors: Number of tensors loaded, batch-norm statistics included.
         parameters: Number of trainable values among them.
+        insertion: How the transformer blocks of `inserted` enter the model.
+        inserted: Names of the transformer blocks that were not loaded.
         untouched: Tensors left as they were, per group of modules.
         provenance: What the checkpoint says of its making; `persons` lists who trained it.
     """
@@ -39,9 +51,12 @@ class TransferReport:
     checkpoint: Path
     sha256: str
     backbone: str
+    network: str
     blocks: str | list[str]
     tensors: int
     parameters: int
+    insertion: str
+    inserted: list[str]
     untouched: dict[str, int]
     provenance: dict[str, Any]
 
@@ -50,9 +65,10 @@ class TransferReport:
         words = self.blocks if isinstance(self.blocks, str) else ", ".join(self.blocks)
         lines = [
             f"transfer of {words} from {self.checkpoint}",
-            f"  checkpoint: {self.backbone}, sha256 {self.sha256[:12]}, trained on "
-            f"{len(self.provenance['persons'])} persons",
+            f"  checkpoint: {self.backbone}{NETWORKS[self.network]}, sha256 {self.sha256[:12]}, "
+            f"trained on {len(self.provenance['persons'])} persons",
             f"  loaded: {self.tensors} tensors with {self.parameters:,} parameters",
+            *(f"  inserted: {name}, {INSERTIONS[self.insertion]}" for name in self.inserted),
             f"  left as initialised: {sum(self.untouched.values())} tensors",
             *(f"    {name}: {count}" for name, count in self.untouched.items()),
         ]
@@ -98,6 +114,14 @@ def load_blocks(
             f"{checkpoint} was trained on inputs of {settings['in_chans']} channels, this model "
             f"takes {model.hparams['in_chans']}. Train the macro weights with the same `input`."
         )
+    network = "mobilenetv2" if settings.get("transformers") == "bypass" else "whole"
+    inserted = transformer_blocks(model.backbone, words)
+    wanted = [name for name in transformer_blocks(model.backbone) if name not in inserted]
+    if wanted and network == "mobilenetv2":
+        raise MerError(
+            f"{checkpoint} was trained with macro.network=mobilenetv2 and has no transformer "
+            f"blocks; model.transfer.blocks asks for {', '.join(wanted)}. Set macro.network=whole."
+        )
     found = {
         name.removeprefix("backbone."): tensor
         for name, tensor in content["state_dict"].items()
@@ -119,9 +143,12 @@ def load_blocks(
         checkpoint=checkpoint,
         sha256=digest,
         backbone=theirs,
+        network=network,
         blocks=words[0] if isinstance(blocks, str) else words,
         tensors=len(names),
         parameters=sum(p.numel() for n, p in model.named_parameters() if n in chosen),
+        insertion=model.hparams["transformers"],
+        inserted=inserted,
         untouched=outline(model, _network(model) - chosen),
         provenance=content["mer"],
     )

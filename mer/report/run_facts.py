@@ -36,6 +36,7 @@ def facts(run: Run) -> dict[str, Any]:
     validation = f"; {100 * share:.0f} % of the training persons validate" if share else ""
     selection = str(get("selection"))
     fixed = selection == "last" and run.inner is None
+    network, insertion = get("macro.network"), get("model.transfer.insertion")
     return {
         "data": data + (" (synthetic faces, of nobody)" if run.synthetic else ""),
         "classes": f"{get('labels.name')}: {', '.join(run.classes)}",
@@ -44,7 +45,9 @@ def facts(run: Run) -> dict[str, Any]:
         + (", pretrained weights of timm" if get("backbone.pretrained") else ""),
         "input": f"{get('input.name')}, {get('input.size')} px",
         "macro-pretraining": f"on {', '.join(get('data.macro') or {})}; "
-        f"blocks taken over: {get('model.transfer.blocks')}"
+        + (f"network: {network}; " if network else "")
+        + f"blocks taken over: {get('model.transfer.blocks')}"
+        + (f"; others start: {insertion}" if insertion else "")
         if get("macro.enabled")
         else "none",
         "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",

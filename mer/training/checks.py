@@ -12,7 +12,7 @@ from mer.data import inputs
 from mer.data.sources import Source
 from mer.datasets import labels
 from mer.errors import MerError, raise_all
-from mer.models import backbones, blocks, optim, weights
+from mer.models import backbones, blocks, insertion, optim, weights
 from mer.models import loss as losses
 from mer.prepare import flow
 from mer.protocols import Fold
@@ -143,9 +143,28 @@ def _network_problems(settings: Settings, channels: int) -> list[str]:
         if settings.model.augment is not None and settings.model.augment_draws is None:
             problems.append(f"backbone={name} does not train in epochs; set model.augment=null")
     if network is not None:
-        taken_over = settings.model.transfer.blocks if settings.macro.enabled else None
-        for key, words in (("blocks", taken_over), ("freeze", settings.model.transfer.freeze)):
-            _attempt(problems, f"model.transfer.{key}: ", blocks.select, network, words or [])
+        problems += _transfer_problems(settings, network)
+    return problems
+
+
+def _transfer_problems(settings: Settings, network: torch.nn.Module) -> list[str]:
+    """Which words name no block, or blocks that macro-pretraining would not train."""
+    problems: list[str] = []
+    transfer, macro = settings.model.transfer, settings.macro
+    words = transfer.blocks if macro.enabled else None
+    selected = _attempt(problems, "model.transfer.blocks: ", blocks.select, network, words or [])
+    if selected is not None and macro.enabled:
+        trained = insertion.transformer_blocks(network, words)
+        lost = [name for name in insertion.transformer_blocks(network) if name not in trained]
+        if lost and macro.network == "mobilenetv2":
+            problems.append(
+                f"model.transfer.blocks={words} takes over transformer blocks ({', '.join(lost)}), "
+                "which macro.network=mobilenetv2 does not train; set macro.network=whole"
+            )
+        if not settings.backbone.has_weights:
+            insertion.insert(network, transfer.insertion, words)
+    freeze = transfer.freeze or []
+    _attempt(problems, "model.transfer.freeze: ", blocks.select, network, freeze)
     return problems
 
 

@@ -287,6 +287,9 @@ def arguments(job: Job) -> dict[str, Any]:
     found = module_arguments(settings, settings.model, run.dataset, job.sides.train, seed)
     if (constants := _macro_constants(job)) is not None:
         found["input_mean"], found["input_std"] = constants
+    backbone, transfer = settings.backbone, settings.model.transfer
+    if run.macro is not None and not backbone.has_weights:
+        found |= {"transformers": transfer.insertion, "taken_over": transfer.blocks}
     return found
 
 

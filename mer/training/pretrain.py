@@ -7,22 +7,25 @@ best epoch by accuracy, as the paper saves its weights "at highest accuracy".
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
 from mer import __version__, integrity
 from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Settings
-from mer.data import sources
+from mer.data import inputs, sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
 from mer.errors import MerError, raise_all
 from mer.files import naming, write_json
+from mer.models import backbones, insertion
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
 from mer.runs import evidence, run_files
@@ -58,6 +61,7 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
         shared = sorted(set(corpus.table["person"]) & set(tested))
         log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
     corpus = corpus._replace(table=pool)
+    settings = _with_network(settings)
     key = make_key("macro", _settings(settings, corpus), fold_device(settings).type)
     folder = Path(
         settings.paths.cache,
@@ -84,6 +88,20 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
         len(result["validation_persons"]),
     )
     return folder / WEIGHTS
+
+
+def _with_network(settings: Settings) -> Settings:
+    """Say which network `macro.network=auto` means."""
+    if settings.macro.network != "auto":
+        return settings
+    network: Literal["mobilenetv2", "whole"] = "whole"
+    if not settings.backbone.has_weights:
+        channels = len(inputs.make(settings.input).channels)
+        with torch.random.fork_rng(devices=[]):
+            backbone = backbones.build(to_plain(settings.backbone), channels)
+        if insertion.joins_all(backbone, settings.model.transfer.blocks):
+            network = "mobilenetv2"
+    return replace(settings, macro=replace(settings.macro, network=network))
 
 
 def _settings(settings: Settings, corpus: Corpus) -> dict[str, Any]:
@@ -124,7 +142,10 @@ def _train(
     input_settings = to_plain(settings.input)
     dataset = sources.dataset(settings, corpus)
     train, validation = _split(corpus, settings.macro.validation, settings.seed)
-    module = MacroPretrainModule(**module_arguments(settings, settings.macro, dataset, train, seed))
+    module = MacroPretrainModule(
+        **module_arguments(settings, settings.macro, dataset, train, seed),
+        transformers="bypass" if settings.macro.network == "mobilenetv2" else "random",
+    )
     persons = {
         side: sorted(set(dataset.table["person"].iloc[positions]))
         for side, positions in (("train", train), ("validation", validation))

@@ -55,6 +55,17 @@ def test_the_demo_differs_from_its_comparison_in_macro_pretraining_alone() -> No
             "set model.transfer.blocks to auto",
         ),
         (["model.transfer.freeze=[stages.9]"], "stages.9: no tensor or module has such a name"),
+        (
+            ["model.transfer.blocks=[mobilenetv2,stages.3.1]", "macro.network=mobilenetv2"],
+            r"takes over transformer blocks \(stages\.3\.1\).*set macro\.network=whole",
+        ),
+        (
+            [
+                "model.transfer.insertion=residual",
+                "model.transfer.freeze=[stages.2.1.conv_fusion.bn]",
+            ],
+            r"stages\.2\.1\.conv_fusion\.bn: no tensor",
+        ),
         (["backbone.name=vit_tiny_patch16_224"], r"cannot take inputs of 64 x 64 pixels"),
         (["backbone.weights=nowhere.pth"], "there is no such file"),
         (["model.class_weights=[1,2]"], "class_weights has 2 values for 3 classes"),

@@ -76,6 +76,11 @@ def test_a_configuration_read_and_written_is_the_same(words: list[str]) -> None:
             "model.transfer.input_stats=both",
             "model.transfer.input_stats is both; set fold or macro",
         ),
+        (
+            "model.transfer.insertion=later",
+            "model.transfer.insertion is later; set random, gate or residual",
+        ),
+        ("macro.network=mobile", "macro.network is mobile; set auto, mobilenetv2 or whole"),
         ("macro.enabled=maybe", "macro.enabled is maybe; set true or false"),
         ("trainer.precision=bf17", "trainer.precision is bf17; set 32-true, bf16-mixed, 16-mixed"),
         ("trainer.folds_at_once=0", "trainer.folds_at_once is 0; set 1 or more or auto"),

@@ -128,3 +128,21 @@ def test_files_of_a_run_give_its_labels_where_its_folds_chose_thresholds(
     assert "third: name some of svm, second, softmax" in capfd.readouterr().err
     assert main(["export", str(run_dir), "--heads", "second", "--out", str(tmp_path / "x")]) == 0
     assert model_files.read_facts(tmp_path / "x")["heads"] == ["second", "softmax"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "transformers"),
+    [("mobilevit_xxs", "gate"), ("mobilevit_xxs", "residual"), ("mobilevitv2_050", "gate")],
+)
+def test_inserted_transformer_blocks_are_part_of_a_file(
+    name: str, transformers: str, images: torch.Tensor, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    made = network({"name": name}, transformers=transformers, image_size=32)
+    disturb(made)  # so that they add something
+    model = Deployed(made.train(False))
+    model_files.write_onnx(model, tmp_path / "model.onnx")
+    export._verify_onnx(model, tmp_path / "model.onnx")
+    model_files.write_pt2(model, tmp_path / "model.pt2")
+    export._verify_pt2(model, tmp_path / "model.pt2")
