@@ -1,0 +1,105 @@
+"""Score the runs of this study; write results.csv and differences.csv, print the README's tables.
+
+    python collect.py runs/study/transfer
+
+Runs that are not finished are left out. Seeds count together as one run with as many predictions
+per sample, so intervals and tests draw persons, each with all seeds.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mer import metrics
+from mer.compare import paired
+
+HERE = Path(__file__).parent
+CLASSES = ("negative", "positive", "surprise")
+HEADS = ("svm", "softmax")
+DRAWS = 2000
+
+#: Folder -> what is trained on macro samples, and what joins it.
+WAYS = {
+    "none": "nothing",
+    "whole+random": "whole; its MobileNetV2 blocks, transformer blocks random",
+    "mobilenetv2+random": "MobileNetV2 blocks alone; transformer blocks random",
+    "mobilenetv2+gate": "MobileNetV2 blocks alone; transformer blocks by gate",
+    "mobilenetv2+residual": "MobileNetV2 blocks alone; transformer blocks by residual",
+    "whole+all": "whole; all of it",
+    "untrained+gate": "nothing; transformer blocks by gate",
+}
+
+#: Pairs of ways: the first minus the second.
+PAIRS = (
+    *((way, "none") for way in WAYS if way != "none"),
+    ("mobilenetv2+random", "whole+random"),
+    ("mobilenetv2+gate", "mobilenetv2+random"),
+    ("mobilenetv2+residual", "mobilenetv2+random"),
+    ("mobilenetv2+gate", "mobilenetv2+residual"),
+    ("mobilenetv2+gate", "whole+all"),
+    ("mobilenetv2+gate", "untrained+gate"),
+)
+
+
+def read(root: Path, way: str) -> dict[str, pd.DataFrame]:
+    """Read the predictions of a way: seed -> table in the order of the sample ids."""
+    paths = sorted(root.glob(f"seed*/{way}/predictions.parquet"))
+    tables = {path.parent.parent.name: pd.read_parquet(path) for path in paths}
+    return {seed: table.sort_values("sample_id") for seed, table in tables.items()}
+
+
+def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
+    """Class numbers of a column. Shape: (N,)."""
+    return table[column].map({name: i for i, name in enumerate(CLASSES)}).to_numpy()
+
+
+def scores(table: pd.DataFrame, head: str) -> dict[str, float]:
+    """Pooled scores and their 95 % intervals over persons."""
+    judged = (numbers(table, "label"), numbers(table, head), table["person"].tolist())
+    per_person = metrics.confusion_by(*judged, len(CLASSES))
+    times = metrics.draw_persons(len(per_person), DRAWS, seed=0)
+    pooled = metrics.scores_from_confusion(per_person.sum(0))
+    drawn = metrics.scores_from_confusion(np.tensordot(times, per_person, axes=1))
+    row = {}
+    for name in metrics.SCORES:
+        low, high = np.quantile(drawn[name], [0.025, 0.975])
+        row |= {name: float(pooled[name]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return row
+
+
+def difference(one: pd.DataFrame, other: pd.DataFrame, head: str) -> dict[str, float]:
+    """UF1 of one way minus that of another, with interval and p of a paired test over persons."""
+    predicted = (numbers(one, head), numbers(other, head))
+    persons = one["person"].tolist()
+    found = paired.compare(numbers(one, "label"), *predicted[::-1], persons, len(CLASSES))
+    low, high = found.interval["uf1"]
+    return {"uf1": found.difference["uf1"], "low": low, "high": high, "p": found.p["uf1"]}
+
+
+def main(root: Path) -> None:
+    """Score, compare, write, print."""
+    tables = {way: seeds for way in WAYS if (seeds := read(root, way))}
+    together = {way: pd.concat(seeds.values()) for way, seeds in tables.items()}
+    results, differences = [], []
+    for head in HEADS:
+        for way, seeds in tables.items():
+            for seed, table in {**seeds, f"{len(seeds)} seeds": together[way]}.items():
+                results.append({"way": way, "head": head, "seed": seed} | scores(table, head))
+        for one, other in PAIRS:
+            if one in tables and tables[one].keys() == tables.get(other, {}).keys():
+                key = {"way": one, "minus": other, "head": head}
+                differences.append(key | difference(together[one], together[other], head))
+    frame = pd.DataFrame(results).round(4)
+    frame.to_csv(HERE / "results.csv", index=False)
+    pd.DataFrame(differences).round(4).to_csv(HERE / "differences.csv", index=False)
+    print(pd.DataFrame(differences).round(3).to_string(index=False))
+    of_all = frame[frame["seed"].str.endswith("seeds")]
+    for way, rows in of_all.groupby("way", sort=False):
+        cells = [f"{r.uf1:.3f} [{r.uf1_low:.2f}, {r.uf1_high:.2f}]" for r in rows.itertuples()]
+        print(f"| {' | '.join([WAYS[way], *cells])} |".replace(" 0.", " .").replace("[0.", "[."))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
