@@ -172,11 +172,11 @@ def test_training_goes_on_from_a_checkpoint_as_without_interruption(tmp_path: Pa
         return network({"name": "mobilevit_xxs"}, transformers="gate", optimizer=optimizer)
 
     whole, first, second = made(), made(), made()
-    trainer(tmp_path, epochs=2).fit(whole, data)
-    stopped = trainer(tmp_path, epochs=1)
+    trainer(tmp_path, max_epochs=2).fit(whole, data)
+    stopped = trainer(tmp_path, max_epochs=1)
     stopped.fit(first, data)
     stopped.save_checkpoint(tmp_path / "last.ckpt")
-    trainer(tmp_path, epochs=2).fit(second, data, ckpt_path=tmp_path / "last.ckpt")
+    trainer(tmp_path, max_epochs=2).fit(second, data, ckpt_path=tmp_path / "last.ckpt")
     gate = "backbone.stages.3.1.conv_fusion.conv.weight"
     assert not torch.equal(whole.state_dict()[gate], first.state_dict()[gate])
     for name, tensor in whole.state_dict().items():
