@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from mer.cache import entries
 from mer.config.composition import compose, typed
-from mer.training import fold as training_fold
 from mer.training import pretrain, runner
 from mer.training.engines import parallel
+from tests.builders import fails_after_one_fold
 from tests.training.test_parallel_folds import assert_equal_runs
 
 Config = Callable[..., DictConfig]
@@ -90,20 +90,10 @@ def test_each_macro_network_has_weights_of_its_own(
 
 @pytest.mark.slow
 def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(
-    tiny_config: Config, inserted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config, inserted: Path, tmp_path: Path
 ) -> None:
-    run_fold, done = training_fold.run_fold, []
-
-    def stop_in_second_fold(*arguments: object, **more: bool) -> None:
-        if done:
-            raise KeyboardInterrupt
-        run_fold(*arguments, **more)
-        done.append(True)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training_fold, "run_fold", stop_in_second_fold)
-        with pytest.raises(KeyboardInterrupt):
-            runner.run(tiny_config(*WORDS), tmp_path)
+    with fails_after_one_fold(KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        runner.run(tiny_config(*WORDS), tmp_path)
     runner.run(tiny_config(*WORDS), tmp_path)
     tables = [pd.read_parquet(run / "predictions.parquet") for run in (inserted, tmp_path)]
     pd.testing.assert_frame_equal(*tables)
