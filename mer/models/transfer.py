@@ -42,8 +42,8 @@ class TransferReport:
         blocks: The selection, with what `auto` stands for.
         tensors: Number of tensors loaded, batch-norm statistics included.
         parameters: Number of trainable values among them.
-        insertion: How the transformer blocks of `inserted` enter the model.
-        inserted: Names of the transformer blocks that were not loaded.
+        inserted: Transformer blocks that were not loaded: name -> how it enters the model, one of
+            `INSERTIONS`.
         untouched: Tensors left as they were, per group of modules.
         provenance: What the checkpoint says of its making; `persons` lists who trained it.
     """
@@ -55,8 +55,7 @@ class TransferReport:
     blocks: str | list[str]
     tensors: int
     parameters: int
-    insertion: str
-    inserted: list[str]
+    inserted: dict[str, str]
     untouched: dict[str, int]
     provenance: dict[str, Any]
 
@@ -68,7 +67,7 @@ class TransferReport:
             f"  checkpoint: {self.backbone}{NETWORKS[self.network]}, sha256 {self.sha256[:12]}, "
             f"trained on {len(self.provenance['persons'])} persons",
             f"  loaded: {self.tensors} tensors with {self.parameters:,} parameters",
-            *(f"  inserted: {name}, {INSERTIONS[self.insertion]}" for name in self.inserted),
+            *(f"  inserted: {name}, {INSERTIONS[way]}" for name, way in self.inserted.items()),
             f"  left as initialised: {sum(self.untouched.values())} tensors",
             *(f"    {name}: {count}" for name, count in self.untouched.items()),
         ]
@@ -147,8 +146,10 @@ def load_blocks(
         blocks=words[0] if isinstance(blocks, str) else words,
         tensors=len(names),
         parameters=sum(p.numel() for n, p in model.named_parameters() if n in chosen),
-        insertion=model.hparams["transformers"],
-        inserted=inserted,
+        inserted={
+            name: model.hparams["transformers"] if name in model.changed_blocks else "random"
+            for name in inserted
+        },
         untouched=outline(model, _network(model) - chosen),
         provenance=content["mer"],
     )

@@ -134,6 +134,14 @@ def test_other_backbones_stay_as_they_are(name: str) -> None:
         assert torch.equal(tensor, other)
 
 
+def test_the_report_names_blocks_that_stay_as_they_are(tmp_path: Path) -> None:
+    macro_checkpoint(tmp_path / "best.ckpt", "efficientvit_b0", "random")
+    model = network({"name": "efficientvit_b0"}, transformers="gate")
+    report = load_blocks(model, tmp_path / "best.ckpt")
+    assert set(report.inserted.values()) == {"random"}
+    assert "inserted: stages.2.blocks.1, as initialised" in str(report)
+
+
 @pytest.mark.parametrize("way", ["bypass", *STARTS_AS_NOTHING])
 @pytest.mark.parametrize("name", ["mobilevit_xxs", "mobilevitv2_050"])
 def test_a_checkpoint_gives_the_same_network(name: str, way: str, tmp_path: Path) -> None:
@@ -190,7 +198,8 @@ def test_taken_over_blocks_are_those_of_the_checkpoint_and_others_join_them(
     words = ["mobilenetv2", "stages.2.1"]
     model = network({"name": "mobilevit_xxs"}, transformers="residual", taken_over=words)
     report = load_blocks(model, tmp_path / "best.ckpt", words)
-    assert model.changed_blocks == report.inserted == ["stages.3.1", "stages.4.1"]
+    assert model.changed_blocks == ["stages.3.1", "stages.4.1"]
+    assert report.inserted == {"stages.3.1": "residual", "stages.4.1": "residual"}
     block, others = model.backbone.stages[2][1], macro.backbone.stages[2][1]
     assert str(block) == str(others)
     for name, tensor in block.state_dict().items():
