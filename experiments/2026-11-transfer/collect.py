@@ -88,9 +88,11 @@ def main(root: Path) -> None:
             for seed, table in {**seeds, f"{len(seeds)} seeds": together[way]}.items():
                 results.append({"way": way, "head": head, "seed": seed} | scores(table, head))
         for one, other in PAIRS:
-            if one in tables and tables[one].keys() == tables.get(other, {}).keys():
-                key = {"way": one, "minus": other, "head": head}
-                differences.append(key | difference(together[one], together[other], head))
+            seeds = sorted(tables.get(one, {}).keys() & tables.get(other, {}).keys())
+            if seeds:
+                both = [pd.concat(tables[way][seed] for seed in seeds) for way in (one, other)]
+                key = {"way": one, "minus": other, "head": head, "seeds": len(seeds)}
+                differences.append(key | difference(*both, head))
     frame = pd.DataFrame(results).round(4)
     frame.to_csv(HERE / "results.csv", index=False)
     pd.DataFrame(differences).round(4).to_csv(HERE / "differences.csv", index=False)
