@@ -45,7 +45,7 @@ class Transfer:
     """Which blocks fine-tuning takes over from macro-pretraining, and how others join them."""
 
     blocks: StrictStr | list[StrictStr] | None = "auto"
-    insertion: Literal["random", "gate", "residual"] = "random"
+    insertion: Literal["random", "gate", "residual"] = "gate"
     freeze: StrictStr | list[StrictStr] | None = made_by(list)
     input_stats: Literal["fold", "macro"] = "fold"
     lr_scale: NotNegative = 1.0
@@ -90,7 +90,7 @@ class Pretrain:
 
     labels: dict[str, Any] = made_by(dict)
     enabled: StrictBool = True
-    network: Literal["auto", "mobilenetv2", "whole"] = "whole"
+    network: Literal["auto", "mobilenetv2", "whole"] = "auto"
     validation: Share = 0.2
     epochs: Count = 25
     batch_size: Pair = 32
