@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from mer.callbacks.head import add_scores, fit_heads
-from mer.config.settings import to_plain
+from mer.config.conversion import to_plain
 from mer.data.fixed_augmentations import FixedInputs
 from mer.models import backbones
 from mer.models.backbones import evaluation_mode
