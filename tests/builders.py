@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mer.config import maker
+from mer.config.composition import conf_dir
 from mer.config.settings import Input
 from mer.data.dataset import UnifiedDataset
 from mer.models.modules import MERModule, MicroFinetuneModule
@@ -24,6 +25,11 @@ from mer.training import fold
 Config = Callable[..., DictConfig]
 
 CLASSES = ["negative", "positive", "surprise"]
+
+#: Files of `conf/backbone` that name a network: all but the one without weights.
+NETWORKS = sorted(
+    path for path in (conf_dir() / "backbone").glob("*.yaml") if path.stem != "pixels"
+)
 
 AUGMENT = {
     "flip": 0.5,

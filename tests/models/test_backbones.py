@@ -8,12 +8,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mer.config.composition import conf_dir
 from mer.errors import MerError
 from mer.models import backbones, blocks, weights
-
-FILES = sorted((conf_dir() / "backbone").glob("*.yaml"))
-
+from tests.builders import NETWORKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +51,7 @@ class HalfNet(nn.Module):
 
 
 @pytest.mark.parametrize("in_chans", [3, 6])
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_contract(path: Path, in_chans: int) -> None:
     cfg = OmegaConf.to_container(OmegaConf.load(path))
     net = backbones.build(cfg, in_chans, num_classes=3).eval()
@@ -70,7 +67,7 @@ def test_contract(path: Path, in_chans: int) -> None:
     assert backbones.input_stats(net) == backbones.input_stats(cfg)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_small_inputs_run(path: Path) -> None:
     net = backbones.build(OmegaConf.to_container(OmegaConf.load(path)), 3)
     for size in (28, 32, 33):

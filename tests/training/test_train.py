@@ -10,15 +10,13 @@ import torch
 
 from mer.cache import entries
 from mer.cli import main
-from mer.config.composition import conf_dir, typed
+from mer.config.composition import typed
 from mer.data import sources
 from mer.models.modules import MacroPretrainModule
 from mer.training import fold as training_fold
 from mer.training import runner
 from mer.training.pretrain import macro_weights
-from tests.builders import Config
-
-BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"))
+from tests.builders import NETWORKS, Config
 
 
 @pytest.fixture
@@ -82,7 +80,7 @@ def test_prepare_lists_every_store_with_its_contact_sheet(
         assert name in out
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [path.stem for path in NETWORKS])
 def test_every_backbone_is_pretrained_transferred_and_tested(
     backbone: str, tiny_config: Config, tmp_path: Path
 ) -> None:
