@@ -1,9 +1,9 @@
 """Folds whose backbone is frozen as a whole: every sample is embedded once, for all folds.
 
-What is left of a fold are the softmax and the heads. The softmax is one full-batch fit (L-BFGS) of
-the loss that fine-tuning uses, class weights and label smoothing included. `optimizer.weight_decay`
-is its L2 penalty on the weights; learning rate, schedule, epochs, batch size and dropout mean
-nothing to it.
+What is left of a fold are the softmax and the heads; so it is with a backbone that has no weights.
+The softmax is one full-batch fit (L-BFGS) of the loss that fine-tuning uses, class weights and
+label smoothing included. `optimizer.weight_decay` is its L2 penalty on the weights; learning rate,
+schedule, epochs, batch size and dropout mean nothing to it.
 """
 
 import logging
@@ -145,12 +145,11 @@ class Frozen:
         for one in folds:
             started = time.time()
             job = fold.begin(self.run, one, announce)
-            if self._embedded is None:
-                embedded = _Embedded(job)
-                if self.run.macro is not None:  # else each fold has statistics of its own
-                    self._embedded = embedded
-                    log.info("the backbone is frozen: every sample is embedded once, for all folds")
-            (self._embedded or embedded).fit(job, started)
+            embedded = self._embedded or _Embedded(job)
+            if self.run.macro is not None and self._embedded is None:
+                log.info("the backbone is frozen: every sample is embedded once, for all folds")
+                self._embedded = embedded  # without macro-pretraining, constants differ by fold
+            embedded.fit(job, started)
 
 
 class _Embedded:
