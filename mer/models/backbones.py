@@ -177,10 +177,9 @@ def input_stats(backbone: nn.Module | Mapping[str, Any]) -> tuple[list[float], l
     return [float(value) for value in mean], [float(value) for value in std]
 
 
-def learns(backbone: Mapping[str, Any], in_chans: int) -> bool:
-    """Whether the network of a node has any weight."""
-    plain = {**backbone, "pretrained": False, "weights": None}
-    return next(build(plain, in_chans).parameters(), None) is not None
+def learns(network: nn.Module) -> bool:
+    """Whether a network has any weight."""
+    return next(network.parameters(), None) is not None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Every selected tensor must be in the checkpoint with its shape: a transfer that 
 only a part, would train another model than the one asked for. The report says what was loaded.
 """
 
-import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from mer.errors import MerError, raise_all
+from mer.files import sha256
 from mer.models.blocks import mismatches, outline, resolve_auto, select
 from mer.models.checkpoints import read_checkpoint
 from mer.models.insertion import transformer_blocks
@@ -136,11 +136,9 @@ def load_blocks(
         for name in names:
             own[name].copy_(found[name])
     chosen = {f"backbone.{name}" for name in names}
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     report = TransferReport(
         checkpoint=checkpoint,
-        sha256=digest,
+        sha256=sha256(checkpoint),
         backbone=theirs,
         network=network,
         blocks=words[0] if isinstance(blocks, str) else words,
@@ -155,7 +153,7 @@ def load_blocks(
     )
     model.transfer = {
         "checkpoint": checkpoint.name,
-        "sha256": digest,
+        "sha256": report.sha256,
         "blocks": report.blocks,
         "persons": list(content["mer"]["persons"]),
     }

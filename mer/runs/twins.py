@@ -156,7 +156,7 @@ def sort_out(
 
     Args:
         table: See `table_of`.
-        sides: Of each fold the tested samples and those that are learnt from; macro samples are
+        sides: Tested samples, and samples that are learnt from, of each fold; macro samples are
             learnt from in every fold.
         distinct: Pairs of ids that the user knows to be different recordings.
     """

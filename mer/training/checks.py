@@ -136,7 +136,7 @@ def _network_problems(settings: Settings, channels: int) -> list[str]:
         for name, node in trainings.items():
             _attempt(problems, f"{name}: ", _loss, node, len(_classes(settings, node)))
             _attempt(problems, f"{name}: ", _optimizer, node)
-    if network is not None and next(network.parameters(), None) is None:
+    if network is not None and not backbones.learns(network):
         name = settings.backbone.name
         if settings.macro.enabled:
             problems.append(f"backbone={name} has nothing to pretrain; set macro.enabled=false")

@@ -42,16 +42,9 @@ TOLERANCE = 1e-5
 
 def applies(run: RunContext) -> bool:
     """Whether nothing but the softmax and the heads is left to be fitted in a run's folds."""
-    settings, transfer = run.settings, run.settings.model.transfer
-    if run.macro is None:
-        frozen = not backbones.learns(to_plain(settings.backbone), run.dataset.kind.channels)
-    else:
-        everything = ("all", ["all"])
-        frozen = transfer.blocks in everything and transfer.freeze in everything
-        frozen = frozen and transfer.input_stats == "macro"
+    settings = run.settings
     return (
-        frozen
-        and (settings.model.augment is None or settings.model.augment_draws is not None)
+        (settings.model.augment is None or settings.model.augment_draws is not None)
         and settings.selection == "last"
         and not settings.protocol.validation  # whose scores per epoch belong into the history
         and settings.protocol.inner.n_splits is None
@@ -61,6 +54,20 @@ def applies(run: RunContext) -> bool:
         and settings.trainer.precision == "32-true"
         and not settings.trainer.options
         and fold.has_heads_alone(run)
+        and _is_frozen(run)
+    )
+
+
+def _is_frozen(run: RunContext) -> bool:
+    """Whether the whole backbone comes from macro-pretraining and stays, or has no weights."""
+    if run.macro is None:
+        node = {**to_plain(run.settings.backbone), "pretrained": False, "weights": None}
+        return not backbones.learns(backbones.build(node, run.dataset.kind.channels))
+    transfer, everything = run.settings.model.transfer, ("all", ["all"])
+    return (
+        transfer.blocks in everything
+        and transfer.freeze in everything
+        and transfer.input_stats == "macro"
     )
 
 
