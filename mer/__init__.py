@@ -26,6 +26,7 @@ _PUBLIC = {
     "Finetune": "mer.config.settings",
     "Flow": "mer.config.settings",
     "Input": "mer.config.settings",
+    "Motion": "mer.config.settings",
     "Optimizer": "mer.config.settings",
     "Prepare": "mer.config.settings",
     "Pretrain": "mer.config.settings",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from mer.config.settings import Finetune as Finetune
     from mer.config.settings import Flow as Flow
     from mer.config.settings import Input as Input
+    from mer.config.settings import Motion as Motion
     from mer.config.settings import Optimizer as Optimizer
     from mer.config.settings import Prepare as Prepare
     from mer.config.settings import Pretrain as Pretrain

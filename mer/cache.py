@@ -52,6 +52,13 @@ class Kind(NamedTuple):
 
 
 _NETWORK = ("data", "models", "metrics.py", "randomness.py")
+_MOTION = (
+    "unit_motion",
+    "motion_draws",
+    "motion_layout",
+    "motion_disturbance",
+    "motion_fields",
+)
 _TRAINING = ("numpy", "opencv", "torch", "timm", "pytorch-lightning")
 
 #: Folder -> what it holds.
@@ -75,6 +82,7 @@ KINDS = {
         "macro weights",
         (
             *_NETWORK,
+            *(f"synthetic/{n}.py" for n in _MOTION),
             *(f"training/{n}.py" for n in ("pretrain", "trainer", "predictions", "data_parallel")),
         ),
         _TRAINING,

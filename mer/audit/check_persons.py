@@ -112,6 +112,7 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
     hashes: dict[str, list[str]] = {}
     copies: dict[str, list[str]] = {}
     trained: set[str] = set()
+    synthetic = False
     for fold in run.done:
         with findings.attempt():
             provenance, digest = run.weights(fold)
@@ -119,7 +120,9 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
                 findings.problems.append(
                     f"fold {fold} holds the weights of fold {provenance['fold']}"
                 )
-            macro = set((provenance.get("transfer") or {}).get("persons", []))
+            transfer = provenance.get("transfer") or {}
+            macro = set(transfer.get("persons", []))
+            synthetic |= bool(transfer.get("synthetic_motion"))
             persons = {*provenance["persons"], *macro}
             trained |= persons
             pool = macro & tested[fold]
@@ -150,7 +153,8 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
     )
     return (
         f"the weights of {len(run.done)} folds differ, were made on the same data, and "
-        f"{known_persons} ({len(trained)} persons in all, macro included)."
+        f"{known_persons} ({len(trained)} persons in all, macro included"
+        + ("; nobody is in the synthetic motion)." if synthetic else ").")
     )
 
 

@@ -16,6 +16,7 @@ GROUPS = {
     "labels": "labels",
     "protocols": "protocol",
     "backbones": "backbone",
+    "pretrainings": "macro",
     "heads": "callbacks",
     "trainers": "trainer",
     "loggers": "logger",

@@ -85,12 +85,26 @@ class Finetune:
 
 
 @settings
+class Motion:
+    """Synthetic motion as macro samples; see `mer.synthetic.motion_fields`."""
+
+    real: Literal["none", "after", "mixed"] = "none"
+    samples: Count = 102400
+    batch_size: Pair = 128
+    layout: Literal["auto", "aligned", "megc2019", "both"] = "auto"
+    free: Share = 0.3
+    shares: dict[str, Positive] | None = None
+    units_weight: NotNegative = 4.0
+
+
+@settings
 class Pretrain:
     """Macro-pretraining: one network for all folds."""
 
     labels: dict[str, Any] = made_by(dict)
     enabled: StrictBool = True
     network: Literal["auto", "mobilenetv2", "whole"] = "auto"
+    motion: Motion | None = None
     validation: Share = 0.2
     epochs: Count = 25
     batch_size: Pair = 32
@@ -101,6 +115,11 @@ class Pretrain:
     dropout: Share = 0.1
     optimizer: Optimizer = made_by(lambda: Optimizer(lr=2e-3))
     augment: Augment | None = made_by(Augment)
+
+    @property
+    def reads_datasets(self) -> bool:
+        """Whether macro datasets take part."""
+        return self.enabled and (self.motion is None or self.motion.real != "none")
 
 
 @settings

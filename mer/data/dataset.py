@@ -146,30 +146,22 @@ class UnifiedDataset:
     ) -> tuple[list[float], list[float]]:
         """Normalisation constants, fitted on some samples (the training side) alone.
 
-        Grey-level channels take the backbone's own mean and standard deviation. Signed motion keeps
-        its zero and is divided by its root mean square; strain is centred and divided by its
-        spread.
-
         Args:
             positions: Samples to fit on. Shape: (M,).
             frame_stats: Mean and standard deviation per RGB channel of the backbone.
 
         Returns:
-            Mean and standard deviation per channel, each of length C.
+            See `normalisation`.
         """
         mean, square = (values[positions].mean(axis=0) for values in self.moments)
-        mean[list(self.kind.signed)] = 0.0
-        std = np.sqrt(np.maximum(square - mean**2, 0))
-        for place, channel in enumerate(self.kind.frames):
-            mean[channel] = frame_stats[0][place % 3]
-            std[channel] = frame_stats[1][place % 3]
-        flat = [c for c in range(self.kind.channels) if std[c] < 1e-8]
+        constants = normalisation(self.kind, mean, square, frame_stats)
+        flat = [c for c in range(self.kind.channels) if constants[1][c] < 1e-8]
         if flat:
             raise MerError(
                 f"Channels {flat} of input `{self.settings.name}` are constant over the "
                 "training side: no motion was found. Look at the contact sheet of the store."
             )
-        return mean.tolist(), std.tolist()
+        return constants
 
     def class_weights(self, positions: NDArray[np.int64]) -> list[float]:
         """Balanced weights N / (K n_k) of the classes among some samples; 0 for an absent class."""
@@ -276,3 +268,32 @@ class UnifiedDataset:
                 problems.append(f"{names}: samples without a neutral frame; set input=apex")
         name = self.settings.name
         raise_all(f"Input `{name}` cannot be built from the prepared samples:", problems)
+
+
+def normalisation(
+    kind: inputs.InputKind,
+    mean: NDArray[np.float64],
+    square: NDArray[np.float64],
+    frame_stats: tuple[Sequence[float], Sequence[float]],
+) -> tuple[list[float], list[float]]:
+    """Constants that normalise channels of a mean and a mean square.
+
+    Grey-level channels take the backbone's own mean and standard deviation. Signed motion keeps its
+    zero and is divided by its root mean square; strain is centred and divided by its spread.
+
+    Args:
+        kind: The input.
+        mean: Shape: (C,).
+        square: Shape: (C,).
+        frame_stats: Mean and standard deviation per RGB channel of the backbone.
+
+    Returns:
+        Mean and standard deviation per channel, each of length C.
+    """
+    mean = mean.copy()
+    mean[list(kind.signed)] = 0.0
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    for place, channel in enumerate(kind.frames):
+        mean[channel] = frame_stats[0][place % 3]
+        std[channel] = frame_stats[1][place % 3]
+    return mean.tolist(), std.tolist()

@@ -40,7 +40,9 @@ def load_module(kind: type[M], path: Path, trust: Iterable[str] = ()) -> M:
     content = read_checkpoint(path)
     settings = content["hyper_parameters"]
     trusted.check(settings, path, trust)
-    unknown = sorted(set(settings) - set(inspect.signature(kind).parameters))
+    kinds = [one for one in kind.__mro__ if issubclass(one, pl.LightningModule)]
+    known = {name for one in kinds for name in inspect.signature(one).parameters}
+    unknown = sorted(set(settings) - known)
     maker = content["mer"].get("version", "of unknown version")
     headline = f"{path} was written by mer {maker}, and this version has no such settings:"
     raise_all(headline, unknown)

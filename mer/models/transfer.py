@@ -65,13 +65,22 @@ class TransferReport:
         lines = [
             f"transfer of {words} from {self.checkpoint}",
             f"  checkpoint: {self.backbone}{NETWORKS[self.network]}, sha256 {self.sha256[:12]}, "
-            f"trained on {len(self.provenance['persons'])} persons",
+            f"trained on {_trained_on(self.provenance)}",
             f"  loaded: {self.tensors} tensors with {self.parameters:,} parameters",
             *(f"  inserted: {name}, {INSERTIONS[way]}" for name, way in self.inserted.items()),
             f"  left as initialised: {sum(self.untouched.values())} tensors",
             *(f"    {name}: {count}" for name, count in self.untouched.items()),
         ]
         return "\n".join(lines)
+
+
+def _trained_on(provenance: Mapping[str, Any]) -> str:
+    persons = f"{len(provenance['persons'])} persons"
+    if not provenance.get("synthetic_motion"):
+        return persons
+    return "synthetic motion" + (
+        f" and {persons}" if provenance["persons"] else ", in which nobody is"
+    )
 
 
 def load_blocks(
@@ -157,6 +166,8 @@ def load_blocks(
         "blocks": report.blocks,
         "persons": list(content["mer"]["persons"]),
     }
+    if content["mer"].get("synthetic_motion"):
+        model.transfer["synthetic_motion"] = True
     log.log(logging.INFO if announce else logging.DEBUG, "%s", report)
     return report
 

@@ -44,7 +44,7 @@ def facts(run: Run) -> dict[str, Any]:
         "backbone": f"{get('backbone.name')}"
         + (", pretrained weights of timm" if get("backbone.pretrained") else ""),
         "input": f"{get('input.name')}, {get('input.size')} px",
-        "macro-pretraining": f"on {', '.join(get('data.macro') or {})}; "
+        "macro-pretraining": f"on {_macro_samples(run)}; "
         + (f"network: {network}; " if network else "")
         + f"blocks taken over: {get('model.transfer.blocks')}"
         + (f"; others start: {insertion}" if insertion else "")
@@ -60,6 +60,17 @@ def facts(run: Run) -> dict[str, Any]:
         "run directory": run.directory.resolve().name,
         "started": _moment(run.environment[0]) if run.environment else None,
     }
+
+
+def _macro_samples(run: Run) -> str:
+    """What macro-pretraining was on."""
+    names = [name for name, node in (run.get("data.macro") or {}).items() if node is not None]
+    if run.get("macro.motion") is None:
+        return ", ".join(names)
+    motion = f"{run.get('macro.motion.samples')} samples of synthetic motion"
+    joined = {"none": "", "after": ", then ", "mixed": " mixed with "}
+    word = joined[run.get("macro.motion.real")]
+    return motion + (word + ", ".join(names) if word else " alone, in which nobody is")
 
 
 def _moment(start: dict[str, Any]) -> str:

@@ -12,19 +12,28 @@ import pandas as pd
 
 SOFTMAX, MAJORITY = "softmax", "majority"
 
+#: The pretrained network itself, which no micro sample has trained.
+ZERO_SHOT = "zero_shot"
+
 #: Headings of heads; others go by their names.
-_HEADINGS = {"svm": "SVM on embeddings", SOFTMAX: SOFTMAX, MAJORITY: "majority class"}
+_HEADINGS = {
+    "svm": "SVM on embeddings",
+    SOFTMAX: SOFTMAX,
+    ZERO_SHOT: "zero-shot",
+    MAJORITY: "majority class",
+}
 
 
 def heads(frame: pd.DataFrame) -> list[str]:
-    """Names of the heads of a table: in the order of the configuration, the softmax last."""
+    """Names of the heads of a table: those of the configuration, the softmax, the zero-shot."""
     classes = _classes(frame)
     names = [
         str(column)
         for column in frame
         if classes and all(f"{column}_{name}" in frame for name in classes)
     ]
-    return sorted(names, key=lambda name: name == SOFTMAX)
+    last = (SOFTMAX, ZERO_SHOT)
+    return sorted(names, key=lambda name: last.index(name) if name in last else -1)
 
 
 def score_columns(frame: pd.DataFrame) -> list[str]:

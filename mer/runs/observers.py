@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mer.config.settings import Settings
 from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
@@ -30,7 +33,9 @@ class RunContext:
         dataset: The same samples as inputs of the network.
         folds: All folds of the protocol in running order, also those that are done already.
         macro: Checkpoint of macro-pretraining, or None.
-        heads: Names of the heads, the main one first, the softmax last.
+        heads: Names of the heads, the main one first, then the softmax and the zero-shot scores.
+        zero_shot: Probabilities of the classes by the pretrained network itself, for every sample
+            of the dataset, or None. Shape: (N, K).
     """
 
     settings: Settings
@@ -40,6 +45,7 @@ class RunContext:
     folds: Sequence[Fold]
     macro: Path | None
     heads: Sequence[str] = ("softmax",)
+    zero_shot: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import Finetune, Pretrain, Settings
-from mer.data import inputs
+from mer.data import inputs, synthetic_motion
 from mer.data.sources import Source
 from mer.datasets import labels
 from mer.errors import MerError, raise_all
@@ -57,7 +57,9 @@ def check(settings: Settings) -> None:
             f"input={settings.input.name} needs flow, but prepare.flow.method is null; set dis, "
             "farneback or tvl1"
         )
-    if settings.macro.enabled and not settings.data.macro:
+    if settings.macro.enabled and settings.macro.motion is not None:
+        problems += synthetic_motion.problems(settings)
+    if settings.macro.reads_datasets and not settings.data.macro:
         problems.append(
             f"macro.enabled is true, but data={settings.data.name} names no macro dataset; add one "
             "under data.macro, or set macro.enabled=false"

@@ -1,15 +1,16 @@
 """Macro-pretraining: once per settings hash, kept, and shared by every fold and run.
 
 The pool never holds a person whom the protocol tests. Persons kept apart for validation choose the
-best epoch by accuracy, as the paper saves its weights "at highest accuracy".
+best epoch by accuracy, as the paper saves its weights "at highest accuracy". Synthetic motion holds
+no person at all; where nothing else is trained on, other synthetic samples choose the epoch.
 """
 
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,13 +21,17 @@ from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Settings
-from mer.data import inputs, sources
+from mer.data import inputs, sources, synthetic_motion
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
+from mer.data.dataset import UnifiedDataset
+from mer.data.synthetic_motion import MotionDataModule, MotionSamples
 from mer.errors import MerError, raise_all
 from mer.files import naming, write_json
 from mer.models import backbones, insertion
+from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MacroPretrainModule
+from mer.models.motion_module import MotionPretrainModule
 from mer.randomness import derived_seed
 from mer.runs import evidence, run_files
 from mer.training import data_parallel
@@ -39,14 +44,14 @@ log = logging.getLogger(__name__)
 WEIGHTS = "best.ckpt"
 
 
-def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -> Path:
+def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[str]) -> Path:
     """Train the macro model, or find the weights that the same settings gave before.
 
     A killed training continues from its last finished epoch.
 
     Args:
         settings: Settings of the run; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
-        corpus: Macro samples.
+        corpus: Macro samples; None for synthetic motion alone.
         tested: Persons whom the protocol tests; they leave the pool.
 
     Returns:
@@ -56,13 +61,16 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
     Raises:
         MerError: If too few persons are left.
     """
-    pool = corpus.table[~corpus.table["person"].isin(tested)].reset_index(drop=True)
-    if len(pool) < len(corpus.table):
-        shared = sorted(set(corpus.table["person"]) & set(tested))
-        log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
-    corpus = corpus._replace(table=pool)
+    first = None
+    if corpus is not None:
+        corpus = _without(corpus, tested)
     settings = _with_network(settings)
-    key = make_key("macro", _settings(settings, corpus), fold_device(settings).type)
+    motion = settings.macro.motion
+    if motion is not None and motion.real == "after":
+        alone = replace(settings.macro, motion=replace(motion, real="none"))
+        first = macro_weights(replace(settings, macro=alone), None, tested)
+        settings = replace(settings, macro=replace(settings.macro, motion=None))
+    key = make_key("macro", _settings(settings, corpus, first), fold_device(settings).type)
     folder = Path(
         settings.paths.cache,
         "macro",
@@ -78,16 +86,26 @@ def macro_weights(settings: Settings, corpus: Corpus, tested: Collection[str]) -
             folder.mkdir(exist_ok=True)
             write_json(key.record, folder / "settings.json")
             with naming(folder):
-                _train(settings, corpus, folder, report, key.record["settings"])
+                _train(settings, corpus, first, folder, key.record["settings"])
     result = run_files.read_json(report)
+    judges = len(result["validation_persons"])
     log.info(
-        "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %d persons kept apart",
+        "macro weights %s: validation accuracy %.3f (UF1 %.3f) on %s kept apart",
         folder.name,
         result["accuracy"],
         result["uf1"],
-        len(result["validation_persons"]),
+        f"{judges} persons" if judges else "synthetic samples",
     )
     return folder / WEIGHTS
+
+
+def _without(corpus: Corpus, tested: Collection[str]) -> Corpus:
+    """Leave tested persons out of the pool."""
+    pool = corpus.table[~corpus.table["person"].isin(tested)].reset_index(drop=True)
+    if len(pool) < len(corpus.table):
+        shared = sorted(set(corpus.table["person"]) & set(tested))
+        log.info("macro pool: %d tested persons left out: %s", len(shared), ", ".join(shared[:5]))
+    return corpus._replace(table=pool)
 
 
 def _with_network(settings: Settings) -> Settings:
@@ -104,13 +122,20 @@ def _with_network(settings: Settings) -> Settings:
     return replace(settings, macro=replace(settings.macro, network=network))
 
 
-def _settings(settings: Settings, corpus: Corpus) -> dict[str, Any]:
+def _settings(settings: Settings, corpus: Corpus | None, first: Path | None) -> dict[str, Any]:
     """All that decides the weights, as plain values."""
     nodes = ("backbone", "input", "macro", "trainer")
     plain = {name: trust.with_sources(to_plain(getattr(settings, name))) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
     own = (*MACHINE, "threads")  # threads of the folds
     plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
+    if settings.macro.motion is not None:
+        layouts = synthetic_motion.layouts_of(settings)
+        plain["layouts"] = [asdict(layout) for layout in layouts]
+    if first is not None:
+        plain["first"] = first.parent.name  # the key of its entry
+    if corpus is None:
+        return {"seed": settings.seed, "persons": [], **plain}
     stores = [store.key for store in corpus.stores]
     return {"seed": settings.seed, "data": corpus.hash, "stores": stores, **plain}
 
@@ -134,41 +159,32 @@ def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 def _train(
-    settings: Settings, corpus: Corpus, folder: Path, report: Path, record: dict[str, Any]
+    settings: Settings,
+    corpus: Corpus | None,
+    first: Path | None,
+    folder: Path,
+    record: dict[str, Any],
 ) -> None:
     started = time.time()
     seed = derived_seed(settings.seed, "macro")
     pl.seed_everything(seed, workers=True, verbose=False)
-    input_settings = to_plain(settings.input)
-    dataset = sources.dataset(settings, corpus)
-    train, validation = _split(corpus, settings.macro.validation, settings.seed)
-    module = MacroPretrainModule(
-        **module_arguments(settings, settings.macro, dataset, train, seed),
-        transformers="bypass" if settings.macro.network == "mobilenetv2" else "random",
-    )
+    real = None if corpus is None else _real_samples(settings, corpus, seed)
+    module, data = _network_and_data(settings, real, seed)
+    if first is not None:
+        _begin_with(module, first)
     persons = {
-        side: sorted(set(dataset.table["person"].iloc[positions]))
-        for side, positions in (("train", train), ("validation", validation))
+        side: [] if real is None else sorted(set(real.dataset.table["person"].iloc[positions]))
+        for side, positions in _sides(real).items()
     }
     module.provenance = {
         "stage": "macro",
         "version": __version__,
         "persons": persons["train"] + persons["validation"],
-        "classes": corpus.classes,
-        "input": input_settings,
-        "data_hash": corpus.hash,
+        "classes": module.classes,
+        "input": to_plain(settings.input),
+        "data_hash": None if corpus is None else corpus.hash,
+        "synthetic_motion": first is not None or settings.macro.motion is not None,
     }
-    data = MERDataModule(
-        dataset,
-        train,
-        validation,
-        np.empty(0, np.int64),
-        batch_size=settings.macro.batch_size,
-        augment=to_plain(settings.macro.augment),
-        seed=seed,
-        num_workers=settings.trainer.num_workers,
-        pin_memory=settings.trainer.pin_memory,
-    )
     keeper = pl.callbacks.ModelCheckpoint(
         folder,
         filename="best",
@@ -180,31 +196,20 @@ def _train(
     last = folder / "last.ckpt"
     continued = last.exists()
     log.info(
-        "macro-pretraining of %s: %d samples of %d persons, %d kept apart%s",
+        "macro-pretraining of %s: %s%s",
         settings.backbone.name,
-        len(train),
-        len(persons["train"]),
-        len(persons["validation"]),
+        _amount(settings, persons, real),
         ", continued" if continued else "",
     )
     checkpoint = last if continued else None
     if settings.macro.devices > 1:
+        assert isinstance(data, MERDataModule)  # as `synthetic_motion.problems` says
         data_parallel.fit(settings, module, data, folder, keeper, checkpoint)
         trainer = make_trainer(settings, settings.macro, folder, [], history=False)
     else:
         trainer = make_trainer(settings, settings.macro, folder, [keeper], progress=True)
         trainer.fit(module, data, ckpt_path=checkpoint)
-    others = [
-        *np.setdiff1d(module.seen.positions("train"), train),
-        *np.setdiff1d(module.seen.positions("val"), validation),
-    ]
-    if others:
-        for path in (last, folder / WEIGHTS):
-            path.unlink(missing_ok=True)
-        raise_all(
-            "Macro-pretraining has used samples on another side than theirs:",
-            evidence.ids_of(dataset.table, others[:3]),
-        )
+    _check_sides(module, real, folder)
     scores = trainer.validate(module, data, ckpt_path=folder / WEIGHTS, verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],
@@ -212,13 +217,114 @@ def _train(
         "uar": scores["val/uar"],
         "epochs": settings.macro.epochs,
         "seconds": round(time.time() - started, 1),
-        "train_samples": len(train),
-        "validation_samples": len(validation),
+        "train_samples": len(_sides(real)["train"]),
+        "validation_samples": len(_sides(real)["validation"]),
         "train_persons": persons["train"],
         "validation_persons": persons["validation"],
         "parameters": sum(p.numel() for p in module.parameters()),
         "settings": record,
     }
     integrity.write(folder, [WEIGHTS])
-    write_json(result, report)
+    write_json(result, folder / "pretraining.json")
     last.unlink(missing_ok=True)
+
+
+class _Real(NamedTuple):
+    """Real macro samples: their inputs, the positions of both sides, and their loaders."""
+
+    dataset: UnifiedDataset
+    train: np.ndarray
+    validation: np.ndarray
+    data: MERDataModule
+
+
+def _real_samples(settings: Settings, corpus: Corpus, seed: int) -> _Real:
+    dataset = sources.dataset(settings, corpus)
+    train, validation = _split(corpus, settings.macro.validation, settings.seed)
+    data = MERDataModule(
+        dataset,
+        train,
+        validation,
+        np.empty(0, np.int64),
+        batch_size=settings.macro.batch_size,
+        augment=to_plain(settings.macro.augment),
+        seed=seed,
+        num_workers=settings.trainer.num_workers,
+        pin_memory=settings.trainer.pin_memory,
+    )
+    return _Real(dataset, train, validation, data)
+
+
+def _sides(real: _Real | None) -> dict[str, np.ndarray]:
+    """Positions of the real samples that train and that judge the epochs."""
+    nobody = np.empty(0, np.int64)
+    if real is None:
+        return {"train": nobody, "validation": nobody}
+    return {"train": real.train, "validation": real.validation}
+
+
+def _network_and_data(
+    settings: Settings, real: _Real | None, seed: int
+) -> tuple[MacroPretrainModule, pl.LightningDataModule]:
+    """The network before its training, and the loaders."""
+    node = settings.macro
+    transformers = "bypass" if node.network == "mobilenetv2" else "random"
+    if node.motion is None:
+        assert real is not None
+        arguments = module_arguments(settings, node, real.dataset, real.train, seed)
+        return MacroPretrainModule(**arguments, transformers=transformers), real.data
+    motion = MotionSamples(settings, derived_seed(seed, "training"))
+    judges = MotionSamples(settings, derived_seed(seed, "validation"), free=0.0)
+    if real is None:
+        arguments = module_arguments(settings, node, motion, _sides(None)["train"], seed)
+        data = MotionDataModule(settings, motion, judges)
+    else:
+        arguments = module_arguments(settings, node, real.dataset, real.train, seed)
+        if node.class_weights == "balanced":
+            counts = np.bincount(real.dataset.labels[real.train], minlength=len(motion.classes))
+            expected = node.batch_size * counts / counts.sum()
+            expected += node.motion.batch_size * (1 - node.motion.free) * motion.shares
+            weights = expected.sum() / (len(counts) * expected)
+            arguments["class_weights"] = weights.tolist()
+        motion.match(real.dataset.moments[1][real.train].mean(axis=0))
+        data = MotionDataModule(settings, motion, judges, real.data)
+    weight = node.motion.units_weight
+    return MotionPretrainModule(weight, transformers=transformers, **arguments), data
+
+
+def _begin_with(module: MacroPretrainModule, first: Path) -> None:
+    """Let a network begin with the backbone and the classifier of a checkpoint."""
+    state = read_checkpoint(first)["state_dict"]
+    parts = ("backbone.", "classifier.")
+    found = {name: values for name, values in state.items() if name.startswith(parts)}
+    missing, _ = module.load_state_dict(found, strict=False)
+    raise_all(f"{first} lacks tensors of the network:", [n for n in missing if n.startswith(parts)])
+
+
+def _amount(settings: Settings, persons: dict[str, list[str]], real: _Real | None) -> str:
+    """How much a network is trained on, in words."""
+    words = []
+    if settings.macro.motion is not None:
+        words.append(f"{settings.macro.motion.samples} samples of synthetic motion")
+    if real is not None:
+        words.append(
+            f"{len(real.train)} samples of {len(persons['train'])} persons, "
+            f"{len(persons['validation'])} kept apart"
+        )
+    return " and ".join(words)
+
+
+def _check_sides(module: MacroPretrainModule, real: _Real | None, folder: Path) -> None:
+    """Refuse a training that has used samples of another side."""
+    sides = _sides(real)
+    others = [
+        *np.setdiff1d(module.seen.positions("train"), sides["train"]),
+        *np.setdiff1d(module.seen.positions("val"), sides["validation"]),
+    ]
+    if others:
+        for name in ("last.ckpt", WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+        raise_all(
+            "Macro-pretraining has used samples on another side than theirs:",
+            evidence.ids_of(real.dataset.table, others[:3]) if real else [str(others[:3])],
+        )

@@ -36,16 +36,18 @@ from mer.config.settings import (
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
-from mer.errors import when_stopped
+from mer.datasets.labels import load_scheme
+from mer.errors import MerError, when_stopped
 from mer.files import write_json
 from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs import environment, fold_order, results, run_files, rundir, twins
+from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
-from mer.training import checks, workers
+from mer.training import checks, workers, zero_shot
 from mer.training.devices import check as check_devices
 from mer.training.devices import fold_device
 from mer.training.engines.engine import choose
@@ -75,13 +77,13 @@ def run(
     """
     settings = config if isinstance(config, Settings) else typed(config)
     _check(settings, observers)
-    roles = ("micro", "macro") if settings.macro.enabled else ("micro",)
+    roles = ("micro", "macro") if settings.macro.reads_datasets else ("micro",)
     with when_stopped("Prepared samples are kept; the same command goes on."):
         found = sources.read(settings, *roles)
         checks.check_names(settings, found["micro"])
         rundir.claim(run_dir, settings)
         corpus = sources.load(settings, "micro", found["micro"])
-        macro = sources.load(settings, "macro", found["macro"]) if settings.macro.enabled else None
+        macro = sources.load(settings, "macro", found["macro"]) if "macro" in found else None
         folds = sources.folds(settings, corpus.table)
     return _carry_out(settings, corpus, folds, macro, run_dir, observers)
 
@@ -116,7 +118,7 @@ def cross_validate(
         model: Settings of the fine-tuning.
         heads: Heads beside the softmax, such as `mer.SVMHead(C=10)`; each fold gets its own.
         macro: Macro-expression samples to pretrain on, with the same input; None for none.
-        pretrain: Settings of the pretraining.
+        pretrain: Settings of the pretraining; with `motion` it needs no macro samples.
         trainer: Device, precision and speed.
         selection: last, or validation (the best epoch on the folds' validation persons).
         seed: Seed of initial weights, order and augmentation.
@@ -148,11 +150,7 @@ def cross_validate(
         input=data.settings,
         backbone=backbone if isinstance(backbone, Backbone) else Backbone(backbone),
         model=model or Finetune(),
-        macro=replace(
-            pretrain or Pretrain(),
-            enabled=macro is not None,
-            labels={} if macro is None else _own_scheme(macro.classes),
-        ),
+        macro=_pretraining(pretrain or Pretrain(), macro),
         callbacks={head.name: trust.describe(head) for head in heads},
         trainer=trainer or Trainer(),
         selection=selection,
@@ -167,6 +165,21 @@ def cross_validate(
     pool = None if macro is None else macro.corpus
     _carry_out(settings, data.corpus, folds, pool, directory, observers)
     return Run(directory)
+
+
+def _pretraining(pretrain: Pretrain, macro: UnifiedDataset | None) -> Pretrain:
+    """Complete the settings of a pretraining by the samples that it has."""
+    classes = None if macro is None else macro.classes
+    if pretrain.motion is None:
+        labels = {} if classes is None else _own_scheme(classes)
+        return replace(pretrain, enabled=macro is not None, labels=labels)
+    scheme = load_scheme(pretrain.labels or "macro-3")
+    if classes is not None and list(classes) != scheme["classes"]:
+        raise MerError(
+            f"the macro samples have the classes {', '.join(classes)}, synthetic motion has "
+            f"{', '.join(scheme['classes'])}. Give the samples' scheme as Pretrain(labels=...)"
+        )
+    return replace(pretrain, enabled=True, labels=dict(scheme))
 
 
 def _own_scheme(classes: Sequence[str]) -> dict[str, Any]:
@@ -198,16 +211,19 @@ def _carry_out(
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, settings, corpus.hash)
     twins.check(run_dir, settings, corpus, macro, folds)
-    weights = None
-    if macro is not None:
+    weights = scores = None
+    if settings.macro.enabled:
         kept = "Finished epochs of macro-pretraining are kept; the same command goes on."
         with when_stopped(kept):
             weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
         rundir.claim(run_dir, settings, replace=False)
     dataset = sources.dataset(settings, corpus)
+    if weights is not None and settings.macro.motion is not None:
+        scores = zero_shot.scores(settings, weights, dataset)
     order = fold_order.running_order(folds, corpus.table)
-    heads = [*(head.name for head in heads_of(make_callbacks(settings.callbacks))), "softmax"]
-    context = RunContext(settings, run_dir, corpus, dataset, order, weights, heads)
+    heads = [head.name for head in heads_of(make_callbacks(settings.callbacks))]
+    heads += [SOFTMAX] if scores is None else [SOFTMAX, ZERO_SHOT]
+    context = RunContext(settings, run_dir, corpus, dataset, order, weights, heads, scores)
     with watch(observers, context), when_stopped(lambda: _kept(context)):
         _run_folds(context, observers)
         _write_cost(context)

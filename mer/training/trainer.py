@@ -3,9 +3,9 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,13 +17,28 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from mer.config.conversion import to_plain
 from mer.config.settings import Finetune, Pretrain, Settings
-from mer.data.dataset import UnifiedDataset
+from mer.data.inputs import InputKind
 from mer.models import backbones
 from mer.models.checkpoints import WholeCheckpoints
 from mer.training.devices import devices, on_cpu
 
 #: Keys of the `trainer` node that are not Lightning's.
 OWN = ("num_workers", "pin_memory", "threads", "folds_at_once")
+
+
+class Samples(Protocol):
+    """What a network is made for: a `UnifiedDataset`, or synthetic motion."""
+
+    classes: list[str]
+    kind: InputKind
+
+    def statistics(
+        self, positions: NDArray[np.int64], frame_stats: tuple[Sequence[float], Sequence[float]]
+    ) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation per channel, fitted on some samples."""
+
+    def class_weights(self, positions: NDArray[np.int64]) -> list[float]:
+        """Balanced weights of the classes among some samples."""
 
 
 @contextlib.contextmanager
@@ -47,7 +62,7 @@ def fold_threads(settings: Settings) -> Iterator[int]:
 def module_arguments(
     settings: Settings,
     node: Finetune | Pretrain,
-    dataset: UnifiedDataset,
+    dataset: Samples,
     train: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Any]:
@@ -56,7 +71,7 @@ def module_arguments(
     Args:
         settings: Settings of the run.
         node: Settings of fine-tuning or of pretraining: optimizer, class weights, label smoothing.
-        dataset: All samples.
+        dataset: Samples of the training side among others.
         train: Positions of the training side. Shape: (M,).
         seed: Seed of the order, the augmentation and the dropout.
     """
