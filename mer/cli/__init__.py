@@ -88,6 +88,11 @@ COMMANDS: dict[str, Command] = {
         "list or remove what is kept for later runs: stores, inputs, features, weights, networks",
         "What was removed is made again when it is needed.",
     ),
+    "weights": Command(
+        "mer.cli.weights:main",
+        "list the weights that come with the package, or train them anew",
+        "Finished epochs are kept below paths.cache; the same command goes on.",
+    ),
     "list": Command(
         "mer.cli.list_command:main",
         "list datasets, readers, inputs, backbones, labels, heads, loggers, yours included",

@@ -13,6 +13,7 @@ import timm
 from torch import nn
 
 from mer.errors import MerError, raise_all
+from mer.models import ready_weights
 from mer.models.blocks import mismatches
 
 #: Seconds to wait for the server.
@@ -50,7 +51,7 @@ def require_download(name: str) -> None:
 
 
 def load_file(backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int) -> None:
-    """Load a local file strictly, without its classifier.
+    """Load a local file, or weights of the package, strictly and without its classifier.
 
     A first convolution for RGB is adapted to `in_chans` as timm does for its own weights.
 
@@ -62,19 +63,11 @@ def load_file(backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int) -> Non
     Raises:
         MerError: If the file is not there, not readable, or lacks a tensor of the network.
     """
-    path = Path(cfg["weights"]).expanduser()
-    where = f"backbone.weights={path}"
-    if not path.is_file():
-        raise MerError(f"{where}: there is no such file. Set backbone.weights=null to go without.")
-    try:
-        state = timm.models.load_state_dict(str(path))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise MerError(f"{where} holds no readable weights: {reason}") from error
-    if any(name.startswith("backbone.") for name in state):
-        raise MerError(
-            f"{where} is a checkpoint of mer. Its blocks come in by transfer (mer.models.transfer)."
-        )
+    where = f"backbone.weights={cfg['weights']}"
+    if str(cfg["weights"]).startswith(ready_weights.PREFIX):
+        state = ready_weights.backbone_state(cfg["weights"])
+    else:
+        state = _read(Path(cfg["weights"]).expanduser(), where)
     own = getattr(backbone, "pretrained_cfg", None) or {}
     heads = own.get("classifier") or ()
     heads = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
@@ -88,3 +81,19 @@ def load_file(backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int) -> Non
         state[first] = timm.models.adapt_input_conv(in_chans, state[first])
     raise_all(f"{where} does not fit {cfg['name']}:", mismatches(wanted, state))
     backbone.load_state_dict({name: state[name] for name in wanted}, strict=False)
+
+
+def _read(path: Path, where: str) -> dict[str, Any]:
+    """Read the tensors of a local file under timm's names."""
+    if not path.is_file():
+        raise MerError(f"{where}: there is no such file. Set backbone.weights=null to go without.")
+    try:
+        state: dict[str, Any] = timm.models.load_state_dict(str(path))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise MerError(f"{where} holds no readable weights: {reason}") from error
+    if any(name.startswith("backbone.") for name in state):
+        raise MerError(
+            f"{where} is a checkpoint of mer. Its blocks come in by transfer (mer.models.transfer)."
+        )
+    return state

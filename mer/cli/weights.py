@@ -1,0 +1,35 @@
+"""`mer weights`: list the weights that come with the package, or make them anew."""
+
+import argparse
+from pathlib import Path
+
+
+def main(argv: list[str]) -> int:
+    """List the weights of the package, or train some anew.
+
+    Returns:
+        Exit status: 0, or 1 if what was made differs from the file of the package.
+    """
+    from mer.models.ready_weights import PREFIX, READY, file_of
+
+    parser = argparse.ArgumentParser(prog="mer weights", description=__doc__)
+    parser.add_argument("--make", choices=READY, metavar="NAME", help=f"one of {', '.join(READY)}")
+    parser.add_argument(
+        "--to", type=Path, metavar="FOLDER", default=Path(), help="where the file goes"
+    )
+    parser.add_argument("overrides", nargs="*", help="such as paths.cache=FOLDER")
+    given = parser.parse_args(argv)
+    if given.make is None:
+        for name, ready in READY.items():
+            path = file_of(name)
+            size = f"{path.stat().st_size / 1e6:.1f} MB" if path.is_file() else "not there"
+            print(f"{PREFIX}{name}  {ready.backbone}, {size}, sha256 {ready.sha256[:12]}")
+            print(f"  card: {path.with_suffix('.md')}")
+        return 0
+
+    from mer.training.make_weights import make
+
+    path, digest = make(given.make, given.to, given.overrides)
+    same = digest == READY[given.make].sha256
+    print(f"{path}: sha256 {digest}, {'as' if same else 'unlike'} the file of the package")
+    return 0 if same else 1

@@ -1,0 +1,95 @@
+"""Weights that come with the package: of networks that were trained on synthetic motion alone.
+
+No face and no dataset is in them. A file is a checkpoint of `MotionPretrainModule` whose tensors
+are in half precision; `mer weights --make NAME` trains it again.
+"""
+
+import functools
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mer.errors import MerError
+from mer.models.checkpoints import read_checkpoint
+
+#: Beginning of `backbone.weights` that names weights of the package.
+PREFIX = "mer:"
+
+
+class Ready(NamedTuple):
+    """Weights of the package.
+
+    Attributes:
+        backbone: Name of the network.
+        words: What was set to train it.
+        sha256: Digest of the file, 64 hexadecimal digits.
+    """
+
+    backbone: str
+    words: tuple[str, ...]
+    sha256: str
+
+
+#: Name -> weights. The file is `mer/assets/NAME.ckpt`, the model card `mer/assets/NAME.md`.
+READY: dict[str, Ready] = {
+    "motion-xxs": Ready(
+        backbone="mobilevit_xxs",
+        words=(
+            "backbone=mobilevit_xxs",
+            "input=flow",
+            "input.size=32",
+            "macro=synthetic_motion",
+            "macro.motion.layout=both",
+            "macro.motion.samples=256000",
+            "macro.epochs=20",
+        ),
+        sha256="",
+    ),
+}
+
+
+def file_of(name: str) -> Path:
+    """Return where the file of some weights is, or would be."""
+    return Path(str(resources.files("mer") / "assets" / f"{name}.ckpt"))
+
+
+def checkpoint(weights: str) -> Path:
+    """Find and verify the checkpoint that `backbone.weights` names.
+
+    Args:
+        weights: `mer:` and a name of `READY`.
+
+    Raises:
+        MerError: If there is no such name, or the file is missing or altered.
+    """
+    name = weights.removeprefix(PREFIX)
+    if name not in READY:
+        raise MerError(
+            f"backbone.weights={weights}: the package has no such weights; there is "
+            f"{', '.join(PREFIX + known for known in READY)}"
+        )
+    path = file_of(name)
+    if not path.is_file() or _digest(path, path.stat().st_mtime_ns) != READY[name].sha256:
+        state = "altered" if path.is_file() else "missing"
+        raise MerError(
+            f"backbone.weights={weights}: {path} is {state}; install mer again, or make the file "
+            f"anew: mer weights --make {name}"
+        )
+    return path
+
+
+def backbone_state(weights: str) -> dict[str, Any]:
+    """Read the tensors of the backbone under its own names, in single precision."""
+    state = read_checkpoint(checkpoint(weights))["state_dict"]
+    return {
+        name.removeprefix("backbone."): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+        if name.startswith("backbone.")
+    }
+
+
+@functools.cache
+def _digest(path: Path, written: int) -> str:
+    """Digest of a file; another time of writing is another file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,98 @@
+"""Weights that come with the package: made to the last bit, verified, loaded, used as a judge."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mer.cli import main
+from mer.errors import MerError
+from mer.models import backbones, ready_weights
+from mer.models.checkpoints import load_module
+from mer.models.motion_module import MotionPretrainModule
+from mer.models.ready_weights import READY, Ready
+from mer.training import runner
+from mer.training.make_weights import make
+from tests.builders import Config
+
+SMALL = Ready(
+    backbone="test_efficientnet",
+    words=(
+        *("backbone=tiny", "input=flow", "input.size=32", "macro=synthetic_motion"),
+        *("macro.motion.layout=both", "macro.motion.samples=256", "macro.epochs=2"),
+        *("macro.motion.batch_size=64", "trainer.enable_progress_bar=false"),
+    ),
+    sha256="",
+)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of small weights, in place of those of the package."""
+    monkeypatch.setitem(READY, "motion-xxs", SMALL)
+    path, digest = make("motion-xxs", tmp_path / "assets", [f"paths.cache={tmp_path / 'cache'}"])
+    monkeypatch.setitem(READY, "motion-xxs", SMALL._replace(sha256=digest))
+    monkeypatch.setattr(ready_weights, "file_of", lambda name: path)
+    return path
+
+
+def test_they_are_made_again_to_the_last_bit(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["weights", "--make", "motion-xxs", "--to", str(tmp_path / "again")]
+    assert main([*words, f"paths.cache={tmp_path / 'other'}"]) == 0
+    assert (tmp_path / "again" / "motion-xxs.ckpt").read_bytes() == small.read_bytes()
+    assert "as the file of the package" in capsys.readouterr().out
+    assert main([*words, f"paths.cache={tmp_path / 'other'}", "seed=1"]) == 1
+
+
+def test_half_precision_keeps_what_the_network_says(small: Path, tmp_path: Path) -> None:
+    whole = next((tmp_path / "cache" / "macro").glob("*/best.ckpt"))
+    nets = [load_module(MotionPretrainModule, path).eval() for path in (whole, small)]
+    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images *= nets[0].input_std
+    with torch.no_grad():
+        exact, half = (net(images).softmax(1) for net in nets)
+    np.testing.assert_allclose(exact, half, atol=0.01)
+    assert (exact.argmax(1) == half.argmax(1)).float().mean() > 0.95
+    assert small.stat().st_size < 0.6 * whole.stat().st_size
+
+
+def test_a_backbone_starts_from_them(small: Path) -> None:
+    node = {"name": "test_efficientnet", "weights": "mer:motion-xxs"}
+    network = backbones.build(node, 3).state_dict()
+    kept = torch.load(small, weights_only=True)["state_dict"]
+    shared = [name for name in network if "num_batches" not in name and "classifier" not in name]
+    assert len(shared) > 20
+    for name in shared:
+        assert torch.equal(network[name], kept[f"backbone.{name}"].to(network[name].dtype))
+    with pytest.raises(MerError, match="mer:motion-xxs does not fit resnet18"):
+        backbones.build({**node, "name": "resnet18"}, 3)
+
+
+def test_altered_and_unknown_weights_are_refused(small: Path) -> None:
+    node = {"name": "test_efficientnet", "weights": "mer:other"}
+    with pytest.raises(MerError, match="has no such weights; there is mer:motion-xxs"):
+        backbones.build(node, 3)
+    small.write_bytes(small.read_bytes()[:-1] + b"x")
+    with pytest.raises(MerError, match=r"is altered; install mer again, or make the file anew"):
+        backbones.build({**node, "weights": "mer:motion-xxs"}, 3)
+    small.unlink()
+    with pytest.raises(MerError, match="is missing"):
+        backbones.build({**node, "weights": "mer:motion-xxs"}, 3)
+
+
+def test_a_run_from_them_has_zero_shot_scores(
+    small: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    words = ("protocol.n_splits=2", "model.epochs=1", "macro.enabled=false", "callbacks=none")
+    cfg = tiny_config(*words, "backbone.weights=mer:motion-xxs")
+    result = runner.run(cfg, tmp_path / "run")
+    assert list(result["heads"]) == ["softmax", "zero_shot", "majority"]
+
+
+def test_the_list_names_file_and_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights"]) == 0
+    out = capsys.readouterr().out
+    assert "mer:motion-xxs  mobilevit_xxs" in out and "motion-xxs.md" in out
