@@ -13,7 +13,9 @@ def check_twins(run: Artefacts, findings: Findings) -> str:
     lacking = set(run.manifest["sample_id"]) - set(table["sample_id"])
     findings.add("{} samples of the manifest have no signature", lacking)
     macro = int((table["role"] == "macro").sum())
-    if (run.config.get("macro") or {}).get("enabled") and not macro:
+    node = run.config.get("macro") or {}
+    motion = node.get("motion") or {}
+    if node.get("enabled") and motion.get("real") != "none" and not macro:
         findings.gaps.append("no macro sample has a signature")
     sides = [run.sides(fold) for fold in run.folds]
     distinct = [pair for start in run.environment for pair in start.get("distinct", [])]
@@ -35,5 +37,6 @@ def check_twins(run: Artefacts, findings: Findings) -> str:
             findings.remarks.append(f"{len(pairs)} pairs {text}: {some(map(str, pairs))}")
     return (
         f"no picture of {len(table) - macro} micro and {macro} macro samples has an equal or "
-        f"nearly equal one under another person across the sides of a fold."
+        f"nearly equal one under another person across the sides of a fold"
+        + ("; synthetic motion has none." if motion else ".")
     )

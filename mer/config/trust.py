@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Objects of mer that a file may name: exact names, never a beginning of one.
-LISTED = frozenset({"mer.callbacks.svm_head.SVMHead", "mer.models.pixels.Pixels"})
+LISTED = frozenset(
+    {
+        "mer.callbacks.svm_head.SVMHead",
+        "mer.models.motion_mlps.MotionMLPs",
+        "mer.models.pixels.Pixels",
+    }
+)
 
 #: Packages of which a refusal suggests to trust a single name, not all that they define.
 LIBRARIES = ("albumentations", "pytorch_lightning", "sklearn", "timm", "torch", "torchvision")

@@ -31,18 +31,36 @@ class Ready(NamedTuple):
     sha256: str
 
 
+#: What all of them are trained on.
+_COMMON = (
+    "input=flow",
+    "input.size=32",
+    "input.scale=channel",
+    "input.blur=0.7",
+    "macro=synthetic_motion",
+    "macro.motion.layout=both",
+)
+
 #: Name -> weights. The file is `mer/assets/NAME.ckpt`, the model card `mer/assets/NAME.md`.
 READY: dict[str, Ready] = {
     "motion-xxs": Ready(
         backbone="mobilevit_xxs",
         words=(
+            *_COMMON,
             "backbone=mobilevit_xxs",
-            "input=flow",
-            "input.size=32",
-            "macro=synthetic_motion",
-            "macro.motion.layout=both",
-            "macro.motion.samples=256000",
-            "macro.epochs=20",
+            "macro.network=whole",
+            "macro.motion.samples=153600",
+            "macro.epochs=12",
+        ),
+        sha256="",
+    ),
+    "motion-mlps": Ready(
+        backbone="motion_mlps",
+        words=(
+            *_COMMON,
+            "backbone=motion_mlps",
+            "macro.motion.samples=307200",
+            "macro.epochs=12",
         ),
         sha256="",
     ),

@@ -70,7 +70,7 @@ def _macro_samples(run: Run) -> str:
     motion = f"{run.get('macro.motion.samples')} samples of synthetic motion"
     joined = {"none": "", "after": ", then ", "mixed": " mixed with "}
     word = joined[run.get("macro.motion.real")]
-    return motion + (word + ", ".join(names) if word else " alone, in which nobody is")
+    return motion + (word + ", ".join(names) if word else " alone (no person)")
 
 
 def _moment(start: dict[str, Any]) -> str:

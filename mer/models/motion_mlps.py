@@ -1,0 +1,66 @@
+"""Small networks side by side: multilayer perceptrons on a coarse picture of the motion.
+
+Several of them, trained on the same samples from different initial weights, and their mean are
+better than one that is trained longer, and cost less than one convolutional network.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class MotionMLPs(nn.Module):
+    """A backbone of K perceptrons, whose embedding is all of theirs in one row.
+
+    Args:
+        in_chans: Channels C of the input.
+        num_classes: Not used; timm's networks take it.
+        members: Number K of perceptrons.
+        side: Side in pixels of the averages that they see; inputs may be of any size.
+        widths: Widths of their layers; the last is that of one embedding.
+    """
+
+    def __init__(
+        self,
+        in_chans: int,
+        num_classes: int = 0,
+        members: int = 8,
+        side: int = 16,
+        widths: tuple[int, ...] = (256, 128, 64),
+    ) -> None:
+        super().__init__()
+        self.members, self.side = members, side
+        self.num_features = members * widths[-1]
+        steps = zip((in_chans * side * side, *widths), widths, strict=False)
+        self.layers = nn.ModuleList(_Layer(members, wide, narrow) for wide, narrow in steps)
+
+    def forward_features(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute the embeddings. Shape: (B, K, E)."""
+        coarse = functional.adaptive_avg_pool2d(image, self.side).flatten(1)
+        values = coarse.expand(self.members, *coarse.shape)
+        for layer in self.layers:
+            values = layer(values)
+        return values.transpose(0, 1)
+
+    def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Give all embeddings of an image in one row. Shape: (B, K * E)."""
+        return features.flatten(1)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Do nothing: there is no classifier."""
+
+
+class _Layer(nn.Module):
+    """The same layer of K perceptrons: linear, batch norm, GELU. Shape: (K, B, F) to (K, B, G)."""
+
+    def __init__(self, members: int, wide: int, narrow: int) -> None:
+        super().__init__()
+        bound = wide**-0.5
+        self.weight = nn.Parameter(torch.empty(members, wide, narrow).uniform_(-bound, bound))
+        self.norm = nn.BatchNorm1d(members * narrow)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        members, batch = values.shape[:2]
+        rows = torch.bmm(values, self.weight).transpose(0, 1).reshape(batch, -1)
+        normed: torch.Tensor = functional.gelu(self.norm(rows))
+        return normed.view(batch, members, -1).transpose(0, 1)
