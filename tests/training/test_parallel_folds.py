@@ -1,6 +1,9 @@
 """Folds trained together give, to the last bit, what they give one by one."""
 
 import json
+import math
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +15,13 @@ from omegaconf import DictConfig
 
 from mer.config.composition import typed
 from mer.data.inputs import INPUTS
+from mer.errors import MerError
 from mer.models.loss import CrossEntropy
+from mer.models.modules import MERModule
 from mer.models.optim import build_optimizer, rate_factor, set_rates
 from mer.training import runner
 from mer.training.engines import parallel
+from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
 from tests.builders import Config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,6 +82,28 @@ def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
     assert_equal_runs(one, other)
+
+
+def test_the_one_of_several_parallel_folds_that_diverges_is_named(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[list[str]] = []
+    losses = count(1)
+    check_loss, train = MERModule.check_loss, ParallelTrainer.train
+
+    def remember(trainer: ParallelTrainer, trainings: Sequence[FoldTraining]) -> None:
+        groups.append([training.folder.name for training in trainings])
+        train(trainer, trainings)
+
+    def last_is_nan(module: MERModule, epoch: int, loss: float) -> None:
+        check_loss(module, epoch, math.nan if next(losses) == len(groups[0]) else loss)
+
+    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
+    monkeypatch.setattr(ParallelTrainer, "train", remember)
+    monkeypatch.setattr(MERModule, "check_loss", last_is_nan)
+    with pytest.raises(MerError, match=r"folds .*, .*: Training diverged") as error:
+        run(tiny_config(*PARALLEL), tmp_path / "run", at_once=3)
+    assert f": fold {groups[0][-1]}: Training diverged" in str(error.value)
 
 
 def test_what_keeps_folds_from_being_trained_in_parallel_is_named(tiny_config: Config) -> None:

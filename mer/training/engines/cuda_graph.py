@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mer.data.augmentation import Augmentation
 from mer.data.datamodule import EpochOrder, MERDataModule
+from mer.errors import MerError
 from mer.models import optim
 from mer.models.epoch_counts import EpochTally
 from mer.models.modules import MERModule
@@ -68,7 +69,7 @@ class ParallelTrainer:
         Folds of one call, and batches of all calls, must be alike (see `FoldTraining.shape`).
 
         Raises:
-            MerError: If a training diverges.
+            MerError: If a training diverges, with its fold.
         """
         self._load(trainings)
         active = self._slots[: len(trainings)]
@@ -80,10 +81,12 @@ class ParallelTrainer:
             for step in range(per_epoch):
                 self._fill(active, epoch, step, per_epoch)
                 self._step(active)
-            for slot, rows in zip(active, histories, strict=True):
-                rows.append(
-                    {"epoch": epoch, "step": (epoch + 1) * per_epoch - 1, **slot.scores(epoch)}
-                )
+            for slot, training, rows in zip(active, trainings, histories, strict=True):
+                try:
+                    scores = slot.scores(epoch)
+                except MerError as error:
+                    raise MerError(f"fold {training.folder.name}: {error}") from error
+                rows.append({"epoch": epoch, "step": (epoch + 1) * per_epoch - 1, **scores})
         for slot, training, rows in zip(active, trainings, histories, strict=True):
             training.module.load_state_dict(slot.module.state_dict())
             training.module.seen.extend("train", np.concatenate(slot.used))
