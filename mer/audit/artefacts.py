@@ -89,6 +89,12 @@ class Artefacts:
         return self._table(self._found(self.run_dir, "predictions.parquet"), ["sample_id", "label"])
 
     @cached_property
+    def baseline(self) -> pd.DataFrame | None:
+        """What the SVM on the input itself predicts; None in a run without one."""
+        path = rundir.find(self.run_dir, "baseline.parquet")
+        return None if path is None else self._table(path, ["sample_id", "person", "fold"])
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """The scores."""
         return self._json(self._found(self.run_dir, "metrics.json"), dict)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mer.audit.artefacts import Artefacts
 from mer.audit.findings import Findings, check
-from mer.runs.head_columns import MAJORITY, heads
+from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, heads
 
 
 @check(
@@ -31,22 +31,61 @@ def check_predictions(run: Artefacts, findings: Findings) -> str:
     classes = [str(name) for name in run.config["labels"]["classes"]]
     names = heads(pooled)
     for head in names:
-        shown = pooled[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
-        label = pooled[head].map({name: number for number, name in enumerate(classes)})
         offsets = _offsets(run, pooled, head, len(classes), findings)
-        if head == "softmax" and np.any(offsets):  # those are added to log-probabilities
-            shown = np.log(np.maximum(shown, np.finfo(np.float64).tiny))
-        shown = shown + offsets
-        chosen = shown[np.arange(len(shown)), label.fillna(0).astype(int)]
-        wrong = label.isna() | ~(chosen == shown.max(axis=1))  # also a score that is no number
-        text = f"{{}} samples have a {head} class without the highest score"
-        findings.add(text, pooled.index[wrong])
+        _highest(pooled, head, classes, offsets, findings)
     rows = pooled.assign(label=manifest["label"]).reset_index()
     _recompute(run, rows, classes, names, findings)
+    names += _check_baseline(run, manifest, classes, findings)
     return (
         f"the pooled rows equal the folds', the labels the manifest's, the classes the highest "
         f"scores ({' and '.join(names)}), and the scores follow from the rows."
     )
+
+
+def _highest(
+    table: pd.DataFrame,
+    head: str,
+    classes: list[str],
+    offsets: NDArray[np.float64] | float,
+    findings: Findings,
+) -> None:
+    """The predicted class of each row has the highest score, offsets added."""
+    shown = table[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
+    label = table[head].map({name: number for number, name in enumerate(classes)})
+    if head == "softmax" and np.any(offsets):  # those are added to log-probabilities
+        shown = np.log(np.maximum(shown, np.finfo(np.float64).tiny))
+    shown = shown + offsets
+    chosen = shown[np.arange(len(shown)), label.fillna(0).astype(int)]
+    wrong = label.isna() | ~(chosen == shown.max(axis=1))  # also a score that is no number
+    text = f"{{}} samples have a {head} class without the highest score"
+    findings.add(text, table.index[wrong])
+
+
+def _check_baseline(
+    run: Artefacts, manifest: pd.DataFrame, classes: list[str], findings: Findings
+) -> list[str]:
+    """The SVM on the input itself predicts each sample once, by its fold; its scores follow.
+
+    Returns:
+        Its name, in a run that has it.
+    """
+    table, stored = run.baseline, run.metrics["heads"].get(BASELINE)
+    if table is None or stored is None:
+        if table is not None or stored is not None:
+            findings.problems.append("of the baseline there are scores or predictions, not both")
+        return []
+    ids = table["sample_id"]
+    findings.add("{} samples stand more than once in the baseline", ids[ids.duplicated()])
+    findings.add("{} samples are lost from the baseline", set(manifest.index) - set(ids))
+    findings.add("{} samples of the baseline were not expected", set(ids) - set(manifest.index))
+    rows = table.drop_duplicates("sample_id").set_index("sample_id")
+    _differences(rows, manifest, ["fold", "person", "dataset"], "the manifest", findings)
+    _highest(rows, BASELINE, classes, 0.0, findings)
+    labelled = rows.join(manifest[["label"]], how="inner").reset_index()
+    parts = {"pooled": labelled, **dict(list(labelled.groupby("dataset")))}
+    for part, values in stored.items():
+        _same(f"baseline {part}", values, rows_of(parts, part), BASELINE, classes, findings)
+    return [BASELINE]
 
 
 def _offsets(
@@ -88,7 +127,7 @@ def _recompute(
     """Compute the stored scores again, independently of `mer.metrics`."""
     stored = run.metrics["heads"]
     findings.add("{} heads with predictions have no score", set(names) - set(stored))
-    findings.add("{} heads with a score have no predictions", set(stored) - {MAJORITY, *names})
+    findings.add("{} heads with a score have no predictions", set(stored) - {*REFERENCES, *names})
     parts = {"pooled": rows, **dict(list(rows.groupby("dataset")))}
     for head in names:
         for part, values in stored.get(head, {}).items():

@@ -156,6 +156,7 @@ def _permuted(cfg: DictConfig, folder: Path, seed: int, epochs: int | None) -> D
         "trial": {"number": None},
         "logger": None,
         "search": None,
+        "baseline": None,
         "reuse_networks": False,
     }
     if epochs is not None:

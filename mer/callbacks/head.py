@@ -218,7 +218,8 @@ def name_problems(heads: Mapping[str, Head], classes: Sequence[str]) -> list[str
         A sentence for each.
     """
     taken = dict.fromkeys((*COLUMNS, "label", "fold"), "a column of every table of predictions")
-    taken |= dict.fromkeys(("majority", "file", "zero_shot"), "the name of other scores")
+    others = ("baseline", "majority", "file", "zero_shot")
+    taken |= dict.fromkeys(others, "the name of other scores")
     taken |= dict.fromkeys(_columns("softmax", classes), "a column of the softmax")
     problems = []
     for key, head in heads.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mer.compare.candidates import read
 from mer.compare.comparison import SORTS, side_by_side
-from mer.compare.pairs import against_first
+from mer.compare.pairs import against_baseline, against_first
 from mer.compare.tables import to_markdown, to_terminal
 from mer.errors import printable
 from mer.files import csv_text
@@ -22,10 +22,12 @@ def main(argv: list[str]) -> int:
         type=Path,
         help="run directory, a folder with several, or someone else's predictions as .csv or "
         ".parquet with the columns sample_id, person, label, prediction (other names and what may "
-        "be absent: mer/compare/files.py); the others are tested against the first",
+        "be absent: mer/compare/prediction_files.py); the others are tested against the first",
     )
     parser.add_argument(
-        "--head", metavar="NAME", help="a head, softmax or majority; default: each run's first head"
+        "--head",
+        metavar="NAME",
+        help="a head, softmax, baseline or majority; default: each run's first head",
     )
     parser.add_argument(
         "--part", default="pooled", help="pooled (default), or a dataset, e.g. casme2"
@@ -37,19 +39,27 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     runs = read(options.runs)
     comparison = side_by_side(runs, options.head, options.part, options.sort)
-    pairs = None if options.no_tests else against_first(runs, options.head, options.part)
+    pairs = own = None
+    if not options.no_tests:
+        pairs = against_first(runs, options.head, options.part)
+        own = against_baseline(runs, options.head, options.part)
+    tests = [one for one in (pairs, own) if one is not None]
     if "-" in (options.csv, options.markdown):
-        said = [*comparison.notes, *(pairs.conclusions if pairs else [])]
+        said = [*comparison.notes, *(sentence for one in tests for sentence in one.conclusions)]
         sys.stderr.writelines(f"{printable(note)}\n" for note in said)
     else:
-        to_terminal(comparison, pairs)
+        to_terminal(comparison, tests)
     if options.csv:
         frame = comparison.frame
         if pairs and len(pairs.frame):
             frame = frame.merge(pairs.frame, on="name", how="left")
+        if own and len(own.frame):
+            renamed = own.frame.rename(columns=lambda column: f"baseline_{column}")
+            frame = frame.merge(renamed, left_on="name", right_on="baseline_name", how="left")
+            frame = frame.drop(columns="baseline_name")
         _write(options.csv, csv_text(frame))
     if options.markdown:
-        _write(options.markdown, to_markdown(comparison, pairs) + "\n")
+        _write(options.markdown, to_markdown(comparison, tests) + "\n")
     return 0
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mer.compare.candidates import Parts, Run, shortest_ends
 from mer.errors import MerError
 from mer.metrics import SCORES, chance, scores_from_confusion
+from mer.runs.head_columns import BASELINE
 
 #: What the rows can be sorted by, and whether the smallest value comes first.
 SORTS = {
@@ -30,9 +31,10 @@ class Comparison(NamedTuple):
     Attributes:
         part: `pooled` or a dataset.
         frame: A row per run: `name`, `status`, `head`, each score with its `_low` and `_high`,
-            `validation` (UF1 of the same head on the validation persons, pooled), `samples`,
-            `persons`, `seconds`, `parameters`, `latency_ms`, `warnings` (why its score is none to
-            report), and a column per differing key.
+            `baseline` (UF1 of an SVM on the input itself), `validation` (UF1 of the same head on
+            the validation persons, pooled), `samples`, `persons`, `seconds`, `parameters`,
+            `latency_ms`, `warnings` (why its score is none to report), and a column per differing
+            key.
         keys: Differing key -> the shortest end of it that no other key has.
         chance: Scores of guessing on these samples; empty where the runs do not share them.
         notes: Sentences: what must not be reported, what not be compared blindly, and scores over
@@ -95,6 +97,7 @@ def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
     validation = run.metrics.get("validation", {}).get(chosen, {}).get("pooled", {})
     cost = run.metrics.get("cost", {})
     return row | {
+        "baseline": run.scores(BASELINE, part)[1].get("uf1") if not run.is_file else None,
         "validation": validation.get("uf1"),
         "samples": values.get("samples"),
         "persons": values.get("persons"),

@@ -1,4 +1,7 @@
-"""Every run against the first one that was named, on the same samples, person by person."""
+"""Every run against the first one that was named, and against its own baseline.
+
+On the same samples, person by person.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,6 +13,7 @@ from mer.compare.candidates import Run
 from mer.compare.comparison import FORBIDDEN, grounds
 from mer.errors import MerError
 from mer.metrics import SCORES
+from mer.runs.head_columns import BASELINE, REFERENCES
 from mer.runs.rundir import find
 
 #: A corrected p below this one separates two runs.
@@ -20,7 +24,7 @@ class Pairs(NamedTuple):
     """What the tests say.
 
     Attributes:
-        reference: The run that the others are tested against, as it is shown.
+        reference: What the runs are tested against, as it is shown.
         frame: A row per tested run: `name`; each score's `_difference` (run minus reference) with
             `_low` and `_high`, its `_p` (permutation over persons) and `_p_holm`; `p_mcnemar` and
             `p_mcnemar_holm` (accuracy).
@@ -56,7 +60,7 @@ def against_first(
     for run in scored:
         if run is not first:
             try:
-                tested[run] = _test(first, run, head, part)
+                tested[run] = _test((first, head), (run, head), part)
             except MerError as error:
                 left_out.append(f"Not tested: {run.shown}: {error}.")
     frame = _frame(tested)
@@ -65,17 +69,52 @@ def against_first(
     return Pairs(
         first.shown,
         frame,
-        _headline(first, tested, part),
-        [*_conclusions(first, tested, frame), *left_out],
+        _headline(first.shown, "the first run named", first, tested, part),
+        [*_conclusions(first.shown, tested, frame), *left_out],
     )
 
 
-def _test(first: Run, run: Run, head: str | None, part: str) -> paired.Paired:
-    """Join two runs by sample id and test them.
+def against_baseline(
+    runs: Sequence[Run], head: str | None = None, part: str = "pooled"
+) -> Pairs | None:
+    """Test a head of each run against an SVM on the run's own input, in the same folds.
+
+    Args:
+        runs: Runs of `read`.
+        head: Name of a head, as for `side_by_side`.
+        part: `pooled` or the name of a dataset.
+
+    Returns:
+        None where no run has a baseline, or the head is none that is trained.
+    """
+    reference = "its baseline"
+    tested: dict[Run, paired.Paired] = {}
+    left_out = []
+    for run in runs if head not in REFERENCES else ():
+        if not run.is_file and run.scores(BASELINE, part)[1] and run.scores(head, part)[1]:
+            try:
+                tested[run] = _test((run, BASELINE), (run, head), part)
+            except MerError as error:
+                left_out.append(f"Not tested against {reference}: {run.shown}: {error}.")
+    if not tested:
+        return Pairs(reference, pd.DataFrame(), "", left_out) if left_out else None
+    frame, first = _frame(tested), next(iter(tested))
+    what = "an SVM on the run's own input in the same folds"
+    return Pairs(
+        reference,
+        frame,
+        _headline(reference, what, first, tested, part),
+        [*_conclusions(reference, tested, frame), *left_out],
+    )
+
+
+def _test(one: tuple[Run, str | None], other: tuple[Run, str | None], part: str) -> paired.Paired:
+    """Join heads of two runs by sample id and test the second against the first.
 
     Raises:
         MerError: If they must not be compared, or predictions are missing or not those due.
     """
+    (first, _), (run, _) = one, other
     reasons = [note for note in grounds([first, run], part) if note.startswith(FORBIDDEN)]
     if reasons:
         raise MerError(f"it is not comparable with {first.shown}, see above")
@@ -83,7 +122,7 @@ def _test(first: Run, run: Run, head: str | None, part: str) -> paired.Paired:
     if part != "pooled":
         due = due[due["dataset"] == part]
     number = {name: place for place, name in enumerate(first.config["labels.classes"])}
-    a, b = (_predicted(which, head, part, due["sample_id"]).map(number) for which in (first, run))
+    a, b = (_predicted(*which, part, due["sample_id"]).map(number) for which in (one, other))
     true = due["label"].map(number)
     return paired.compare(true, a, b, due["person"].tolist(), len(number))
 
@@ -96,9 +135,10 @@ def _predicted(run: Run, head: str | None, part: str, due: pd.Series) -> pd.Seri
     if run.table is not None:
         column = run.table.set_index("sample_id")["prediction"]
     else:
-        path = find(run.directory, "predictions.parquet")
+        file = f"{BASELINE if chosen == BASELINE else 'predictions'}.parquet"
+        path = find(run.directory, file)
         if path is None:
-            raise MerError(f"{run.directory} has no predictions.parquet")
+            raise MerError(f"{run.directory} has no {file}")
         try:
             table = pd.read_parquet(path, columns=["sample_id", chosen])
         except Exception as error:
@@ -132,19 +172,23 @@ def _frame(tested: Mapping[Run, paired.Paired]) -> pd.DataFrame:
     return frame
 
 
-def _headline(first: Run, tested: Mapping[Run, paired.Paired], part: str) -> str:
+def _headline(
+    reference: str, what: str, first: Run, tested: Mapping[Run, paired.Paired], part: str
+) -> str:
     rows = [row for row in first.samples if part in ("pooled", row[1])]
     most = max(found.arrangements for found in tested.values())
     holm = f" Holm: corrected over {len(tested)} runs; this one decides." if len(tested) > 1 else ""
     return (
-        f"Paired tests against {first.shown}, the first run named, on the same {len(rows)} samples "
-        f"of {len({row[2] for row in rows})} persons. Differences are run minus {first.shown}, "
+        f"Paired tests against {reference}, {what}, on the same {len(rows)} samples "
+        f"of {len({row[2] for row in rows})} persons. Differences are run minus {reference}, "
         f"with 95 % intervals over persons. p (persons): whole persons change sides in up to "
         f"{most:,} ways. p (McNemar) takes all samples as independent, which they are not.{holm}"
     )
 
 
-def _conclusions(first: Run, tested: Mapping[Run, paired.Paired], frame: pd.DataFrame) -> list[str]:
+def _conclusions(
+    reference: str, tested: Mapping[Run, paired.Paired], frame: pd.DataFrame
+) -> list[str]:
     """Which runs are better or worse by UF1, and which cannot be told apart."""
     verdicts: dict[str, list[str]] = {}
     for run, row in zip(tested, frame.to_dict("records"), strict=True):
@@ -153,7 +197,7 @@ def _conclusions(first: Run, tested: Mapping[Run, paired.Paired], frame: pd.Data
         verdict = verdict or "Worse than"
         verdicts.setdefault(verdict, []).append(f"{run.shown} ({difference:+.3f}, p {spell(p)})")
     said = [
-        f"{verdict} {first.shown} by UF1: {', '.join(verdicts[verdict])}."
+        f"{verdict} {reference} by UF1: {', '.join(verdicts[verdict])}."
         for verdict in ("Better than", "Worse than", "Not separable from")
         if verdict in verdicts
     ]

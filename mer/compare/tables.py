@@ -24,6 +24,7 @@ COLUMNS = {
     "uf1": ("UF1", "{:.3f}"),
     "uar": ("UAR", "{:.3f}"),
     "accuracy": ("accuracy", "{:.3f}"),
+    "baseline": ("baseline UF1", "{:.3f}"),
     "validation": ("validation UF1", "{:.3f}"),
     "samples": ("samples", "{}"),
     "persons": ("persons", "{}"),
@@ -36,6 +37,7 @@ COLUMNS = {
 SHARED = {
     "status": "{}",
     "head": "head {}",
+    "baseline": "baseline UF1 {:.3f}",
     "samples": "{} samples",
     "persons": "{} persons",
     "parameters": "{:,} parameters",
@@ -64,7 +66,7 @@ def show(
     to_terminal(side_by_side(read(paths), head, part, sort))
 
 
-def to_terminal(comparison: Comparison, pairs: Pairs | None = None) -> None:
+def to_terminal(comparison: Comparison, tests: Sequence[Pairs] = ()) -> None:
     """Print one table, or two when the settings do not fit beside the scores, then the tests."""
     console = terminal.console()
     unlimited = console.options.update_width(10_000)
@@ -86,22 +88,21 @@ def to_terminal(comparison: Comparison, pairs: Pairs | None = None) -> None:
     for note in comparison.notes:
         loud = note.startswith(FORBIDDEN) or WARNED in note
         console.print(Text(note, style="bold" if loud else ""))
-    if pairs is None:
-        return
-    if pairs.headline:
-        console.print(Text(f"\n{pairs.headline}\n"), _table(lay_out_pairs(comparison, pairs)))
-    console.print()
-    for sentence in pairs.conclusions:
-        console.print(Text(sentence, style="bold"))
+    for pairs in tests:
+        if pairs.headline:
+            console.print(Text(f"\n{pairs.headline}\n"), _table(lay_out_pairs(comparison, pairs)))
+        console.print()
+        for sentence in pairs.conclusions:
+            console.print(Text(sentence, style="bold"))
 
 
-def to_markdown(comparison: Comparison, pairs: Pairs | None = None) -> str:
+def to_markdown(comparison: Comparison, tests: Sequence[Pairs] = ()) -> str:
     """The same tables, with the notes as a list."""
     blocks = [headline(comparison), *map(_markdown, lay_out(comparison))]
     blocks += [comparison.chance, _list(comparison.notes)]
-    if pairs and pairs.headline:
-        blocks += [pairs.headline, _markdown(lay_out_pairs(comparison, pairs))]
-    if pairs:
+    for pairs in tests:
+        if pairs.headline:
+            blocks += [pairs.headline, _markdown(lay_out_pairs(comparison, pairs))]
         blocks.append(_list(pairs.conclusions))
     return "\n\n".join(block for block in blocks if block)
 

@@ -381,6 +381,7 @@ class Settings:
     seed: Annotated[Whole, Field(le=2**32 - 1)] = 0
     selection: Literal["last", "validation", "oracle"] = "last"
     objective: Objective | Annotated[list[Objective], Field(min_length=1)] = "uf1"
+    baseline: Literal["pixels"] | None = "pixels"
     reuse_networks: StrictBool = False
     search: dict[str, Any] | None = None
     trial: Trial = made_by(Trial)

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from mer import metrics
-from mer.runs.head_columns import MAJORITY, heading
+from mer.runs.head_columns import MAJORITY, REFERENCES, heading
 from mer.runs.stored_run import Run
 
 #: Scores in the order of the tables; those that a run's `metrics.json` lacks are left out.
@@ -60,7 +60,11 @@ def score_table(run: Run) -> list[Part]:
             Row(title, "" if place else "main", _scores(run, run.all_scores[head][part]))
             for place, (head, title) in enumerate(run.heads.items())
         ]
-        rows.append(Row(heading(MAJORITY), "aside", _scores(run, counts)))
+        rows += [
+            Row(heading(name), "aside", _scores(run, run.all_scores[name][part]))
+            for name in REFERENCES
+            if name in run.all_scores
+        ]
         rows.append(Row("guessing", "aside", _scores(run, _guesses(counts["confusion"]))))
         parts.append(Part(part, counts["samples"], counts["persons"], rows))
     return parts

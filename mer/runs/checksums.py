@@ -25,6 +25,7 @@ FILES = (
     "splits.parquet",
     "signatures.parquet",
     "predictions*.parquet",
+    "baseline*.parquet",
 )
 
 #: Endings of files that are no part of a run: locks, and what `mer export` puts beside the weights.

@@ -10,7 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-SOFTMAX, MAJORITY = "softmax", "majority"
+SOFTMAX, BASELINE, MAJORITY = "softmax", "baseline", "majority"
+
+#: Rows beside the heads that show what a score is worth.
+REFERENCES = (BASELINE, MAJORITY)
 
 #: The pretrained network itself, which no micro sample has trained.
 ZERO_SHOT = "zero_shot"
@@ -18,8 +21,8 @@ ZERO_SHOT = "zero_shot"
 #: Headings of heads; others go by their names.
 _HEADINGS = {
     "svm": "SVM on embeddings",
-    SOFTMAX: SOFTMAX,
     ZERO_SHOT: "zero-shot",
+    BASELINE: "SVM on the input itself, same folds",
     MAJORITY: "majority class",
 }
 
@@ -43,7 +46,7 @@ def score_columns(frame: pd.DataFrame) -> list[str]:
 
 def main_head(names: Iterable[str]) -> str:
     """The head that stands for a run: the first one, or the softmax where there is no other."""
-    return next((name for name in names if name != MAJORITY), SOFTMAX)
+    return next((name for name in names if name not in REFERENCES), SOFTMAX)
 
 
 def heading(head: str) -> str:

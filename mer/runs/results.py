@@ -20,7 +20,7 @@ from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.runs import checksums, label_access, run_files, terminal
-from mer.runs.head_columns import MAJORITY, heading, heads, main_head
+from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
 #: What a network costs, as a sweep may weigh it against a score.
@@ -67,7 +67,9 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         records = [run_files.read_json(fold_folder(run_dir, name) / "fold.json") for name in names]
         _add_to_folds(run_dir, records)
         result["seconds"] = round(sum(record["seconds"] for record in records), 1)
-        result["heads"] = score(predictions, result["classes"], settings.seed)
+        result["heads"] = _score_with_baseline(
+            run_dir, predictions, manifest, result["classes"], settings.seed
+        )
         result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
         validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
         if all(path.exists() for path in validation):
@@ -83,6 +85,23 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
     else:
         checksums.write(run_dir, result)
     return result
+
+
+def _score_with_baseline(
+    run_dir: Path,
+    predictions: pd.DataFrame,
+    manifest: pd.DataFrame,
+    classes: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Score the heads, and the baseline of a run that has one."""
+    names = heads(predictions)
+    if path := find(run_dir, "baseline.parquet"):
+        baseline = join(run_files.read_table(path, ["sample_id", "fold", BASELINE]), manifest)
+        columns = baseline[["sample_id", BASELINE]]
+        predictions = predictions.merge(columns, on="sample_id", validate="one_to_one")
+        names.append(BASELINE)
+    return score(predictions, classes, seed, names=names)
 
 
 class RunningScore:
@@ -278,7 +297,7 @@ def to_table(result: dict[str, Any], title: str) -> Table:
         table.caption = "\n".join(
             f"{heading(head)}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
             for head, values in pooled.items()
-            if head != MAJORITY
+            if head not in REFERENCES
         )
     return table
 

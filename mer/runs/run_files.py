@@ -16,7 +16,9 @@ from mer.files import mend_of_entry
 Content = TypeVar("Content")
 
 #: Files of a run (first part of their names) that `mer train` writes again where they are missing.
-_REMADE = "metrics predictions cost folds dropped manifest splits signatures environment".split()
+_REMADE = (
+    "metrics predictions baseline cost folds dropped manifest splits signatures environment".split()
+)
 
 
 def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Content:

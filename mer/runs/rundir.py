@@ -10,6 +10,7 @@ folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictio
                       evidence.json (whose samples took part in what);
                       inner.json with inner choices; config.yaml in a nested search
 predictions.parquet   one row per sample id, all folds
+baseline.parquet      one row per sample id: what an SVM on the input itself says, in the same folds
 folds.csv             persons and samples per side, seconds
 cost.json             parameters and time of one sample
 metrics.json          pooled scores with intervals; `status` tells whether anything is missing
@@ -62,6 +63,7 @@ VOLATILE = (
     "paths",
     "run",
     "logger",
+    "baseline",
     "objective",
     "reuse_networks",
     "search",

@@ -17,7 +17,7 @@ from mer.metrics import SCORES
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.runs import checksums, label_access, log_values, run_files
-from mer.runs.head_columns import MAJORITY, heading
+from mer.runs.head_columns import MAJORITY, REFERENCES, heading
 from mer.runs.rundir import find, fold_folder, is_done
 
 
@@ -119,7 +119,7 @@ class Run:
     @property
     def heads(self) -> dict[str, str]:
         """Heads that predicted and what tables call them, the one that counts first."""
-        return {head: heading(head) for head in self.all_scores if head != MAJORITY}
+        return {head: heading(head) for head in self.all_scores if head not in REFERENCES}
 
     @property
     def inner(self) -> dict[str, Any] | None:
@@ -134,7 +134,7 @@ class Run:
 
     @property
     def all_scores(self) -> dict[str, dict[str, Any]]:
-        """Scores of each head, `majority` among them, by part; empty for an incomplete run."""
+        """Scores of each head and reference by part; empty for an incomplete run."""
         return dict(self.metrics.get("heads", {}))
 
     @property

@@ -34,6 +34,7 @@ from mer.protocols import Fold
 from mer.runs import environment, fold_order, results, run_files, rundir, terminal, twins
 from mer.search import summary, trials
 from mer.search.queue import GRID, Queue
+from mer.training.baseline import write_baseline
 
 if TYPE_CHECKING:
     from mer.search.sweep import Search
@@ -196,6 +197,7 @@ def _assemble(
     write_json(content, run_dir / FILE)
     if len({cost.get("parameters") for cost in costs}) == 1:  # else it is no single network's
         write_json(costs[0], run_dir / "cost.json")
+    write_baseline(run_dir, settings, sources.dataset(settings, corpus), folds)
     result = results.pool(run_dir, settings)
     _show(entries, str(settings.objective))
     results.show(settings, run_dir, result)

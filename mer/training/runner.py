@@ -48,6 +48,7 @@ from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
 from mer.training import checks, workers, zero_shot
+from mer.training.baseline import write_baseline
 from mer.training.devices import check as check_devices
 from mer.training.devices import fold_device
 from mer.training.engines.engine import choose
@@ -103,6 +104,7 @@ def cross_validate(
     run_dir: str | Path | None = None,
     cache: str | Path = "cache",
     distinct: Sequence[Sequence[str]] = (),
+    baseline: Literal["pixels"] | None = "pixels",
     observers: Sequence[Observer] = (),
 ) -> Run:
     """Train and test a model on every fold, and pool the predictions.
@@ -125,6 +127,8 @@ def cross_validate(
         run_dir: Run directory; None makes a new one below `runs`.
         cache: Folder for macro weights and built inputs, which later runs find there.
         distinct: Pairs of sample ids that look alike and are known to be different recordings.
+        baseline: What is fitted in the same folds for comparison: an SVM on the input itself
+            (pixels), or None.
         observers: Called at the start, after every fold and at the end.
 
     Returns:
@@ -155,6 +159,7 @@ def cross_validate(
         trainer=trainer or Trainer(),
         selection=selection,
         seed=seed,
+        baseline=baseline,
         paths=Paths(str(cache)),
     )
     _check(settings, observers)
@@ -227,6 +232,7 @@ def _carry_out(
     with watch(observers, context), when_stopped(lambda: _kept(context)):
         _run_folds(context, observers)
         _write_cost(context)
+        write_baseline(run_dir, settings, dataset, order)
         result = results.pool(run_dir, settings)
         for observer in observers:
             observer.end(result)

@@ -1,9 +1,11 @@
 """The audit's checks of samples and predictions: what is lost, moved, flipped or swapped."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from mer.cli import main
 from tests.audit.tampering import (
@@ -110,3 +112,30 @@ def test_doubled_foreign_and_moved_rows_are_told_apart(run_dir: Path) -> None:
     assert "2 samples stand more than once in the folds' predictions" in evidence
     assert "1 samples of the folds' predictions were not expected: samm/999/999_1" in evidence
     assert f"1 samples are predicted by another fold: {moved}" in evidence
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (lambda table: table.iloc[1:], "1 samples are lost from the baseline"),
+        (lambda table: pd.concat([table, table[:1]]), "1 samples stand more than once in the base"),
+        (lambda table: table.assign(fold=table["fold"].iloc[0]), "differs from the manifest"),
+        (
+            lambda table: table.assign(baseline=np.roll(table["baseline"], 1)),
+            "samples have a baseline class without the highest score",
+        ),
+    ],
+    ids=["lost", "twice", "other folds", "other classes"],
+)
+def test_the_baseline_is_checked_as_a_head_is(
+    run_dir: Path, forge: Callable[[pd.DataFrame], pd.DataFrame], said: str
+) -> None:
+    change(run_dir / "baseline.parquet", forge)
+    assert said in failures(run_dir)["predictions"]
+
+
+def test_a_baseline_without_its_predictions_is_found(run_dir: Path) -> None:
+    (run_dir / "baseline.parquet").unlink()
+    assert failures(run_dir)["predictions"] == (
+        "of the baseline there are scores or predictions, not both."
+    )

@@ -184,3 +184,29 @@ def test_a_run_whose_score_is_none_to_report_is_marked_wherever_it_stands(
     assert ["Better than a by UF1: b !! (+0.833, p < 0.001)."] in lines
     frame = compare.side_by_side(compare.read([a, b])).frame.set_index("name")
     assert pd.isna(frame.loc["a", "warnings"]) and "oracle" in frame.loc["b", "warnings"]
+
+
+def test_a_run_is_tested_against_its_own_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = run_with(tmp_path / "good", RIGHT, 0.9)
+    write_run(tmp_path / "other", {"svm": 0.5}, samples=MANY)  # of before: it has no baseline
+    metrics = json.loads((good / "metrics.json").read_text())
+    metrics["heads"]["baseline"] = metrics["heads"]["svm"]
+    (good / "metrics.json").write_text(json.dumps(metrics))
+    manifest = pd.read_parquet(good / "manifest.parquet")
+    manifest.assign(baseline=POOR).to_parquet(good / "baseline.parquet")
+    lines = shown(capsys, good)
+    assert ["Better than its baseline by UF1: good (+0.833, p < 0.001)."] in lines
+    runs = compare.read([good, tmp_path / "other"])
+    pairs = compare.against_baseline(runs)
+    assert pairs is not None
+    assert pairs.frame["name"].tolist() == ["good"]
+    assert pairs.frame["uar_difference"].tolist() == [pytest.approx(2 / 3)]
+    assert compare.against_baseline(runs, "baseline") is None
+    assert compare.against_baseline(runs, "majority") is None
+    (good / "baseline.parquet").unlink()
+    left_out = "Not tested against its baseline: good: {} has no baseline.parquet."
+    pairs = compare.against_baseline(compare.read([good]))
+    assert pairs is not None
+    assert pairs.conclusions == [left_out.format(good)]

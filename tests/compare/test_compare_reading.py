@@ -112,7 +112,7 @@ def test_csv_has_plain_columns_and_stdout_holds_nothing_else(
     frame = pd.read_csv(io.StringIO(captured.out), dtype=str, keep_default_na=False)
     assert list(frame) == (
         "name status head uf1 uf1_low uf1_high uar uar_low uar_high accuracy accuracy_low "
-        "accuracy_high validation samples persons seconds parameters latency_ms warnings "
+        "accuracy_high baseline validation samples persons seconds parameters latency_ms warnings "
         "protocol.name macro.enabled"
     ).split(" ")
     best, last = frame.iloc[0], frame.iloc[2]

@@ -95,7 +95,7 @@ def test_summary_equals_metrics_json(log: Log, finished: Path) -> None:
     summary = log.summary
     assert summary["status"] == "complete"
     assert (summary["folds/total"], summary["folds/missing"]) == (3, 0)
-    for head in ("svm", "softmax", "majority"):
+    for head in ("svm", "softmax", "baseline", "majority"):
         for score in ("uf1", "uar", "accuracy"):
             for side, heads in (("test", metrics["heads"]), ("val", metrics["validation"])):
                 pooled = heads[head]["pooled"]

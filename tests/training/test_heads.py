@@ -177,6 +177,7 @@ def test_scores_of_another_shape_are_refused() -> None:
         (["svm", "svm"], "callbacks.k1.name is svm, a column of callbacks.k0.name; set another"),
         (["softmax"], "callbacks.k0.name is softmax; set a name that starts with another word"),
         (["majority"], "callbacks.k0.name is majority, the name of other scores"),
+        (["baseline"], "callbacks.k0.name is baseline, the name of other scores"),
         (["label"], "callbacks.k0.name is label, a column of every table of predictions"),
         (["apex"], "callbacks.k0.name is apex, a column of every table of predictions"),
         (["my head"], "callbacks.k0.name is 'my head'; set a name of letters, digits and"),

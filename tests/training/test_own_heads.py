@@ -104,7 +104,7 @@ def test_scores_of_an_own_head_stand_beside_the_others_in_the_order_of_the_confi
     run_dir: Path, metrics: dict
 ) -> None:
     frame = pd.read_parquet(run_dir / "predictions.parquet")
-    assert list(metrics["heads"]) == ["nearest", "svm", "softmax", "majority"]
+    assert list(metrics["heads"]) == ["nearest", "svm", "softmax", "baseline", "majority"]
     assert list(metrics["fold_diagnostics"]) == ["nearest", "svm", "softmax"]
     assert list(metrics["validation"]) == ["nearest", "svm", "softmax", "majority"]
     scores = frame[[f"nearest_{name}" for name in metrics["classes"]]].to_numpy()

@@ -43,7 +43,7 @@ def test_every_sample_is_tested_exactly_once(finished: Path) -> None:
 def test_run_directory_holds_what_it_promises(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["status"] == "complete"
-    assert set(metrics["heads"]) == {"svm", "softmax", "majority"}
+    assert set(metrics["heads"]) == {"svm", "softmax", "baseline", "majority"}
     assert set(metrics["heads"]["svm"]) == {"pooled", "casme2", "samm", "smic"}
     pooled = metrics["heads"]["svm"]["pooled"]
     table = predictions(finished)
