@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 LISTED = frozenset(
     {
         "mer.callbacks.svm_head.SVMHead",
+        "mer.models.flow_networks.DualInception",
+        "mer.models.flow_networks.OFFApexNet",
+        "mer.models.flow_networks.Perceptron",
+        "mer.models.flow_networks.RCNA",
+        "mer.models.flow_networks.RegionTransformer",
+        "mer.models.flow_networks.STSTNet",
         "mer.models.motion_mlps.MotionMLPs",
         "mer.models.pixels.Pixels",
     }

@@ -19,6 +19,7 @@ from timm.models.resnet import ResNet
 from torch import nn
 
 from mer.errors import MerError
+from mer.models import flow_networks
 from mer.models.backbones import PROBE_SIZE
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MERModule
@@ -30,6 +31,7 @@ ORDER: dict[type[nn.Module], tuple[str, ...]] = {
     EfficientVit: ("stem", "stages"),
     MobileNetV3: ("conv_stem", "bn1", "blocks"),
     ResNet: ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"),
+    **dict.fromkeys(flow_networks.NETWORKS, ("features",)),
 }
 
 
@@ -112,14 +114,16 @@ def split_off(module: MERModule) -> FrozenBlocks | None:
 
 
 def frozen_prefix(module: MERModule) -> list[str]:
-    """Name the frozen first blocks, in order of execution; empty if there are none."""
+    """Name the frozen first blocks, in order of execution; empty if none of them has a weight."""
     norms = {id(norm) for norm in module._frozen_norms}
     names = []
+    weights = False
     for name, step in _steps(module.backbone):
         if not _never_changes(step, norms):
             break
         names.append(name)
-    return names
+        weights = weights or next(step.parameters(), None) is not None
+    return names if weights else []
 
 
 @functools.lru_cache(maxsize=4)
