@@ -1,9 +1,10 @@
 """Small networks that were published for flow pictures of 28 x 28 pixels, and a perceptron.
 
 Each is `features`, which ends in a feature map, and `head`, which makes the embedding of it.
-Pictures of another size are averaged to 28 x 28 first. Streams that see one channel each are groups
-of one convolution. None has dropout inside; `model.dropout` takes its place before the classifier,
-so that folds can be trained in parallel. What a paper says otherwise stands in `conf/backbone`.
+Pictures of another size are brought to 28 x 28 first (bilinear). Streams that see one channel each
+are groups of one convolution. None has dropout inside; `model.dropout` takes its place before the
+classifier, so that folds can be trained in parallel. Where a network differs from its paper,
+`conf/backbone` says so.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ class FlowNetwork(nn.Module):
         num_classes: int,
     ) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.AdaptiveAvgPool2d(SIDE), *features)
+        self.features = nn.Sequential(nn.Upsample(SIDE, mode="bilinear"), *features)
         self.head = nn.Sequential(*head, nn.Flatten())
         self.num_features = num_features
         self.reset_classifier(num_classes)

@@ -1,10 +1,12 @@
 """Networks for flow pictures compute what their papers say; streams stay apart until they join."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from mer.deploy.model_files import OPSET
 from mer.errors import MerError
 from mer.models import frozen_blocks
 from mer.models.flow_networks import (
@@ -18,7 +20,8 @@ from mer.models.flow_networks import (
     RegionTransformer,
     STSTNet,
 )
-from tests.builders import network
+from mer.report.grad_cam import class_activation, find_layer
+from tests.builders import disturb, network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +41,7 @@ def test_parameters_are_those_of_the_layers(kind: type[FlowNetwork]) -> None:
     assert sum(p.numel() for p in kind(3).parameters()) == PARAMETERS[kind]
 
 
-def test_pictures_of_another_size_are_averaged() -> None:
+def test_pictures_of_twice_the_size_are_averaged() -> None:
     net = Perceptron(3).eval()
     large = torch.rand(2, 3, 56, 56)
     small = large.unflatten(3, (28, 2)).unflatten(2, (28, 2)).mean(dim=(3, 5))
@@ -100,3 +103,22 @@ def test_nothing_is_frozen_unless_it_is_asked_for(kind: type[FlowNetwork]) -> No
     node = {"name": "own", "_target_": f"{kind.__module__}.{kind.__name__}"}
     assert frozen_blocks.frozen_prefix(network(node)) == []
     assert not frozen_blocks.is_random(network(node).backbone)  # folds may be trained in parallel
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_onnx_and_grad_cam_take_it(kind: type[FlowNetwork], tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    node = {"name": "own", "_target_": f"{kind.__module__}.{kind.__name__}"}
+    model = network(node).eval()
+    disturb(model)
+    image = torch.rand(3, 3, 28, 28)
+    path = str(tmp_path / "net.onnx")
+    names = {"input_names": ["image"], "dynamic_axes": {"image": {0: "batch"}}}
+    torch.onnx.export(model, (image[:2],), path, dynamo=False, opset_version=OPSET, **names)
+    (logits,) = runtime.InferenceSession(path).run(None, {"image": image.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), model(image), atol=1e-4, rtol=1e-4)
+    predicted, maps = class_activation(model, find_layer(model, image[:1]), image)
+    assert predicted.tolist() == model(image).argmax(dim=1).tolist()
+    assert maps.shape[0] == 3
+    assert maps.any()
