@@ -146,6 +146,7 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
         findings.gaps.append("environment.json holds no data hash")
     if len({*hashes, *stated}) > 1:
         findings.problems.append(f"several data hashes: {some(sorted({*hashes, *stated}))}")
+    _weights_from_elsewhere(run, findings)
     known_persons = (
         "the split decides which test persons trained them"
         if by_design
@@ -156,6 +157,21 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
         f"{known_persons} ({len(trained)} persons in all, macro included"
         + ("; nobody is in the synthetic motion)." if synthetic else ").")
     )
+
+
+def _weights_from_elsewhere(run: Artefacts, findings: Findings) -> None:
+    """Remark on weights that the networks began with and that name no person."""
+    with findings.attempt():
+        backbone = run.config["backbone"]
+        if backbone.get("weights"):
+            source = f"the file {backbone['weights']}"
+        elif backbone.get("pretrained"):
+            source = "timm's weights"
+        else:
+            return
+        findings.remarks.append(
+            f"the networks began with {source}; whose faces trained these is not known"
+        )
 
 
 def _training_persons(run: Artefacts) -> dict[str, set[str]]:

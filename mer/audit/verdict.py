@@ -51,8 +51,10 @@ LIMITS = (
     "These checks read the run's files. They cannot see a seed or a setting that was chosen among "
     "runs in other folders, clips that were left out before the manifest was written, one person "
     "under two names with different clips, copies of a clip that are mirrored, turned, cut or "
-    "slowed down or that come as another kind of input, changed code of mer, or files that were "
-    "all forged to fit (`mer evaluate RUN` predicts again from the data)."
+    "slowed down or that come as another kind of input, whose faces trained weights that came from "
+    "elsewhere (backbone.weights, backbone.pretrained), what heads, callbacks, inputs and loggers "
+    "of your own keep from fold to fold or read by themselves, changed code of mer, or files that "
+    "were all forged to fit (`mer evaluate RUN` predicts again from the data)."
 )
 
 #: Exit status of each verdict.

@@ -1,5 +1,6 @@
 """The data module that macro-pretraining and micro fine-tuning share."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mer.data.augmentation import augmentation
 from mer.data.dataset import UnifiedDataset
+from mer.data.open_samples import OpenInputs, OpenSamples
 from mer.data.views import FreshInputs, Inputs, SampleView
 from mer.randomness import generator
 
@@ -87,6 +89,13 @@ class MERDataModule(pl.LightningDataModule):
             "pin_memory": pin_memory,
             "collate_fn": _as_it_is,
         }
+
+    def open_to(self, positions: NDArray[np.int64]) -> "MERDataModule":
+        """The same loaders, which reach the samples at some positions alone. Shape: (M,)."""
+        part = copy.copy(self)
+        part.dataset = OpenSamples(self.dataset, positions)
+        part.inputs = OpenInputs(self.inputs, part.dataset)
+        return part
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, augmented batches; a last incomplete batch is left out of the epoch."""

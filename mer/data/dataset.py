@@ -70,7 +70,7 @@ class UnifiedDataset:
         if gigabytes > self.settings.cache_gb:
             log.info("%.1f GB of inputs exceed input.cache_gb; they are built as needed", gigabytes)
         elif cache is None:
-            self._built = np.stack([self._build(position) for position in range(len(self))])
+            self._built = np.stack([self.build(position) for position in range(len(self))])
         else:
             self.keep(cache)
 
@@ -128,7 +128,20 @@ class UnifiedDataset:
         """The inputs of some samples, as `image` gives them. Shape: (B, S, S, C), float32."""
         if self._built is not None:
             return np.asarray(self._built[positions])
-        return np.stack([self._build(int(position)) for position in positions])
+        return np.stack([self.build(int(position)) for position in positions])
+
+    def build(self, position: int) -> NDArray[np.float32]:
+        """The input of one sample, made of what its store holds. Shape: (S, S, C), float32."""
+        store_number, row = self._place[position]
+        store = self.stores[store_number]
+        needs = set(self.kind.needs)
+        return self.input.build(
+            Sample(
+                frames=store.frames[row] if {"apex", "onset"} & needs else None,
+                flow=store.flow[row] if "flow" in needs else None,
+                landmarks=store.landmarks[row] if "landmarks" in needs else None,
+            )
+        )
 
     def positions(self, sample_ids: Sequence[str]) -> NDArray[np.int64]:
         """Positions of samples in this dataset.
@@ -238,18 +251,6 @@ class UnifiedDataset:
             )
         hold(self._file.parent, self)
         self._built = array
-
-    def _build(self, position: int) -> NDArray[np.float32]:
-        store_number, row = self._place[position]
-        store = self.stores[store_number]
-        needs = set(self.kind.needs)
-        return self.input.build(
-            Sample(
-                frames=store.frames[row] if {"apex", "onset"} & needs else None,
-                flow=store.flow[row] if "flow" in needs else None,
-                landmarks=store.landmarks[row] if "landmarks" in needs else None,
-            )
-        )
 
     def _check(self) -> None:
         problems = []

@@ -33,7 +33,7 @@ from mer.randomness import derived_seed
 from mer.runs import rundir
 from mer.runs.head_columns import ZERO_SHOT
 from mer.runs.observers import RunContext
-from mer.training import fold_evidence, inner
+from mer.training import fold_evidence, inner, predicted_again
 from mer.training.devices import fold_device
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
@@ -164,7 +164,7 @@ def _choose(job: Job) -> Job:
         trainer = make_trainer(
             run.settings, run.settings.model, job.folder, [recorder], history=False
         )
-        trainer.fit(module, _data(run, module, sides))
+        trainer.fit(module, _data(run, module, sides).open_to(job.sides.train))
         trained = run.corpus.table["sample_id"].iloc[module.seen.positions("train")]
         raise_all(
             f"An inner network of fold {job.fold.name} was trained on other samples than its own:",
@@ -192,7 +192,7 @@ def _kept_or_trained(
             sorted(set(record["used"]["trained"]) - set(job.fold.train))[:3],
         )
         fit_on_outputs(job.heads, outputs, run.dataset.labels, len(run.corpus.classes))
-        if not fold_evidence.is_predicted_again(job):
+        if not predicted_again.is_one(job):
             return None, outputs, record
         named = trust.names(to_plain(run.settings)).values()
         return load_module(MicroFinetuneModule, kept.folder / FILES[0], named), outputs, record
@@ -217,7 +217,10 @@ def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
     trainer = make_trainer(
         settings, settings.model, job.folder, [*callbacks, *job.callbacks, *job.heads]
     )
-    trainer.fit(module, data)
+    # Callbacks see the training through the trainer, and must not find test samples there.
+    trainer.fit(
+        module, data.open_to(np.concatenate([data.train_positions, data.validation_positions]))
+    )
     used = used_samples(job, module, data)
     trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
     module.to(fold_device(settings))

@@ -12,37 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
-from pytorch_lightning.utilities.seed import isolate_rng
 
 from mer.callbacks.svm_head import SVMHead
 from mer.config import trust
 from mer.data.feature_cache import FeatureCache
 from mer.errors import raise_all
 from mer.files import write_json
-from mer.models.backbones import evaluation_mode
+from mer.models.loss import CrossEntropy
 from mer.models.modules import MERModule
 from mer.models.seen_samples import digests
 from mer.models.transfer import refuse_known_persons
 from mer.protocols import LEAKY
 from mer.runs import evidence
-from mer.training import inner
-from mer.training.devices import fold_device
+from mer.training import inner, predicted_again
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.network_cache import Outputs
 
 if TYPE_CHECKING:
     from mer.data.datamodule import MERDataModule
     from mer.training.fold import Job
-
-#: Folds of a run, at most, whose samples are predicted once more from their inputs, by another way;
-#: and how many samples of either side in all these folds together.
-FOLDS_AGAIN, SAMPLES_AGAIN = 16, 64
-
-#: By how much probabilities, and embeddings relative to the largest one, may differ then: on a CPU
-#: in float32; on other devices; in half precision.
-TOLERANCES = (1e-4, 1e-2, 5e-2)
 
 Constants = tuple[Sequence[float], Sequence[float]]
 
@@ -92,7 +80,7 @@ def write(
 
     Args:
         job: The fold; its heads are fitted.
-        module: Its network; None for a kept one, unless the fold `is_predicted_again`.
+        module: Its network; None for a kept one, unless the fold is `predicted_again`.
         used: What `of_training` gave.
         outputs: Side -> predicted batches.
         test: Predictions of the test side, thresholds applied.
@@ -122,7 +110,7 @@ def write(
             *_wrong_choices(job),
             *_wrong_classes(job, test),
             *(_wrong_weights(job, module) if module else []),
-            *(_wrong_outputs(job, module, outputs["test"]) if module else []),
+            *(predicted_again.problems(job, module, outputs["test"]) if module else []),
         ],
     )
     write_json(content, job.folder / evidence.FILE)
@@ -165,15 +153,21 @@ def _wrong_arrays(job: Job) -> list[str]:
 
 
 def _wrong_weights(job: Job, module: MERModule) -> list[str]:
-    """Class weights that do not follow from the labels of the training side."""
-    if job.run.settings.model.class_weights != "balanced":
-        return []
-    labels = job.run.dataset.labels[job.sides.train]
-    counts = np.bincount(labels, minlength=len(module.classes))
-    expected = np.where(counts > 0, len(labels) / (len(counts) * np.maximum(counts, 1)), 0.0)
-    if np.allclose(module.hparams["class_weights"], expected):
-        return []
-    return ["the class weights are not those of the training side"]
+    """Class weights, of the loss too, that do not follow from the training side's labels."""
+    expected = None
+    if job.run.settings.model.class_weights == "balanced":
+        labels = job.run.dataset.labels[job.sides.train]
+        counts = np.bincount(labels, minlength=len(module.classes))
+        expected = np.where(counts > 0, len(labels) / (len(counts) * np.maximum(counts, 1)), 0.0)
+    found = [module.hparams["class_weights"]]
+    if isinstance(module.loss, CrossEntropy):
+        found.append(None if module.loss.weight is None else module.loss.weight.tolist())
+    for weights in found:
+        if (weights is None) != (expected is None) or not (
+            expected is None or np.allclose(weights, expected)
+        ):
+            return ["the class weights are not those of the training side"]
+    return []
 
 
 def _wrong_choices(job: Job) -> list[str]:
@@ -219,81 +213,3 @@ def _wrong_classes(job: Job, test: pd.DataFrame) -> list[str]:
                 + f": {evidence.some(wrong)}"
             )
     return sentences
-
-
-def is_predicted_again(job: Job) -> bool:
-    """Whether the fold is one of those whose samples are predicted once more."""
-    names = [fold.name for fold in job.run.folds]
-    return names.index(job.fold.name) % _step(len(names)) == 0
-
-
-def _step(folds: int) -> int:
-    return -(-folds // FOLDS_AGAIN)
-
-
-def _wrong_outputs(
-    job: Job, module: MERModule, outputs: Sequence[Mapping[str, torch.Tensor]]
-) -> list[str]:
-    """Predict some samples once more, from their inputs, and compare.
-
-    No loader, cache or engine has a part in it, so rows that were swapped, and activations of other
-    samples or weights, show.
-    """
-    if not is_predicted_again(job):
-        return []
-    folds = len(job.run.folds)
-    count = SAMPLES_AGAIN // -(-folds // _step(folds))
-    table, close = job.run.dataset.table, _tolerance(job)
-    index, logits = (
-        torch.cat([batch[key].detach().cpu() for batch in outputs]) for key in ("index", "logits")
-    )
-    tested = _spread(np.arange(len(index)), count)
-    fitted = next((head.fitted_on for head in job.heads if head.fitted_on is not None), None)
-    rows = np.empty(0, np.int64)
-    if fitted is not None:
-        rows = _spread(np.flatnonzero(fitted.positions >= 0), count)
-    known = index.numpy()[tested], fitted.positions[rows] if fitted is not None else rows
-    embeddings, again = _from_inputs(job, module, np.concatenate(known))
-    gap = (again[: len(tested)].softmax(1) - logits[tested].float().softmax(1)).abs().amax(1)
-    sentences = []
-    if (wrong := known[0][~(gap.numpy() <= close)]).size:
-        sentences.append(
-            f"{len(wrong)} of {len(tested)} predictions are not what the network gives for these "
-            f"samples: {evidence.some(evidence.ids_of(table, wrong))}"
-        )
-    if fitted is not None and len(rows):
-        before = fitted.embeddings[rows]
-        apart = np.abs(embeddings[len(tested) :].numpy() - before).max(axis=1)
-        if (wrong := known[1][~(apart <= 10 * close * np.abs(before).max())]).size:
-            sentences.append(
-                f"{len(wrong)} of {len(rows)} rows that fitted the heads are not what the network "
-                f"gives for these samples: {evidence.some(evidence.ids_of(table, wrong))}"
-            )
-    return sentences
-
-
-def _from_inputs(
-    job: Job, module: MERModule, positions: NDArray[np.int64]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings and logits of samples by the whole network, on the CPU."""
-    kind = next(module.parameters())
-    images = torch.from_numpy(job.run.dataset.images(positions)).permute(0, 3, 1, 2)
-    later, module.later_blocks = module.later_blocks, None
-    try:
-        with isolate_rng(), evaluation_mode(module):
-            embeddings = module.embed(images.to(kind.device, kind.dtype))
-            return embeddings.cpu().float(), module.classifier(embeddings).cpu().float()
-    finally:
-        module.later_blocks = later
-
-
-def _spread(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most so many of some values, evenly spread."""
-    places = np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))
-    return np.asarray(values[places])
-
-
-def _tolerance(job: Job) -> float:
-    if "16" in job.run.settings.trainer.precision:
-        return TOLERANCES[2]
-    return TOLERANCES[fold_device(job.run.settings).type != "cpu"]

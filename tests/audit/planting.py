@@ -24,8 +24,14 @@ Patch = pytest.MonkeyPatch
 Positions = NDArray[np.int64]
 
 
+def all_samples_are_open(patch: Patch) -> None:
+    """What runs in a training reaches every sample, so that the evidence has to tell."""
+    patch.setattr(MERDataModule, "open_to", lambda data, _: data)
+
+
 def loader_gives(positions: Callable[[MERDataModule], Positions], patch: Patch) -> None:
     """Training batches hold these positions, all of them."""
+    all_samples_are_open(patch)
     load, places = MERDataModule.train_dataloader, EpochOrder.places
 
     def leaky(data: MERDataModule) -> DataLoader[Any]:
@@ -64,6 +70,7 @@ def all_but_two(data: MERDataModule) -> Positions:
 
 def heads_get(positions: Callable[[MERDataModule], Positions], patch: Patch) -> None:
     """Heads are fitted on these positions."""
+    all_samples_are_open(patch)
     patch.setattr(MERDataModule, "embedding_dataloader", lambda data: data._plain(positions(data)))
 
 
@@ -79,6 +86,7 @@ def all_of(data: UnifiedDataset) -> Positions:
 
 def test_side_validates(patch: Patch) -> None:
     """Validation scores, by which epochs are kept or a training ends, are the test side's."""
+    all_samples_are_open(patch)
     patch.setattr(MERDataModule, "val_dataloader", lambda data: data._plain(data.test_positions))
 
 
@@ -152,6 +160,7 @@ def svm_is_chosen_on_test(patch: Patch) -> None:
 
 def inner_choices_are_judged_on_test(patch: Patch) -> None:
     """Epochs, SVM settings and thresholds are chosen on the outer test side."""
+    all_samples_are_open(patch)
     split = inner.inner_folds
 
     def leaky(table: pd.DataFrame, outer: protocols.Fold, *rest: int) -> list[protocols.Fold]:
