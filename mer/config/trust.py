@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LISTED = frozenset(
     {
         "mer.callbacks.svm_head.SVMHead",
+        "mer.data.bi_woof.BiWOOF",
         "mer.models.flow_networks.DualInception",
         "mer.models.flow_networks.OFFApexNet",
         "mer.models.flow_networks.Perceptron",
