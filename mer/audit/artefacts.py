@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from mer.config import stored
 from mer.errors import one_line
-from mer.runs import evidence, label_access, rundir, twins
+from mer.runs import evidence, label_access, members, rundir, twins
 from mer.runs.head_columns import read_states
 
 T = TypeVar("T")
@@ -115,8 +115,18 @@ class Artefacts:
         return [str(name) for name in dict.fromkeys(self.manifest["fold"])]
 
     @cached_property
+    def is_ensemble(self) -> bool:
+        """Whether it is the mean of other runs, so that there is nothing of its folds but rows."""
+        try:
+            return bool(members.nodes_of(self.config))
+        except Unavailable:
+            return False
+
+    @cached_property
     def done(self) -> list[str]:
         """Names of the folds that have predictions."""
+        if self.is_ensemble:
+            return self.folds
         return [name for name in self.folds if rundir.is_done(self.run_dir, name)]
 
     @cached_property
@@ -134,6 +144,8 @@ class Artefacts:
 
     def fold_predictions(self, fold: str) -> pd.DataFrame:
         """Predictions of a fold's test samples, without labels."""
+        if self.is_ensemble:
+            return self.predictions[self.predictions["fold"].astype("str") == fold]
         path = self._found(rundir.fold_folder(self.run_dir, fold), "predictions.parquet")
         return self._table(path, ["sample_id", "person", "fold"])
 

@@ -15,6 +15,7 @@ from mer.audit.check_choices import (
     check_search,
     check_selection,
 )
+from mer.audit.check_members import check_members
 from mer.audit.check_persons import check_evidence, check_persons, check_weights
 from mer.audit.check_predictions import check_predictions
 from mer.audit.check_samples import check_duplicates, check_files, check_samples
@@ -35,6 +36,16 @@ CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_selection,
     check_label_access,
     check_search,
+    check_complete,
+)
+
+#: Checks of an ensemble: its members have all the others.
+CHECKS_OF_ENSEMBLES: tuple[Callable[[Artefacts], Check], ...] = (
+    check_files,
+    check_samples,
+    check_predictions,
+    check_members,
+    check_label_access,
     check_complete,
 )
 
@@ -124,7 +135,8 @@ def audit(run_dir: Path) -> Audit:
             "runs/demo."
         )
     artefacts = Artefacts(run_dir)
-    return Audit(str(run_dir), tuple(check(artefacts) for check in CHECKS))
+    checks = CHECKS_OF_ENSEMBLES if artefacts.is_ensemble else CHECKS
+    return Audit(str(run_dir), tuple(check(artefacts) for check in checks))
 
 
 def comparable(runs: Sequence[Path]) -> Check:

@@ -218,7 +218,7 @@ def name_problems(heads: Mapping[str, Head], classes: Sequence[str]) -> list[str
         A sentence for each.
     """
     taken = dict.fromkeys((*COLUMNS, "label", "fold"), "a column of every table of predictions")
-    others = ("baseline", "majority", "file", "zero_shot")
+    others = ("baseline", "ensemble", "majority", "file", "zero_shot")
     taken |= dict.fromkeys(others, "the name of other scores")
     taken |= dict.fromkeys(_columns("softmax", classes), "a column of the softmax")
     problems = []

@@ -63,6 +63,10 @@ COMMANDS: dict[str, Command] = {
         "put runs side by side: scores with intervals, cost, and the settings that differ",
         "The run directories are as they were.",
     ),
+    "ensemble": Command(
+        "mer.cli.ensemble:main",
+        "average the scores of several runs into a run of its own",
+    ),
     "report": Command(
         "mer.cli.report:main",
         "show a run on one page: scores, data, mistakes, embeddings, settings",

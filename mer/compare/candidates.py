@@ -15,7 +15,7 @@ from mer.compare import prediction_files
 from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.metrics import SCORES
-from mer.runs import checksums, label_access, run_files
+from mer.runs import checksums, label_access, members, run_files
 from mer.runs.head_columns import main_head
 from mer.runs.rundir import find, flatten, fold_folder, is_done, is_volatile
 
@@ -64,6 +64,17 @@ class Run:
     def is_file(self) -> bool:
         """Whether it is the output of another program, of which no setting is known."""
         return self.table is not None
+
+    @property
+    def members(self) -> list[str]:
+        """Members of an ensemble, as RUN:HEAD; empty for a run that was trained."""
+        nodes = self.config.get(members.KEY) or []
+        return [f"{Path(str(node['run'])).name}:{node['head']}" for node in nodes]
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether it was trained with settings that are known."""
+        return not self.is_file and not self.members
 
     @property
     def shown(self) -> str:

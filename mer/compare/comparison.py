@@ -81,6 +81,7 @@ def side_by_side(
         frame = frame.sort_values(sort, ascending=SORTS[sort], kind="stable", ignore_index=True)
     notes = [f"{run.shown} {reason}." for run in runs for reason in run.warnings]
     notes += [f"{run.name}: {remark}." for run in runs for remark in run.remarks]
+    notes += [f"{run.name} is the mean of {_list(run.members)}." for run in runs if run.members]
     notes += grounds(runs, part)
     if without:
         notes.append(f"No score of this head on this part: {_list(without)}.")
@@ -113,7 +114,7 @@ def differing_keys(runs: Sequence[Run]) -> dict[str, str]:
 
     The short form keeps two parts where there are two: `enabled` alone says nothing.
     """
-    runs = [run for run in runs if not run.is_file]
+    runs = [run for run in runs if run.has_settings]
     everything = dict.fromkeys(key for run in runs for key in run.config)
     short = shortest_ends((tuple(key.split(".")) for key in everything), least=2)
     return {
@@ -124,8 +125,8 @@ def differing_keys(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _cell(run: Run, key: str) -> Any:
-    """The value as it is typed after `mer train`; numbers stay numbers; a file has none."""
-    if run.is_file:
+    """The value as it is typed after `mer train`; numbers stay numbers; a file or mean has none."""
+    if not run.has_settings:
         return None
     value = run.config.get(key, "absent")
     return value if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
@@ -235,7 +236,7 @@ def over_seeds(runs: Sequence[Run], head: str | None, part: str) -> list[str]:
         return run.scores(head, part)[0], run.samples, frozenset(config.items())
 
     notes = []
-    scored = {r.name: r for r in runs if not r.is_file and r.scores(head, part)[1]}
+    scored = {r.name: r for r in runs if r.has_settings and r.scores(head, part)[1]}
     for names in _groups(scored.values(), apart_from_seed).values():
         seeds = [scored[name].config["seed"] for name in names]
         if len(set(seeds)) > 1:

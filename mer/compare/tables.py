@@ -188,7 +188,9 @@ def _p(value: float) -> str:
 
 
 def _shared(frame: pd.DataFrame) -> list[str]:
-    return [name for name in SHARED if len(frame) > 1 and frame[name].nunique() == 1]
+    if len(frame) < 2:
+        return []
+    return [n for n in SHARED if frame[n].notna().all() and frame[n].nunique() == 1]
 
 
 def _cell(row: pd.Series, name: str) -> str:

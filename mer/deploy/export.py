@@ -236,8 +236,11 @@ def differences(expected: "Scores", found: "Scores") -> tuple[float, int]:
 
 
 def _fold_name(run_dir: Path, fold: str | None) -> str:
-    from mer.runs import rundir
+    from mer.config import stored
+    from mer.runs import members, rundir
 
+    if (path := run_dir / "config.yaml").is_file():
+        members.require_networks(run_dir, stored.read(path))
     folders = sorted((run_dir / "folds").glob("*")) if (run_dir / "folds").is_dir() else []
     done = [f.name for f in folders if rundir.is_done(run_dir, f.name)]
     if not done:

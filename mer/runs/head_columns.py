@@ -1,7 +1,7 @@
 """Which heads a table of predictions holds, and how they are called.
 
 A head has a column `<name>_<class>` with the scores of each class and a column `<name>` with the
-predicted class. Every table has the softmax.
+predicted class. Every table has the softmax; those of an ensemble have the mean alone.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,9 @@ SOFTMAX, BASELINE, MAJORITY = "softmax", "baseline", "majority"
 #: Rows beside the heads that show what a score is worth.
 REFERENCES = (BASELINE, MAJORITY)
 
+#: The mean of several runs, which is the one head of an ensemble.
+ENSEMBLE = "ensemble"
+
 #: The pretrained network itself, which no micro sample has trained.
 ZERO_SHOT = "zero_shot"
 
@@ -24,6 +27,7 @@ _HEADINGS = {
     ZERO_SHOT: "zero-shot",
     BASELINE: "SVM on the input itself, same folds",
     MAJORITY: "majority class",
+    ENSEMBLE: "mean of the members",
 }
 
 
@@ -64,5 +68,9 @@ def read_states(path: Path) -> dict[str, Any]:
 
 
 def _classes(frame: pd.DataFrame) -> list[str]:
-    start = f"{SOFTMAX}_"
-    return [str(name).removeprefix(start) for name in frame if str(name).startswith(start)]
+    """Names of the classes, from the columns of a head that the table must have."""
+    for head in (SOFTMAX, ENSEMBLE, BASELINE):
+        start = f"{head}_"
+        if names := [str(c).removeprefix(start) for c in frame if str(c).startswith(start)]:
+            return names
+    return []

@@ -67,7 +67,7 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         records = [run_files.read_json(fold_folder(run_dir, name) / "fold.json") for name in names]
         _add_to_folds(run_dir, records)
         result["seconds"] = round(sum(record["seconds"] for record in records), 1)
-        result["heads"] = _score_with_baseline(
+        result["heads"] = score_with_baseline(
             run_dir, predictions, manifest, result["classes"], settings.seed
         )
         result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
@@ -87,7 +87,7 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
     return result
 
 
-def _score_with_baseline(
+def score_with_baseline(
     run_dir: Path,
     predictions: pd.DataFrame,
     manifest: pd.DataFrame,

@@ -126,8 +126,11 @@ def _refuse_strangers(run_dir: Path) -> None:
 
 
 def _has_begun(run_dir: Path) -> bool:
-    """Whether a run has got as far as its first fold; until then its directory is anybody's."""
-    return any((run_dir / "folds").glob("*"))
+    """Whether a run has got as far as its first fold; until then its directory is anybody's.
+
+    An ensemble has predictions without folds.
+    """
+    return any((run_dir / "folds").glob("*")) or find(run_dir, "predictions.parquet") is not None
 
 
 def _remove_old_unfinished(run_dir: Path) -> None:

@@ -25,7 +25,7 @@ from mer.files import write_json
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
-from mer.runs import label_access, results, run_files, rundir
+from mer.runs import label_access, members, results, run_files, rundir
 from mer.runs.head_columns import heads
 from mer.training import inner
 from mer.training.heads import heads_of, make_callbacks, svm_heads
@@ -56,6 +56,7 @@ def load_config(
             f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
         )
     cfg = trusted.load(path, trust)
+    members.require_networks(run_dir, cfg)
     if lacking := [key for key in ("data", "labels", "model", "callbacks") if key not in cfg]:
         raise MerError(
             f"{path} is cut off or damaged (no {', '.join(lacking)} in it): {run_files.mend(path)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from mer import compare
@@ -247,3 +248,21 @@ def test_long_lists_of_runs_are_shortened(tmp_path: Path) -> None:
     for seed in range(7):
         write_run(tmp_path / str(seed), {"svm": 0.5}, seed=seed)
     assert compared([tmp_path]).notes[0].startswith("0, 1, 2, 3 and 3 more: seeds 0, 1, 2, 3, 4, 5")
+
+
+def test_an_ensemble_has_no_settings_to_differ_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a", {"svm": 0.5}, model__epochs=5)
+    b = write_run(tmp_path / "b", {"svm": 0.6}, model__epochs=9)
+    members = [{"run": "../a", "head": "svm"}, {"run": "../b", "head": "svm"}]
+    both = write_run(tmp_path / "both", {"ensemble": 0.7}, ensemble=members)
+    config = OmegaConf.load(both / "config.yaml")
+    for key in ("model", "macro", "trainer"):
+        del config[key]
+    OmegaConf.save(config, both / "config.yaml")
+    comparison = compared([a, b, both])
+    assert comparison.keys == {"model.epochs": "model.epochs"}
+    assert comparison.frame["head"].tolist() == ["ensemble", "svm", "svm"]
+    assert "both is the mean of a:svm, b:svm." in comparison.notes
+    assert not [note for note in comparison.notes if note.startswith("Not comparable")]
