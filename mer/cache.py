@@ -59,6 +59,7 @@ _MOTION = (
     "motion_disturbance",
     "motion_fields",
 )
+_MACRO_TRAINING = ("pretrain", "macro_samples", "trainer", "predictions", "data_parallel")
 _TRAINING = ("numpy", "opencv", "torch", "timm", "pytorch-lightning")
 
 #: Folder -> what it holds.
@@ -83,7 +84,7 @@ KINDS = {
         (
             *_NETWORK,
             *(f"synthetic/{n}.py" for n in _MOTION),
-            *(f"training/{n}.py" for n in ("pretrain", "trainer", "predictions", "data_parallel")),
+            *(f"training/{n}.py" for n in _MACRO_TRAINING),
         ),
         _TRAINING,
         ("input.size", "macro.epochs", "seed"),

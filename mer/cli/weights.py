@@ -27,9 +27,9 @@ def main(argv: list[str]) -> int:
             print(f"  card: {path.with_suffix('.md')}")
         return 0
 
-    from mer.training.make_weights import make
+    from mer.training.make_weights import as_in_package, make
 
     path, digest = make(given.make, given.to, given.overrides)
-    same = digest == READY[given.make].sha256
-    print(f"{path}: sha256 {digest}, {'as' if same else 'unlike'} the file of the package")
+    same = as_in_package(given.make, path)
+    print(f"{path}: sha256 {digest}, {'as' if same else 'unlike'} the weights of the package")
     return 0 if same else 1

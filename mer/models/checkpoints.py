@@ -125,6 +125,12 @@ def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int
     write(checkpoint, path)
 
 
+def network_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a checkpoint what only a continued training needs, the larger part."""
+    needed = ("state_dict", "hyper_parameters", "mer", "pytorch-lightning_version")
+    return {key: content[key] for key in needed}
+
+
 def write(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint whole or not at all; see `mer.files.write_whole`."""
     stream = io.BytesIO()

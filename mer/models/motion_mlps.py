@@ -14,7 +14,7 @@ class MotionMLPs(nn.Module):
 
     Args:
         in_chans: Channels C of the input.
-        num_classes: Not used; timm's networks take it.
+        num_classes: Outputs of a classifier of its own; 0 leaves it out.
         members: Number K of perceptrons.
         side: Side in pixels of the averages that they see; inputs may be of any size.
         widths: Widths of their layers; the last is that of one embedding.
@@ -34,24 +34,34 @@ class MotionMLPs(nn.Module):
         steps = zip((in_chans * side * side, *widths), widths, strict=False)
         self.layers = nn.ModuleList(_Layer(members, wide, narrow) for wide, narrow in steps)
 
+        self.reset_classifier(num_classes)
+
     def forward_features(self, image: torch.Tensor) -> torch.Tensor:
         """Compute the embeddings. Shape: (B, K, E)."""
         coarse = functional.adaptive_avg_pool2d(image, self.side).flatten(1)
-        values = coarse.expand(self.members, *coarse.shape)
+        values = coarse[:, None].expand(-1, self.members, -1)
         for layer in self.layers:
             values = layer(values)
-        return values.transpose(0, 1)
+        return values
 
     def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Give all embeddings of an image in one row. Shape: (B, K * E)."""
-        return features.flatten(1)
+        """Give all embeddings of an image in one row, (B, K * E), or logits."""
+        row = features.flatten(1)
+        outputs: torch.Tensor = row if pre_logits else self.classifier(row)
+        return outputs
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute logits, or the embedding if there is no classifier."""
+        return self.forward_head(self.forward_features(image))
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Do nothing: there is no classifier."""
+        """Make another classifier; 0 for none."""
+        wide = self.num_features
+        self.classifier = nn.Linear(wide, num_classes) if num_classes else nn.Identity()
 
 
 class _Layer(nn.Module):
-    """The same layer of K perceptrons: linear, batch norm, GELU. Shape: (K, B, F) to (K, B, G)."""
+    """The same layer of K perceptrons: linear, batch norm, GELU. Shape: (B, K, F) to (B, K, G)."""
 
     def __init__(self, members: int, wide: int, narrow: int) -> None:
         super().__init__()
@@ -60,7 +70,7 @@ class _Layer(nn.Module):
         self.norm = nn.BatchNorm1d(members * narrow)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        members, batch = values.shape[:2]
-        rows = torch.bmm(values, self.weight).transpose(0, 1).reshape(batch, -1)
-        normed: torch.Tensor = functional.gelu(self.norm(rows))
-        return normed.view(batch, members, -1).transpose(0, 1)
+        batch, members = values.shape[:2]
+        outputs = torch.bmm(values.transpose(0, 1), self.weight).transpose(0, 1)
+        normed: torch.Tensor = functional.gelu(self.norm(outputs.reshape(batch, -1)))
+        return normed.view(batch, members, -1)

@@ -4,13 +4,12 @@ No face and no dataset is in them. A file is a checkpoint of `MotionPretrainModu
 are in half precision; `mer weights --make NAME` trains it again.
 """
 
-import functools
-import hashlib
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mer.errors import MerError
+from mer.files import sha256
 from mer.models.checkpoints import read_checkpoint
 
 #: Beginning of `backbone.weights` that names weights of the package.
@@ -88,7 +87,7 @@ def checkpoint(weights: str) -> Path:
             f"{', '.join(PREFIX + known for known in READY)}"
         )
     path = file_of(name)
-    if not path.is_file() or _digest(path, path.stat().st_mtime_ns) != READY[name].sha256:
+    if not path.is_file() or sha256(path) != READY[name].sha256:
         state = "altered" if path.is_file() else "missing"
         raise MerError(
             f"backbone.weights={weights}: {path} is {state}; install mer again, or make the file "
@@ -105,9 +104,3 @@ def backbone_state(weights: str) -> dict[str, Any]:
         for name, tensor in state.items()
         if name.startswith("backbone.")
     }
-
-
-@functools.cache
-def _digest(path: Path, written: int) -> str:
-    """Digest of a file; another time of writing is another file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -26,6 +26,7 @@ FILES = (
     "signatures.parquet",
     "predictions*.parquet",
     "baseline*.parquet",
+    "pretrained.ckpt",
 )
 
 #: Endings of files that are no part of a run: locks, and what `mer export` puts beside the weights.

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from mer import protocols
@@ -27,7 +29,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, members, results, run_files, rundir
 from mer.runs.head_columns import heads
-from mer.training import inner
+from mer.training import inner, zero_shot
 from mer.training.heads import heads_of, make_callbacks, svm_heads
 from mer.training.predictions import predict, to_frame
 from mer.training.trainer import fold_threads, make_trainer
@@ -119,13 +121,17 @@ def evaluate(
     corpus = sources.load(settings, "micro")
     folds = sources.folds(settings, corpus.table)
     kept: dict[str, UnifiedDataset] = {}
+    without_fit: dict[str, NDArray[np.float64] | None] = {}
     frames = []
     for fold in folds:
         own = typed(fold_config(run_dir, cfg, fold.name, overrides, trust))
         if (key := repr(own.input)) not in kept:
             kept[key] = sources.dataset(own, corpus)
         with fold_threads(own):
-            frames.append(_predict(own, run_dir, fold, kept[key], trust, overrides or []))
+            if key not in without_fit:
+                without_fit[key] = _zero_shot(own, run_dir, kept[key])
+            scores = without_fit[key]
+            frames.append(_predict(own, run_dir, fold, kept[key], scores, trust, overrides or []))
     manifest = run_files.read_table(run_dir / "manifest.parquet")
     predictions = results.join(pd.concat(frames, ignore_index=True), manifest)
     result: dict[str, Any] = {"heads": results.score(predictions, corpus.classes, cfg.seed)}
@@ -160,11 +166,20 @@ def _write_state(run_dir: Path, state: dict[str, Any]) -> None:
             write_json({**metrics, **state}, path)
 
 
+def _zero_shot(
+    settings: Settings, run_dir: Path, dataset: UnifiedDataset
+) -> NDArray[np.float64] | None:
+    """Scores of a run's pretrained network, see `zero_shot.scores`."""
+    judge = zero_shot.network(settings, run_dir)
+    return None if judge is None else zero_shot.scores(settings, judge, dataset)
+
+
 def _predict(
     settings: Settings,
     run_dir: Path,
     fold: protocols.Fold,
     dataset: UnifiedDataset,
+    scores: NDArray[np.float64] | None,
     trust: Iterable[str],
     overrides: list[str],
 ) -> pd.DataFrame:
@@ -199,5 +214,7 @@ def _predict(
     with trainer.precision_plugin.forward_context():
         fit_on_samples(fitted, module, data.embedding_dataloader())
         outputs = predict(module, data.predict_dataloader(), fitted)
+    if scores is not None:
+        zero_shot.add(outputs, scores)
     frame = to_frame(outputs, dataset.table, dataset.classes, test).assign(fold=fold.name)
     return inner.apply_thresholds(frame, chosen, dataset.classes)

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 
 from mer import __version__
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
-from mer.callbacks.head import SCORES, Head
+from mer.callbacks.head import Head
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.data.datamodule import MERDataModule
@@ -31,9 +30,8 @@ from mer.models.transfer import load_blocks, refuse_known_persons
 from mer.protocols import Fold
 from mer.randomness import derived_seed
 from mer.runs import rundir
-from mer.runs.head_columns import ZERO_SHOT
 from mer.runs.observers import RunContext
-from mer.training import fold_evidence, inner, predicted_again
+from mer.training import fold_evidence, inner, predicted_again, zero_shot
 from mer.training.devices import fold_device
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
@@ -124,7 +122,8 @@ def conclude(
     write_states(job.heads, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
     if run.zero_shot is not None:
-        _add_zero_shot(outputs, run.zero_shot)
+        for batches in outputs.values():
+            zero_shot.add(batches, run.zero_shot)
     frames = {
         side: to_frame(outputs[side], table, classes, getattr(job.sides, side))
         for side in SCORED
@@ -142,14 +141,6 @@ def conclude(
     # Last, since its presence says that the fold is done.
     name = rundir.marked("predictions.parquet", to_plain(run.settings))
     write_parquet(frames["test"], folder / name)
-
-
-def _add_zero_shot(outputs: Outputs, scores: NDArray[np.float64]) -> None:
-    """Let predicted batches hold what the pretrained network says of their samples."""
-    for batches in outputs.values():
-        for batch in batches:
-            at = batch["index"].cpu().numpy()
-            batch[f"{ZERO_SHOT}{SCORES}"] = torch.from_numpy(scores[at])
 
 
 def _choose(job: Job) -> Job:

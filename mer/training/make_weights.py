@@ -1,14 +1,13 @@
 """Makes the weights that come with the package: trains on synthetic motion, and writes one file."""
 
-import hashlib
 from pathlib import Path
 
 import torch
 
 from mer.config.composition import compose, typed
-from mer.files import write_whole
-from mer.models.checkpoints import read_checkpoint
-from mer.models.ready_weights import READY
+from mer.files import sha256
+from mer.models.checkpoints import network_of, read_checkpoint, write
+from mer.models.ready_weights import READY, checkpoint
 from mer.training.pretrain import macro_weights
 from mer.training.trainer import fold_threads
 
@@ -30,17 +29,17 @@ def make(name: str, folder: Path, words: list[str] | None = None) -> tuple[Path,
     settings = typed(compose([*READY[name].words, *fixed, "run.dir=unused", *(words or [])]))
     with fold_threads(settings):
         content = read_checkpoint(macro_weights(settings, None, []))
-    kept = {key: content[key] for key in ("hyper_parameters", "mer", "pytorch-lightning_version")}
-    kept["state_dict"] = {
+    halves = {
         key: tensor.half() if tensor.is_floating_point() else tensor
         for key, tensor in content["state_dict"].items()
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.ckpt"
-    write_whole(path, lambda temporary: _save(kept, temporary))
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+    write(network_of({**content, "state_dict": halves}), path)
+    return path, sha256(path)
 
 
-def _save(content: dict[str, object], path: Path) -> None:
-    with path.open("wb") as file:  # a path would put its name into the file
-        torch.save(content, file)
+def as_in_package(name: str, path: Path) -> bool:
+    """Whether a file has the tensors of the package's, to the last bit."""
+    made, ours = (read_checkpoint(one)["state_dict"] for one in (path, checkpoint(name)))
+    return made.keys() == ours.keys() and all(torch.equal(made[key], ours[key]) for key in ours)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,22 +21,20 @@ from mer.cache import exclusive, hold, make_key
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Settings
-from mer.data import inputs, sources, synthetic_motion
+from mer.data import inputs, synthetic_motion
 from mer.data.corpus import Corpus
 from mer.data.datamodule import MERDataModule
-from mer.data.dataset import UnifiedDataset
-from mer.data.synthetic_motion import MotionDataModule, MotionSamples
-from mer.errors import MerError, raise_all
+from mer.errors import raise_all
 from mer.files import naming, write_json
 from mer.models import backbones, insertion
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MacroPretrainModule
-from mer.models.motion_module import MotionPretrainModule
 from mer.randomness import derived_seed
 from mer.runs import evidence, run_files
 from mer.training import data_parallel
 from mer.training.devices import fold_device
-from mer.training.trainer import make_trainer, module_arguments
+from mer.training.macro_samples import Real, network_and_data, real_samples, sides_of
+from mer.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -140,24 +138,6 @@ def _settings(settings: Settings, corpus: Corpus | None, first: Path | None) -> 
     return {"seed": settings.seed, "data": corpus.hash, "stores": stores, **plain}
 
 
-def _split(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of training and validation samples, persons disjoint, datasets alike."""
-    table = corpus.table
-    held: set[str] = set()
-    rng = np.random.default_rng(seed)
-    for _, part in table.groupby("dataset"):
-        persons = np.sort(part["person"].unique().astype(str))
-        count = min(max(1, round(share * len(persons))), len(persons) - 1)
-        held.update(rng.permutation(persons)[:count].tolist())
-    validation = table["person"].isin(held).to_numpy()
-    if validation.all() or not validation.any():
-        raise MerError(
-            f"Macro-pretraining needs two persons or more; found {table['person'].nunique()}. "
-            "Add a macro dataset, or set macro.enabled=false."
-        )
-    return np.flatnonzero(~validation), np.flatnonzero(validation)
-
-
 def _train(
     settings: Settings,
     corpus: Corpus | None,
@@ -168,13 +148,13 @@ def _train(
     started = time.time()
     seed = derived_seed(settings.seed, "macro")
     pl.seed_everything(seed, workers=True, verbose=False)
-    real = None if corpus is None else _real_samples(settings, corpus, seed)
-    module, data = _network_and_data(settings, real, seed)
+    real = None if corpus is None else real_samples(settings, corpus, seed)
+    module, data = network_and_data(settings, real, seed)
     if first is not None:
         _begin_with(module, first)
     persons = {
         side: [] if real is None else sorted(set(real.dataset.table["person"].iloc[positions]))
-        for side, positions in _sides(real).items()
+        for side, positions in sides_of(real).items()
     }
     module.provenance = {
         "stage": "macro",
@@ -217,8 +197,8 @@ def _train(
         "uar": scores["val/uar"],
         "epochs": settings.macro.epochs,
         "seconds": round(time.time() - started, 1),
-        "train_samples": len(_sides(real)["train"]),
-        "validation_samples": len(_sides(real)["validation"]),
+        "train_samples": len(sides_of(real)["train"]),
+        "validation_samples": len(sides_of(real)["validation"]),
         "train_persons": persons["train"],
         "validation_persons": persons["validation"],
         "parameters": sum(p.numel() for p in module.parameters()),
@@ -227,69 +207,6 @@ def _train(
     integrity.write(folder, [WEIGHTS])
     write_json(result, folder / "pretraining.json")
     last.unlink(missing_ok=True)
-
-
-class _Real(NamedTuple):
-    """Real macro samples: their inputs, the positions of both sides, and their loaders."""
-
-    dataset: UnifiedDataset
-    train: np.ndarray
-    validation: np.ndarray
-    data: MERDataModule
-
-
-def _real_samples(settings: Settings, corpus: Corpus, seed: int) -> _Real:
-    dataset = sources.dataset(settings, corpus)
-    train, validation = _split(corpus, settings.macro.validation, settings.seed)
-    data = MERDataModule(
-        dataset,
-        train,
-        validation,
-        np.empty(0, np.int64),
-        batch_size=settings.macro.batch_size,
-        augment=to_plain(settings.macro.augment),
-        seed=seed,
-        num_workers=settings.trainer.num_workers,
-        pin_memory=settings.trainer.pin_memory,
-    )
-    return _Real(dataset, train, validation, data)
-
-
-def _sides(real: _Real | None) -> dict[str, np.ndarray]:
-    """Positions of the real samples that train and that judge the epochs."""
-    nobody = np.empty(0, np.int64)
-    if real is None:
-        return {"train": nobody, "validation": nobody}
-    return {"train": real.train, "validation": real.validation}
-
-
-def _network_and_data(
-    settings: Settings, real: _Real | None, seed: int
-) -> tuple[MacroPretrainModule, pl.LightningDataModule]:
-    """The network before its training, and the loaders."""
-    node = settings.macro
-    transformers = "bypass" if node.network == "mobilenetv2" else "random"
-    if node.motion is None:
-        assert real is not None
-        arguments = module_arguments(settings, node, real.dataset, real.train, seed)
-        return MacroPretrainModule(**arguments, transformers=transformers), real.data
-    motion = MotionSamples(settings, derived_seed(seed, "training"))
-    judges = MotionSamples(settings, derived_seed(seed, "validation"), free=0.0)
-    if real is None:
-        arguments = module_arguments(settings, node, motion, _sides(None)["train"], seed)
-        data = MotionDataModule(settings, motion, judges)
-    else:
-        arguments = module_arguments(settings, node, real.dataset, real.train, seed)
-        if node.class_weights == "balanced":
-            counts = np.bincount(real.dataset.labels[real.train], minlength=len(motion.classes))
-            expected = node.batch_size * counts / counts.sum()
-            expected += node.motion.batch_size * (1 - node.motion.free) * motion.shares
-            weights = expected.sum() / (len(counts) * expected)
-            arguments["class_weights"] = weights.tolist()
-        motion.match(real.dataset.moments[1][real.train].mean(axis=0))
-        data = MotionDataModule(settings, motion, judges, real.data)
-    weight = node.motion.units_weight
-    return MotionPretrainModule(weight, transformers=transformers, **arguments), data
 
 
 def _begin_with(module: MacroPretrainModule, first: Path) -> None:
@@ -301,7 +218,7 @@ def _begin_with(module: MacroPretrainModule, first: Path) -> None:
     raise_all(f"{first} lacks tensors of the network:", [n for n in missing if n.startswith(parts)])
 
 
-def _amount(settings: Settings, persons: dict[str, list[str]], real: _Real | None) -> str:
+def _amount(settings: Settings, persons: dict[str, list[str]], real: Real | None) -> str:
     """How much a network is trained on, in words."""
     words = []
     if settings.macro.motion is not None:
@@ -314,9 +231,9 @@ def _amount(settings: Settings, persons: dict[str, list[str]], real: _Real | Non
     return " and ".join(words)
 
 
-def _check_sides(module: MacroPretrainModule, real: _Real | None, folder: Path) -> None:
+def _check_sides(module: MacroPretrainModule, real: Real | None, folder: Path) -> None:
     """Refuse a training that has used samples of another side."""
-    sides = _sides(real)
+    sides = sides_of(real)
     others = [
         *np.setdiff1d(module.seen.positions("train"), sides["train"]),
         *np.setdiff1d(module.seen.positions("val"), sides["validation"]),

@@ -39,7 +39,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.datasets.labels import load_scheme
 from mer.errors import MerError, when_stopped
 from mer.files import write_json
-from mer.models import cost, ready_weights
+from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
@@ -223,7 +223,7 @@ def _carry_out(
             weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
         rundir.claim(run_dir, settings, replace=False)
     dataset = sources.dataset(settings, corpus)
-    if (judge := _zero_shot_network(settings, weights)) is not None:
+    if (judge := zero_shot.network(settings, run_dir, weights)) is not None:
         scores = zero_shot.scores(settings, judge, dataset)
     order = fold_order.running_order(folds, corpus.table)
     heads = [head.name for head in heads_of(make_callbacks(settings.callbacks))]
@@ -243,14 +243,6 @@ def _kept(run: RunContext) -> str:
     """What an interrupted run has finished, in a sentence."""
     done = sum(rundir.is_done(run.run_dir, fold.name) for fold in run.folds)
     return f"{done} of {len(run.folds)} folds are done and kept; the same command goes on."
-
-
-def _zero_shot_network(settings: Settings, macro: Path | None) -> Path | None:
-    """The checkpoint that scores samples without any fit, of a run with synthetic motion."""
-    if macro is not None:
-        return macro if settings.macro.motion is not None else None
-    first = settings.backbone.weights or ""
-    return ready_weights.checkpoint(first) if first.startswith(ready_weights.PREFIX) else None
 
 
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:

@@ -1,24 +1,56 @@
 """Zero-shot scores: what a pretrained network itself says of samples that nothing was fitted on."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mer.callbacks.head import SCORES
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.data.dataset import PART, UnifiedDataset
 from mer.data.inputs import InputKind
+from mer.models import ready_weights
 from mer.models.backbones import evaluation_mode
-from mer.models.checkpoints import load_module, read_checkpoint
+from mer.models.checkpoints import load_module, network_of, read_checkpoint, write
 from mer.models.modules import MacroPretrainModule, MERModule
 from mer.models.motion_module import MotionPretrainModule
+from mer.runs.head_columns import ZERO_SHOT
 from mer.training.devices import fold_device
 
 log = logging.getLogger(__name__)
+
+#: The pretrained network in a run directory, from which it can be evaluated again.
+FILE = "pretrained.ckpt"
+
+#: Settings of the input that must be those of the pretraining; the size may differ.
+_INPUT = ("name", "center", "scale", "blur")
+
+
+def network(settings: Settings, run_dir: Path, macro: Path | None = None) -> Path | None:
+    """Find the checkpoint that scores samples without any fit, of a run with synthetic motion.
+
+    Args:
+        settings: Settings of the run.
+        run_dir: Run directory, which keeps the checkpoint.
+        macro: Weights of its macro-pretraining, at the start of a run.
+
+    Returns:
+        The checkpoint; None if the run has no synthetic motion, or keeps none.
+    """
+    kept = run_dir / FILE
+    if settings.macro.enabled:
+        if settings.macro.motion is None:
+            return None
+        if macro is not None and not kept.exists():
+            write(network_of(read_checkpoint(macro)), kept)
+        return kept if kept.exists() else None
+    first = settings.backbone.weights or ""
+    return ready_weights.checkpoint(first) if first.startswith(ready_weights.PREFIX) else None
 
 
 def scores(
@@ -26,9 +58,9 @@ def scores(
 ) -> NDArray[np.float64] | None:
     """Score every sample by the pretrained network.
 
-    Its input is the sample as it is, but for the strength of the motion: that of each sample is
-    made equal to that of the samples which trained the network, since lengths differ between
-    datasets. No other sample plays a part.
+    Where `input.scale` has not made all samples equally strong, the strength of each sample's
+    motion is made equal to that of the samples which trained the network, since lengths differ
+    between datasets. No other sample plays a part.
 
     Args:
         settings: Settings of the run.
@@ -37,7 +69,7 @@ def scores(
 
     Returns:
         Probabilities of the dataset's classes. Shape: (N, K). None if the network does not know
-        one of them.
+        one of them, or was trained on another input.
     """
     named = trust.names(to_plain(settings)).values()
     of_motion = "units.weight" in read_checkpoint(checkpoint)["state_dict"]
@@ -49,6 +81,13 @@ def scores(
             "no zero-shot scores: the pretrained network knows no class %s, only %s",
             " or ".join(unknown),
             ", ".join(module.classes),
+        )
+        return None
+    theirs, ours = module.provenance["input"], to_plain(settings.input)
+    if other := [f"input.{key}={theirs[key]}" for key in _INPUT if theirs[key] != ours[key]]:
+        log.warning(
+            "no zero-shot scores: the pretrained network saw another input. Set %s",
+            " ".join(other),
         )
         return None
     columns = [module.classes.index(name) for name in dataset.classes]
@@ -63,8 +102,22 @@ def _logits(
     module: MERModule, dataset: UnifiedDataset, positions: NDArray[np.int64]
 ) -> torch.Tensor:
     images = torch.from_numpy(dataset.images(positions)).permute(0, 3, 1, 2).to(module.device)
-    logits: torch.Tensor = module(as_strong(images, module, dataset.kind))
+    if dataset.settings.scale == "none":
+        images = as_strong(images, module, dataset.kind)
+    logits: torch.Tensor = module(images)
     return logits.cpu().double()
+
+
+def add(outputs: Iterable[dict[str, torch.Tensor]], values: NDArray[np.float64]) -> None:
+    """Let predicted batches hold the scores of their samples.
+
+    Args:
+        outputs: Batches with `index`, positions in the dataset.
+        values: Scores of the dataset's samples. Shape: (N, K).
+    """
+    for batch in outputs:
+        at = batch["index"].cpu().numpy()
+        batch[f"{ZERO_SHOT}{SCORES}"] = torch.from_numpy(values[at])
 
 
 def as_strong(images: torch.Tensor, module: MERModule, kind: InputKind) -> torch.Tensor:

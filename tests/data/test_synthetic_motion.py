@@ -9,14 +9,8 @@ import torch
 from mer.config.settings import Data, Flow, Input, Motion, Prepare, Pretrain, Settings
 from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
-from mer.data.synthetic_motion import (
-    VALIDATED,
-    MotionDataModule,
-    MotionSamples,
-    layouts_of,
-    problems,
-    shown_by,
-)
+from mer.data.motion_batches import VALIDATED, MotionDataModule
+from mer.data.synthetic_motion import MotionSamples, layouts_of, problems, shown_by
 from mer.datasets.labels import load_scheme
 from mer.errors import MerError
 from mer.prepare.faces import CANONICAL, similarity

@@ -72,7 +72,8 @@ class Swapped(nn.Module):
 
 
 def test_every_backbone_file_has_its_frozen_blocks_here() -> None:
-    assert [path.stem for path in NETWORKS] == sorted(FIRST_BLOCKS)
+    without = ["motion_mlps"]  # small networks, which are run anew each time
+    assert [path.stem for path in NETWORKS] == sorted([*FIRST_BLOCKS, *without])
 
 
 @pytest.mark.parametrize("file", sorted(FIRST_BLOCKS))

@@ -74,3 +74,26 @@ def test_a_checkpoint_holds_the_units(tmp_path: Path) -> None:
     assert again.classes == CLASSES and again.hparams["units_weight"] == 3.0
     for name, values in net.state_dict().items():
         assert torch.equal(again.state_dict()[name], values)
+
+
+def test_members_learn_each_by_itself_and_their_mean_is_the_output() -> None:
+    node = {
+        "name": "motion_mlps",
+        "_target_": "mer.models.motion_mlps.MotionMLPs",
+        "kwargs": {"members": 3, "side": 4, "widths": [6, 5]},
+    }
+    net, given = module(backbone=node), batch()
+    rows = net.embed(given["image"]).view(5, 3, 5)
+    weight, bias = net.classifier.weight.view(3, 3, 5), net.classifier.bias
+    own = [3 * rows[:, k] @ weight[:, k].T + bias for k in range(3)]
+    torch.testing.assert_close(net(given["image"]), sum(own) / 3)
+    given |= {"units": torch.full((5, WIDTH), -1.0), "label": torch.tensor([0, 1, 2, 1, 1])}
+    losses = [functional.cross_entropy(logits, given["label"]) for logits in own]
+    torch.testing.assert_close(net.training_step(given, 0), sum(losses) / 3)
+    losses[1].backward()
+    moved = [
+        values.grad.flatten(1).any(dim=1)
+        for values in net.backbone.parameters()
+        if values.ndim == 3
+    ]
+    assert [one.tolist() for one in moved] == 2 * [[False, True, False]]

@@ -1,6 +1,7 @@
 """Macro-pretraining on synthetic motion: alone, before and beside real samples; zero-shot."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mer.models.checkpoints import read_checkpoint
 from mer.models.motion_module import MotionPretrainModule
 from mer.runs.head_columns import heads, main_head
 from mer.training import runner, zero_shot
+from mer.training.evaluate import evaluate
 from mer.training.pretrain import macro_weights
 from tests.builders import Config, network
 
@@ -63,10 +65,16 @@ def test_a_run_of_synthetic_motion_alone(
 
     assert [one["persons"] for one in transfers(tmp_path)] == [[], []]
     assert len({one["sha256"] for one in transfers(tmp_path)}) == 1  # one training for all folds
-    key = json.loads((counted[0].parent / "settings.json").read_text())["settings"]
+    weights = macro_weights(settings, None, [])
+    kept, whole = (read_checkpoint(path)["state_dict"] for path in (counted[0], weights))
+    assert all(torch.equal(kept[name], whole[name]) for name in whole)
+    key = json.loads((weights.parent / "settings.json").read_text())["settings"]
     assert key["persons"] == [] and key["layouts"][0]["masked"]
     report = audit(tmp_path)
     assert report.verdict == "pass", report.sentence
+    again = evaluate(tmp_path)
+    assert again["heads"]["zero_shot"] == result["heads"]["zero_shot"]
+    assert again["different_labels"]["zero_shot"] == 0
     assert any("nobody is in the synthetic motion" in one.evidence for one in report.checks)
     text = next(tmp_path.glob("folds/*/transfer.txt")).read_text()
     assert "trained on synthetic motion, in which nobody is" in text
@@ -152,6 +160,19 @@ def test_a_killed_training_gives_the_weights_of_one_that_was_not(
 def test_other_inputs_are_refused_at_once(tiny_config: Config, tmp_path: Path) -> None:
     with pytest.raises(MerError, match="makes flow alone, and input=apex reads apex; set input=fl"):
         runner.run(tiny_config(*MOTION, "input=apex"), tmp_path)
+
+
+def test_another_scale_than_that_of_the_pretraining_gives_no_zero_shot_scores(
+    tiny_config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = typed(tiny_config(*MOTION, "data.macro=null", "input.scale=channel", "seed=3"))
+    weights = macro_weights(settings, None, [])
+    dataset = sources.dataset(settings, sources.load(settings, "micro"))
+    found = zero_shot.scores(settings, weights, dataset)
+    assert found is not None and found.shape == (len(dataset), 3)
+    other = replace(settings, input=replace(settings.input, scale="joint", blur=0.5))
+    assert zero_shot.scores(other, weights, dataset) is None
+    assert "another input. Set input.scale=channel input.blur=0" in caplog.text
 
 
 def test_each_sample_gets_the_strength_that_the_network_knows() -> None:

@@ -43,7 +43,7 @@ def test_they_are_made_again_to_the_last_bit(
     words = ["weights", "--make", "motion-xxs", "--to", str(tmp_path / "again")]
     assert main([*words, f"paths.cache={tmp_path / 'other'}"]) == 0
     assert (tmp_path / "again" / "motion-xxs.ckpt").read_bytes() == small.read_bytes()
-    assert "as the file of the package" in capsys.readouterr().out
+    assert "as the weights of the package" in capsys.readouterr().out
     assert main([*words, f"paths.cache={tmp_path / 'other'}", "seed=1"]) == 1
 
 
