@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mer
+from mer.models.ready_weights import READY
 
 ROOT = Path(mer.__file__).resolve().parents[1]
 PYPROJECT = ROOT / "pyproject.toml"
@@ -52,6 +53,8 @@ def test_wheel_carries_every_module_and_the_face_model(wheel: set[str]) -> None:
     assert {module.removeprefix("mer/plugins/") for module in modules} <= wheel
     assert "hydra_plugins/__init__.py" not in wheel, "it would hide the plugins of others"
     assert "mer/assets/face_landmarker.task" in wheel
+    for name in READY:
+        assert {f"mer/assets/{name}.ckpt", f"mer/assets/{name}.md"} <= wheel
 
 
 def test_wheel_carries_nothing_else(wheel: set[str]) -> None:

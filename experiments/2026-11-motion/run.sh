@@ -8,6 +8,5 @@ runs=runs/study/motion
 python "$here/speed.py"
 python "$here/few_persons.py" "$@"
 mer train experiment=pixels data=htnet_flow input.scale=channel input.blur=0.7 run.dir="$runs/pixels" "$@"
-mer train experiment=ready_weights data=htnet_flow run.dir="$runs/motion-xxs" "$@"
-mer train experiment=ready_weights data=htnet_flow backbone=motion_mlps backbone.weights=mer:motion-mlps run.dir="$runs/motion-mlps" "$@"
+mer train experiment=ready_weights data=htnet_flow run.dir="$runs/motion-mlps" "$@"
 mer compare "$runs"

@@ -42,17 +42,6 @@ _COMMON = (
 
 #: Name -> weights. The file is `mer/assets/NAME.ckpt`, the model card `mer/assets/NAME.md`.
 READY: dict[str, Ready] = {
-    "motion-xxs": Ready(
-        backbone="mobilevit_xxs",
-        words=(
-            *_COMMON,
-            "backbone=mobilevit_xxs",
-            "macro.network=whole",
-            "macro.motion.samples=153600",
-            "macro.epochs=12",
-        ),
-        sha256="",
-    ),
     "motion-mlps": Ready(
         backbone="motion_mlps",
         words=(
@@ -61,7 +50,7 @@ READY: dict[str, Ready] = {
             "macro.motion.samples=307200",
             "macro.epochs=12",
         ),
-        sha256="",
+        sha256="cbcb161029cadaffb612df10125aa660db7f3747240445b50321a44fea9a6630",
     ),
 }
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from mer.cli import main
+from mer.config.composition import compose
+from mer.config.conversion import to_plain
 from mer.errors import MerError
 from mer.models import backbones, ready_weights
 from mer.models.checkpoints import load_module
@@ -30,9 +32,9 @@ SMALL = Ready(
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of small weights, in place of those of the package."""
-    monkeypatch.setitem(READY, "motion-xxs", SMALL)
-    path, digest = make("motion-xxs", tmp_path / "assets", [f"paths.cache={tmp_path / 'cache'}"])
-    monkeypatch.setitem(READY, "motion-xxs", SMALL._replace(sha256=digest))
+    monkeypatch.setitem(READY, "small", SMALL)
+    path, digest = make("small", tmp_path / "assets", [f"paths.cache={tmp_path / 'cache'}"])
+    monkeypatch.setitem(READY, "small", SMALL._replace(sha256=digest))
     monkeypatch.setattr(ready_weights, "file_of", lambda name: path)
     return path
 
@@ -40,9 +42,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_they_are_made_again_to_the_last_bit(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["weights", "--make", "motion-xxs", "--to", str(tmp_path / "again")]
+    words = ["weights", "--make", "small", "--to", str(tmp_path / "again")]
     assert main([*words, f"paths.cache={tmp_path / 'other'}"]) == 0
-    assert (tmp_path / "again" / "motion-xxs.ckpt").read_bytes() == small.read_bytes()
+    assert (tmp_path / "again" / "small.ckpt").read_bytes() == small.read_bytes()
     assert "as the weights of the package" in capsys.readouterr().out
     assert main([*words, f"paths.cache={tmp_path / 'other'}", "seed=1"]) == 1
 
@@ -60,34 +62,34 @@ def test_half_precision_keeps_what_the_network_says(small: Path, tmp_path: Path)
 
 
 def test_a_backbone_starts_from_them(small: Path) -> None:
-    node = {"name": "test_efficientnet", "weights": "mer:motion-xxs"}
+    node = {"name": "test_efficientnet", "weights": "mer:small"}
     network = backbones.build(node, 3).state_dict()
     kept = torch.load(small, weights_only=True)["state_dict"]
     shared = [name for name in network if "num_batches" not in name and "classifier" not in name]
     assert len(shared) > 20
     for name in shared:
         assert torch.equal(network[name], kept[f"backbone.{name}"].to(network[name].dtype))
-    with pytest.raises(MerError, match="mer:motion-xxs does not fit resnet18"):
+    with pytest.raises(MerError, match="mer:small does not fit resnet18"):
         backbones.build({**node, "name": "resnet18"}, 3)
 
 
 def test_altered_and_unknown_weights_are_refused(small: Path) -> None:
     node = {"name": "test_efficientnet", "weights": "mer:other"}
-    with pytest.raises(MerError, match="has no such weights; there is mer:motion-xxs"):
+    with pytest.raises(MerError, match="has no such weights; there is mer:motion-"):
         backbones.build(node, 3)
     small.write_bytes(small.read_bytes()[:-1] + b"x")
     with pytest.raises(MerError, match=r"is altered; install mer again, or make the file anew"):
-        backbones.build({**node, "weights": "mer:motion-xxs"}, 3)
+        backbones.build({**node, "weights": "mer:small"}, 3)
     small.unlink()
     with pytest.raises(MerError, match="is missing"):
-        backbones.build({**node, "weights": "mer:motion-xxs"}, 3)
+        backbones.build({**node, "weights": "mer:small"}, 3)
 
 
 def test_a_run_from_them_has_zero_shot_scores(
     small: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     words = ("protocol.n_splits=2", "model.epochs=1", "macro.enabled=false", "callbacks=none")
-    cfg = tiny_config(*words, "backbone.weights=mer:motion-xxs")
+    cfg = tiny_config(*words, "backbone.weights=mer:small")
     result = runner.run(cfg, tmp_path / "run")
     assert list(result["heads"]) == ["softmax", "zero_shot", "majority"]
 
@@ -95,4 +97,23 @@ def test_a_run_from_them_has_zero_shot_scores(
 def test_the_list_names_file_and_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights"]) == 0
     out = capsys.readouterr().out
-    assert "mer:motion-xxs  mobilevit_xxs" in out and "motion-xxs.md" in out
+    assert "mer:motion-mlps  motion_mlps, 3.9 MB" in out and "motion-mlps.md" in out
+
+
+@pytest.mark.parametrize("name", READY)
+def test_what_the_package_holds_can_be_used_at_once(name: str) -> None:
+    path = ready_weights.checkpoint(f"mer:{name}")
+    card = path.with_suffix(".md").read_text()
+    assert f"mer weights --make {name}" in card and READY[name].sha256 in card
+    module = load_module(MotionPretrainModule, path)
+    assert module.provenance["persons"] == [] and module.provenance["synthetic_motion"]
+    node = compose([f"backbone={READY[name].backbone}", f"backbone.weights=mer:{name}"]).backbone
+    network = backbones.build(to_plain(node), 3).state_dict()
+    kept = {k: v for k, v in module.backbone.state_dict().items() if "num_batches" not in k}
+    assert len(kept) > 10
+    for key, tensor in kept.items():
+        assert torch.equal(network[key], tensor), key
+
+
+def test_all_files_together_are_small() -> None:
+    assert sum(ready_weights.file_of(name).stat().st_size for name in READY) < 8e6
