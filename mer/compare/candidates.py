@@ -1,7 +1,6 @@
 """Finding and reading run directories and files of predictions, without anything that trains."""
 
 import difflib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,6 @@ import pandas as pd
 from mer.compare import prediction_files
 from mer.config import stored
 from mer.errors import MerError, raise_all
-from mer.metrics import SCORES
 from mer.runs import checksums, label_access, members, run_files
 from mer.runs.head_columns import main_head
 from mer.runs.rundir import find, flatten, fold_folder, is_done, is_volatile
@@ -220,8 +218,9 @@ def _around(path: Path) -> list[Path]:
 def _read(directory: Path, name: str, given: int) -> Run:
     config = _load(directory / "config.yaml", lambda path: flatten(stored.read(path)))
     scores = find(directory, "metrics.json") or directory / "metrics.json"
-    metrics = _load(scores, _metrics, {})
-    data_hash = _load(directory / "environment.json", _data_hash)
+    metrics = run_files.read_json(scores) if scores.exists() else {}
+    starts = directory / "environment.json"
+    data_hash = _load(starts, lambda path: run_files.read_json(path, list)[-1]["data_hash"])
     manifest = _load(directory / "manifest.parquet", _manifest)
     if "protocol.name" not in config:
         raise MerError(f"{directory}/config.yaml names no protocol: it is not one of `mer train`")
@@ -261,23 +260,8 @@ def _progress(directory: Path, manifest: pd.DataFrame | None) -> str:
     return f"incomplete: {done} of {len(folds)} folds{pooled}"
 
 
-def _metrics(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text())
-    content["status"]  # this and the next lines fail where something is not as `results` writes it
-    for parts in content.get("heads", {}).values():
-        for values in parts.values():
-            for name in SCORES:
-                low, high = values["intervals"][name]
-                float(values[name] + low + high)
-    return dict(content)
-
-
-def _data_hash(path: Path) -> str:
-    return str(json.loads(path.read_text())[-1]["data_hash"])
-
-
 def _manifest(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path, columns=["sample_id", "dataset", "person", "label", "fold"])
+    return run_files.read_table(path, ["sample_id", "dataset", "person", "label", "fold"])
 
 
 def _load(path: Path, load: Callable[[Path], Any], absent: Any = None) -> Any:

@@ -13,6 +13,7 @@ from mer.compare.candidates import Run
 from mer.compare.comparison import FORBIDDEN, grounds
 from mer.errors import MerError
 from mer.metrics import SCORES
+from mer.runs import run_files
 from mer.runs.head_columns import BASELINE, REFERENCES
 from mer.runs.rundir import find
 
@@ -139,11 +140,7 @@ def _predicted(run: Run, head: str | None, part: str, due: pd.Series) -> pd.Seri
         path = find(run.directory, file)
         if path is None:
             raise MerError(f"{run.directory} has no {file}")
-        try:
-            table = pd.read_parquet(path, columns=["sample_id", chosen])
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}".split("\n")[0]
-            raise MerError(f"{path} cannot be read ({what})") from error
+        table = run_files.read_table(path, ["sample_id", chosen])
         column = table.set_index("sample_id")[chosen]
     strange = set(column) - set(run.config["labels.classes"])
     lost = set(due) - set(column.index)

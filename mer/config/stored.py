@@ -66,13 +66,16 @@ def check_folder(folder: Path) -> None:
     """
     root, problems = folder.resolve(), []
     for parent, folders, files in os.walk(folder):
-        if Path(parent).name == "wandb":  # W&B links its logs into the home folder
-            folders.clear()
-            continue
+        inside = Path(parent).relative_to(folder).parts
+        logs = (
+            "wandb" in inside and "folds" not in inside
+        )  # W&B links its logs into the home folder
         for path in (Path(parent, name) for name in [*folders, *files]):
             try:
                 mode = path.lstat().st_mode
             except OSError:  # another process has removed it
+                continue
+            if logs and stat.S_ISLNK(mode) and path.suffix == ".log":
                 continue
             if stat.S_ISLNK(mode) and not (target := path.resolve()).is_relative_to(root):
                 problems.append(f"{path} is a link to {target}")

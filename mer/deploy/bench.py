@@ -146,8 +146,7 @@ def throughput(cfg: "DictConfig", epochs: int, rounds: int) -> Iterator[Measurem
         epochs: Epochs of the longer run, at least 2; the other has one.
         rounds: Number of measurements of both.
     """
-    import pandas as pd
-
+    from mer.runs import run_files
     from mer.training import runner
 
     def run(count: int) -> tuple[float, int]:
@@ -156,7 +155,7 @@ def throughput(cfg: "DictConfig", epochs: int, rounds: int) -> Iterator[Measurem
             started = time.perf_counter()
             runner.run(cfg, Path(name))
             passed = time.perf_counter() - started
-            sides = pd.read_parquet(Path(name, "splits.parquet"))
+            sides = run_files.read_table(Path(name, "splits.parquet"))
         sizes = sides[sides["side"] == "train"].groupby("fold").size()
         batch = cfg.model.batch_size  # the last batch is dropped where it is not full
         return passed, sum(size // batch * batch or size for size in sizes)

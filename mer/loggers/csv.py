@@ -6,6 +6,7 @@ from typing import Any
 
 from mer.files import csv_cell
 from mer.metrics import SCORES
+from mer.runs import run_files
 from mer.runs.observers import Observer, Progress, RunContext
 
 
@@ -23,7 +24,7 @@ class CsvLogger(Observer):
         self._columns = ["fold", "done", "seconds"]
         self._columns += [f"{head}_{score}" for head in run.heads for score in SCORES]
         if self._path.exists():
-            self._columns = self._path.read_text().splitlines()[0].split(",")
+            self._columns = [str(name) for name in run_files.read_csv(self._path)]
 
     def fold(self, progress: Progress) -> None:
         """Write a line."""

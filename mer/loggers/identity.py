@@ -1,7 +1,6 @@
 """Identity of a run at Weights & Biases: id, name, group, settings and login."""
 
 import hashlib
-import json
 import netrc
 import os
 import re
@@ -17,6 +16,7 @@ from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.errors import MerError
 from mer.files import write_json
+from mer.runs import run_files
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
@@ -53,8 +53,9 @@ def keep(settings: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any
             # Random whatever the seed: two runs of one seed are two runs.
             own = {"id": uuid.uuid4().hex[:12], "project": project, "name": name, "group": group}
             write_json({**own, "folds": folds}, path)
-        kept = json.loads(path.read_text())
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(kept.get("id"))):  # is part of folders' names
+        kept = run_files.read_json(path)
+    named = re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(kept.get("id")))  # is part of folders' names
+    if not (named and {"name", "group"} <= set(kept)):
         raise MerError(f"{path} holds no id of a W&B run; remove it, and the run gets a new one")
     return kept, path
 

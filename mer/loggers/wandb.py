@@ -19,7 +19,7 @@ from mer.config.conversion import to_plain
 from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.loggers import identity
-from mer.runs import curves, log_values
+from mer.runs import curves, log_values, run_files
 from mer.runs.head_columns import heads
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.runs.pictures import examples
@@ -217,7 +217,7 @@ class WandbLogger(Observer):
         predictions = log_values.predictions(run_dir)
         number = {name: place for place, name in enumerate(classes)}
         values: dict[str, Any] = {
-            "tables/folds": _table(pd.read_csv(run_dir / "folds.csv")),
+            "tables/folds": _table(run_files.read_csv(run_dir / "folds.csv")),
             "tables/predictions": _table(predictions),
         }
         for head in heads(predictions):

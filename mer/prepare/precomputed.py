@@ -2,34 +2,46 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mer.errors import MerError
+from mer.datasets.readers.npz_table import check_size
+from mer.errors import MerError, one_line
 
 #: Grey levels per unit of motion in 8-bit flow pictures. Each picture was stretched to 0-255 by its
 #: own minimum and maximum, so lengths in pixels are lost: u and v are relative, mostly in -1 to 1.
 ARRAY_MOTION_SCALE = 128.0
 
 
-@functools.cache
 def load_array(path: str, key: str | None) -> np.ndarray:
-    """Load a .npy file or an array of an .npz file, once per process.
+    """Load a .npy file or an array of an .npz file, once per process while it stays the same.
 
     Raises:
         MerError: If the file or the key is missing, or the file can't be read without pickle.
     """
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            if key not in content:
-                raise MerError(f"{path}: no array `{key}`, it holds {', '.join(content.files)}")
-            return content[key]
-    except (OSError, ValueError, EOFError) as error:
-        raise MerError(f"{path} can't be read as .npy or .npz: {error}") from error
+        status = Path(path).stat()
+        state = status.st_mtime_ns, status.st_size, status.st_ino
+        array: np.ndarray = _load(path, key, state)
+        return array
+    except MerError:
+        raise
+    except Exception as error:  # of the file system, of zip, zlib, or numpy
+        raise MerError(f"{path} can't be read as .npy or .npz: {one_line(error)}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _load(path: str, key: str | None, state: tuple[int, ...]) -> np.ndarray:
+    check_size(Path(path))
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        if key not in content:
+            raise MerError(f"{path}: no array `{key}`, it holds {', '.join(content.files)}")
+        return content[key]
 
 
 def array_of(row: Mapping[str, Any]) -> np.ndarray:

@@ -262,7 +262,7 @@ def fold_diagnostics(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[
 
 def _add_to_folds(run_dir: Path, records: list[dict[str, Any]]) -> None:
     path = run_dir / "folds.csv"
-    folds = run_files.read(path, pd.read_csv, pd.DataFrame)
+    folds = run_files.read_csv(path)
     folds = folds.drop(columns=["seconds", "epochs", "best_epoch"], errors="ignore")
     write_csv(folds.merge(pd.DataFrame(records), on="fold"), path)
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from mer.errors import MerError, one_line
 from mer.files import mend_of_entry
+from mer.runs import forms
 
 Content = TypeVar("Content")
 
 #: Files of a run (first part of their names) that `mer train` writes again where they are missing.
 _REMADE = (
-    "metrics predictions baseline cost folds dropped manifest splits signatures environment".split()
+    "metrics predictions baseline cost folds dropped manifest splits signatures environment"
+    " history".split()
 )
 
 
@@ -48,15 +51,34 @@ def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Cont
 
 def read_json(path: Path, kind: type = dict) -> Any:
     """Read a JSON file of a run: a mapping, or a list; see `read`."""
-    return read(path, lambda path: json.loads(path.read_text(encoding="utf-8")), kind)
+    content: Any = read(path, lambda path: json.loads(path.read_text(encoding="utf-8")), kind)
+    form = forms.FORMS.get(path.name.partition(".")[0].partition("-")[0])
+    if form is not None and (problem := forms.misfit(content, form)):
+        raise MerError(f"{path} is damaged ({problem}): {mend(path)}")
+    return content
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a Parquet file of a run, which must have some columns; see `read`."""
-    frame = read(path, pd.read_parquet, pd.DataFrame)
+    frame = read(path, _read_parquet, pd.DataFrame)
     if absent := [name for name in columns if name not in frame]:
         raise MerError(f"{path} is damaged (no column {', '.join(absent)}): {mend(path)}")
     return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    rows = pq.read_metadata(path).num_rows
+    if rows > forms.MOST_ROWS:
+        raise ValueError(f"{rows:,} rows")
+    frame = pd.read_parquet(path)
+    if problem := forms.table_misfit(frame):
+        raise ValueError(problem)
+    return frame
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file of a run; see `read`."""
+    return read(path, pd.read_csv, pd.DataFrame)
 
 
 def mend(path: Path) -> str:

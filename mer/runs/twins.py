@@ -138,7 +138,7 @@ def check(
 
 def join(run_dir: Path, parts: Iterable[Path]) -> None:
     """Write the signatures of a run that is assembled from the folds of others."""
-    tables = [pd.read_parquet(part / FILE) for part in parts if (part / FILE).exists()]
+    tables = [run_files.read_table(part / FILE) for part in parts if (part / FILE).exists()]
     if tables:
         write_parquet(pd.concat(tables).drop_duplicates("sample_id"), run_dir / FILE)
 

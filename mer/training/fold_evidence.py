@@ -6,7 +6,6 @@ arrays is compared here alone. A fold that contradicts its sides is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +174,7 @@ def _wrong_choices(job: Job) -> list[str]:
     settings, sentences = job.run.settings, []
     made: dict[str, Any] = {}
     if settings.protocol.inner.n_splits is not None:
-        made = inner.made(json.loads((job.folder / inner.FILE).read_text())["choices"])
+        made = inner.read_choices(job.folder / inner.FILE)
     sentences += [
         f"the choice of {name} is {job.chosen.get(name)}; inside the fold "
         + (f"{made[name]} was chosen" if name in made else "nothing was chosen")

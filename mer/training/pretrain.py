@@ -77,7 +77,7 @@ def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[
     report = folder / "pretraining.json"
     with exclusive(folder):
         hold(folder)
-        if report.exists() and not integrity.intact(folder, [WEIGHTS]):
+        if report.exists() and not integrity.intact(folder, [WEIGHTS, report.name]):
             for path in (report, folder / WEIGHTS):
                 path.unlink(missing_ok=True)
         if not report.exists():
@@ -204,8 +204,8 @@ def _train(
         "parameters": sum(p.numel() for p in module.parameters()),
         "settings": record,
     }
-    integrity.write(folder, [WEIGHTS])
     write_json(result, folder / "pretraining.json")
+    integrity.write(folder, [WEIGHTS, "pretraining.json"])
     last.unlink(missing_ok=True)
 
 

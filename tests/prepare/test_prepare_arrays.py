@@ -1,5 +1,6 @@
 """Precomputed flow and picture arrays in the prepared store."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from mer.config.settings import Prepare
 from mer.datasets.index import make_table
+from mer.datasets.readers import npz_table
 from mer.errors import MerError
 from mer.prepare import precomputed
 from mer.prepare.store import prepare_store
@@ -46,7 +48,7 @@ def test_float_flow_is_taken_as_it_is_and_loaded_once(
 ) -> None:
     flows = np.random.default_rng(0).normal(0, 1, (5, 3, 20, 20)).astype(np.float32)
     np.save(tmp_path / "f.npy", flows)
-    precomputed.load_array.cache_clear()
+    precomputed._load.cache_clear()
     loads: list[object] = []
     real = np.load
     monkeypatch.setattr(
@@ -58,6 +60,34 @@ def test_float_flow_is_taken_as_it_is_and_loaded_once(
     assert np.array_equal(
         made.flow[made.index["row"]], flows[made.index["array_row"]].astype(np.float16)
     )
+
+
+def test_a_file_that_has_changed_is_loaded_again(tmp_path: Path) -> None:
+    path = tmp_path / "f.npy"
+    for value in (1, 2):
+        np.save(path, np.full((2, 3), value))
+        os.utime(path, ns=(value, value))
+        assert (precomputed.load_array(str(path), None) == value).all()
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x05\x06" + bytes(18), b"PK\x03\x04no archive", b"\x93NUMPY\x01"]
+)
+def test_a_file_that_is_no_array_is_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(MerError, match=r"a\.npz"):
+        precomputed.load_array(str(tmp_path / "a.npz"), "x")
+
+
+def test_an_archive_that_unpacks_to_more_than_the_memory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros((1000, 4, 4, 3), np.uint8))
+    monkeypatch.setattr(npz_table, "MOST_BYTES", 40_000)
+    for read in (precomputed.load_array, lambda path, key: npz_table.columns_of(Path(path), key)):
+        with pytest.raises(MerError, match="unpacks to 0 GB"):
+            read(str(path), "x")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -74,7 +104,6 @@ def test_image_arrays_become_the_apex(tmp_path: Path, channels: int) -> None:
 
 def test_wrong_arrays_are_refused_by_name(tmp_path: Path) -> None:
     def attempt(rows: list[dict]) -> str:
-        precomputed.load_array.cache_clear()
         with pytest.raises(MerError) as caught:
             prepare_store(make_table(rows), Prepare(), tmp_path / "out", 1, "made")
         return str(caught.value)

@@ -17,6 +17,7 @@ FILES = (
     "inputs/*/inputs.npy",
     "features/*/plain.npy",
     "macro/*/best.ckpt",
+    "macro/*/pretraining.json",
     "networks/*/outputs.npz",
 )
 

@@ -275,7 +275,15 @@ def test_nothing_is_generated_or_written_outside_the_run(
     assert not outside.exists()
 
 
-LINKS = ["folds/smic-s1", ".lock", "history.csv", "wandb"]
+LINKS = [
+    "folds/smic-s1",
+    ".lock",
+    "history.csv",
+    "wandb",
+    "wandb/staging",
+    "folds/wandb/model.onnx",
+    "folds/wandb/debug.log",
+]
 
 
 @pytest.mark.parametrize("name", LINKS)
@@ -286,7 +294,7 @@ def test_links_out_of_a_run_directory_are_refused(
     outside.mkdir()
     (outside / "diary").write_text("mine")
     run_dir = write_run(tmp_path / "run", config())
-    (run_dir / name).parent.mkdir(exist_ok=True)
+    (run_dir / name).parent.mkdir(exist_ok=True, parents=True)
     (run_dir / name).symlink_to(outside if "." not in name else outside / "diary")
     command(run_dir)
     assert everything(outside) == {outside / "diary"}
@@ -315,6 +323,8 @@ def test_hydra_writes_through_no_link(tmp_path: Path, words: list[str], name: st
 def test_links_inside_a_run_directory_are_kept_and_pipes_refused(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", config())
     (run_dir / "latest").symlink_to("manifest.parquet")
+    (run_dir / "wandb" / "run-1" / "logs").mkdir(parents=True)
+    (run_dir / "wandb" / "run-1" / "logs" / "core.log").symlink_to("/somebody/.cache/core.log")
     link = tmp_path / "link"
     link.symlink_to(run_dir)
     assert stored.read(link / "config.yaml").seed == 0

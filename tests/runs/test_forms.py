@@ -1,0 +1,94 @@
+"""Files of a run that are whole and hold something else than `mer train` writes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mer.errors import MerError
+from mer.runs import forms, run_files
+
+SCORES = {"uf1": 0.5, "uar": 0.5, "accuracy": 0.5, "intervals": {"uf1": [0.1, 0.9]}}
+METRICS = {"status": "complete", "classes": ["a"], "heads": {"svm": {"pooled": SCORES}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("metrics.json", {**METRICS, "status": None}, "it['status'] is NoneType, not str"),
+        ("metrics.json", {**METRICS, "heads": []}, "it['heads'] is list, not dict"),
+        ("metrics-ORACLE.json", {**METRICS, "classes": [1]}, "it['classes'][0] is int, not str"),
+        (
+            "metrics.json",
+            {**METRICS, "heads": {"svm": {"pooled": {**SCORES, "uf1": True}}}},
+            "it['heads']['svm']['pooled']['uf1'] is bool, not int or float",
+        ),
+        (
+            "metrics.json",
+            {**METRICS, "heads": {"svm": {"pooled": {**SCORES, "intervals": {"uf1": [1]}}}}},
+            "it['heads']['svm']['pooled']['intervals']['uf1'] is list of 1, not list of 2",
+        ),
+        ("label_access.json", ["x"], "it[0] is str, not dict"),
+        ("environment.json", [{"data_hash": 1}], "it[0]['data_hash'] is int, not str"),
+        ("checksums.json", {"a": None}, "it['a'] is NoneType, not str"),
+    ],
+)
+def test_json_of_another_form_is_damaged(
+    name: str, content: Any, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(MerError) as error:
+        run_files.read_json(tmp_path / name, type(content))
+    assert f"{name} is damaged ({problem})" in str(error.value)
+
+
+def test_json_of_the_form_is_read(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
+    assert run_files.read_json(tmp_path / "metrics.json") == METRICS
+
+
+def test_json_of_many_levels_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "cost.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(MerError, match=r"cost\.json is damaged \(RecursionError"):
+        run_files.read_json(tmp_path / "cost.json")
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"),
+    [
+        (pa.array(["a", None]), "sample_id has gaps"),
+        (pa.array([1, 2]), "sample_id holds integer, not text"),
+        (pa.array([[1], [2]]), "sample_id holds mixed, not text"),
+        (pa.array([b"a", b"b"]), "sample_id holds bytes, not text"),
+        (pa.array([{"a": 1}] * 2), "sample_id holds mixed, not text"),
+        (pa.array(["a", "b"]).dictionary_encode(), "sample_id holds categorical, not text"),
+    ],
+)
+def test_a_table_of_other_types_is_damaged(column: pa.Array, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    pq.write_table(pa.table({"sample_id": column}), path)
+    with pytest.raises(MerError) as error:
+        run_files.read_table(path)
+    assert problem in str(error.value)
+
+
+def test_a_table_with_one_name_twice_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 2, names=["fold", "fold"]), path)
+    with pytest.raises(MerError, match="is damaged"):
+        run_files.read_table(path)
+
+
+def test_a_small_file_of_many_rows_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "manifest.parquet"
+    pd.DataFrame({"fold": ["a"] * 11}).to_parquet(path)
+    assert len(run_files.read_table(path)) == 11
+    monkeypatch.setattr(forms, "MOST_ROWS", 10)
+    with pytest.raises(MerError, match="11 rows"):
+        run_files.read_table(path)
