@@ -50,6 +50,8 @@ def applies(run: RunContext) -> bool:
         and settings.protocol.inner.n_splits is None
         and not settings.reuse_networks
         and settings.model.loss is None
+        and not settings.model.mixup
+        and not settings.model.ema
         and settings.model.optimizer.target is None
         and settings.trainer.precision == "32-true"
         and not settings.trainer.options
