@@ -123,8 +123,9 @@ def _config(parsed: Sequence[Member], directory: Path) -> dict[str, Any]:
         }
         for member in parsed
     ]
-    common = {key: first[key] for key in ("data", "labels", "protocol", "seed") if key in first}
-    return {members.KEY: nodes, **common, "selection": selection_of(parsed)}
+    common = [key for key in ("data", "labels", "protocol", "seed") if key in first]
+    shared: dict[str, Any] = {key: first[key] for key in common}
+    return {members.KEY: nodes, **shared, "selection": selection_of(parsed)}
 
 
 def _common_baseline(parsed: Sequence[Member]) -> Path | None:

@@ -73,12 +73,12 @@ def standardise(scores: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
         scores = np.where(np.isfinite(scores), scores, lowest)
         centred = scores - scores.mean(axis=1, keepdims=True)
         spread = centred.std(axis=1, keepdims=True)
-        return centred / np.where(spread > 0, spread, 1)
+        return np.asarray(centred / np.where(spread > 0, spread, 1))
     scores = np.where(np.isfinite(scores), scores, 1.0 - classes)
     centred = scores - scores.mean(axis=1, keepdims=True)
-    if form == "probabilities":
-        return centred / (np.sqrt(classes - 1) / classes)  # the spread of 1, 0, 0, ...
-    return centred / np.sqrt((classes**2 - 1) / 3)  # that of k - 1, k - 3, ..., 1 - k
+    # The spread of 1, 0, 0, ... or of k - 1, k - 3, ..., 1 - k.
+    sure = (classes - 1) ** 0.5 / classes, ((classes**2 - 1) / 3) ** 0.5
+    return np.asarray(centred / sure[form != "probabilities"])
 
 
 def _sums_of_margins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -89,4 +89,4 @@ def _sums_of_margins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     fraction = 3 * np.clip(scores - np.round(scores), -_MOST_FRACTION, _MOST_FRACTION)
     # Two classes have no votes: their scores are the margin with either sign.
     sums = np.where(others == 1, scores, fraction / (1 - np.abs(fraction)))
-    return np.where(present, others * np.tanh(sums / others), -np.inf)
+    return np.asarray(np.where(present, others * np.tanh(sums / others), -np.inf))

@@ -111,7 +111,7 @@ def pixels(dataset: UnifiedDataset) -> NDArray[np.float32]:
 
 def seconds(task: Task, splits: Sequence[Split]) -> float:
     """Estimate how long one core takes."""
-    return task.pixels.shape[1] * sum(len(split.train) ** 2 for split in splits) / SPEED
+    return float(task.pixels.shape[1]) * sum(len(split.train) ** 2 for split in splits) / SPEED
 
 
 def fit(task: Task, splits: Sequence[Split], alone: bool = False) -> list[NDArray[np.float64]]:
