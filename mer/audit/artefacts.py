@@ -162,6 +162,13 @@ class Artefacts:
         """Samples that took part in the fold; see `mer.runs.evidence`."""
         return self._json(rundir.fold_folder(self.run_dir, fold) / evidence.FILE, dict)
 
+    def fold_config(self, fold: str) -> dict[str, Any]:
+        """The configuration of a fold that chose its own; else the run's."""
+        path = rundir.fold_folder(self.run_dir, fold) / "config.yaml"
+        if not path.is_file():
+            return self.config
+        return self._read(path, lambda path: OmegaConf.to_container(stored.read(path)), dict)
+
     def history(self, fold: str) -> pd.DataFrame:
         """The metrics of each epoch."""
         path = rundir.fold_folder(self.run_dir, fold) / "metrics.csv"

@@ -11,6 +11,7 @@ from mer.audit.check_nested import (
     FILE,
     check_inner,
     check_nested,
+    check_svm,
     load,
     read_study,
     validation_scores,
@@ -43,6 +44,8 @@ def check_selection(run: Artefacts, findings: Findings) -> str:
             traced += _epoch(run, fold, selection, findings)
         with findings.attempt():
             nested += check_inner(run, fold, findings)
+        with findings.attempt():
+            check_svm(run, fold, findings)
         with findings.attempt():
             provenance = run.weights(fold).provenance
             if provenance.get("selection", selection) != selection:

@@ -3,7 +3,8 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mer import metrics
 from mer.audit.artefacts import Artefacts, Unavailable
 from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings
-from mer.config import stored
+from mer.callbacks.head import source_name
+from mer.config import conversion, stored
 from mer.runs import rundir
 from mer.runs.head_columns import heads, main_head
 from mer.runs.results import COSTS
-from mer.training import inner
+from mer.training import inner, pipelines
 
 #: What a nested search writes into the run that it assembles.
 FILE = "nested.json"
+
+#: Class of the heads whose fitted settings are compared.
+SVM = "mer.callbacks.svm_head.SVMHead"
 
 #: Seconds for which the database of a search is read.
 LONGEST_QUERY = 10.0
@@ -56,10 +62,89 @@ def check_inner(run: Artefacts, fold: str, findings: Findings) -> bool:
     epochs = int(run.record(fold)["epochs"])
     if chosen.get("epochs", epochs) != epochs:
         findings.problems.append(f"fold {fold} trained {epochs} epochs, not {chosen['epochs']}")
-    head = run.heads(fold).get("svm", {}).get("settings")
-    if head and "svm" in chosen and head["kernel"] != chosen["svm"]["kernel"]:
-        findings.problems.append(f"fold {fold}: the SVM's kernel is not the chosen one")
+    if "pipeline" in chosen:
+        _check_pipeline(run, fold, content, findings)
     return True
+
+
+def _check_pipeline(
+    run: Artefacts, fold: str, content: Mapping[str, Any], findings: Findings
+) -> None:
+    """Scores of pipelines follow from what training persons were predicted; the best is used."""
+    choice, judged = content["choices"]["pipeline"], content["judged"]
+    train = run.sides(fold)["train"]
+    findings.add(f"fold {fold}: {{}} samples judged pipelines twice", _twice(judged))
+    findings.add(
+        f"fold {fold}: {{}} samples from outside of its training side judged pipelines",
+        set(judged) - train,
+    )
+    findings.add(f"fold {fold}: {{}} training samples judged no pipeline", train - set(judged))
+    names = list(run.config["protocol"]["inner"]["pipelines"])
+    if choice["candidates"] != names:
+        findings.problems.append(f"fold {fold}: pipelines were judged that the run does not have")
+        return
+    classes = [str(name) for name in run.config["labels"]["classes"]]
+    label_of = dict(zip(run.manifest["sample_id"], run.manifest["label"], strict=True))
+    labels = [classes.index(label_of[sample]) for sample in judged if sample in label_of]
+    for name, uf1, predicted in zip(names, choice["uf1"], choice["predicted"], strict=True):
+        if len(predicted) != len(labels):
+            findings.problems.append(f"fold {fold}: pipeline {name} has no prediction of samples")
+        elif abs(metrics.scores(labels, predicted, len(classes))["uf1"] - uf1) > 1e-9:
+            findings.problems.append(
+                f"fold {fold}: the UF1 of pipeline {name} does not follow from its predictions"
+            )
+    expected = pipelines.settings_of(conversion.read(run.config), str(choice["chosen"]))
+    _same(run, fold, rundir.flatten(conversion.to_plain(expected)), findings)
+    used = {**conversion.to_plain(expected.input), "cache_gb": None}
+    if {**run.weights(fold).provenance["input"], "cache_gb": None} != used:
+        findings.problems.append(f"fold {fold}: the input is not that of the chosen pipeline")
+
+
+def _same(run: Artefacts, fold: str, expected: Mapping[str, Any], findings: Findings) -> None:
+    """A fold's own configuration is what its pipeline makes of the run's."""
+    settings = rundir.flatten(run.fold_config(fold))
+    findings.add(
+        f"fold {fold}: {{}} settings are not those of the chosen pipeline",
+        (
+            key
+            for key in {*expected, *settings}
+            if expected.get(key) != settings.get(key) and not rundir.is_volatile(key)
+        ),
+    )
+
+
+def check_svm(run: Artefacts, fold: str, findings: Findings) -> None:
+    """SVMs were fitted with the settings of the fold, and with those that it chose."""
+    path = rundir.fold_folder(run.run_dir, fold) / inner.FILE
+    chosen = inner.made(load(path, run.run_dir)["choices"]) if path.is_file() else {}
+    for key, node in (run.fold_config(fold).get("callbacks") or {}).items():
+        if not node or node.get("_target_") != SVM:
+            continue
+        name = str(node.get("name", "svm"))
+        settings = (run.heads(fold).get(name) or {}).get("settings")
+        if settings is None:
+            findings.problems.append(f"fold {fold}: heads.pt holds no head {name}")
+            continue
+        expected = {**node, **(chosen.get("svm", {}) if name == "svm" else {})}
+        expected["gamma_set"] = expected.get("gamma")
+        if "sources" in expected:
+            expected["sources"] = [source_name(one) for one in expected["sources"]]
+        findings.problems += [
+            f"fold {fold}: the head {name} was fitted with {key}={settings[key]}; "
+            f"{expected[key]} was {'chosen' if key in chosen.get('svm', {}) else 'set'}"
+            for key in ("kernel", "C", "gamma_set", "normalise", "sources", "decision")
+            if key in settings and key in expected and settings[key] != expected[key]
+        ]
+        gammas = settings["gamma"] if "widths" in settings else [settings["gamma"]]
+        meant = expected["gamma_set"]
+        if isinstance(meant, int | float) and any(gamma != meant for gamma in gammas):
+            findings.problems.append(
+                f"fold {fold}: the head {name} has gamma={gammas}, not {meant}"
+            )
+
+
+def _twice(samples: Iterable[str]) -> list[str]:
+    return [sample for sample, count in Counter(samples).items() if count > 1]
 
 
 def _flat(choices: Mapping[str, Any]) -> dict[str, Any]:

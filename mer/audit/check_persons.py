@@ -193,10 +193,18 @@ def check_evidence(run: Artefacts, findings: Findings) -> str:
     oracle = run.config["selection"] == "oracle"
     classes = [str(name) for name in run.config["labels"]["classes"]]
     heads: set[str] = set()
+    leaky = _leaky_split(run, findings)
     for fold in run.done:
         with findings.attempt():
             content = run.evidence(fold)
             heads |= set(content["heads"])
+            tested = set() if leaky else {run.person_of[one] for one in run.sides(fold)["test"]}
+            for weights, persons in content.get("weights", {}).items():
+                findings.add(
+                    f"fold {fold}: a head takes embeddings by {weights}, which {{}} tested persons "
+                    "trained",
+                    tested & set(persons),
+                )
             predictions = run.fold_predictions(fold)
             found = evidence.problems(content, run.sides(fold), oracle, predictions, classes)
             findings.problems += [f"fold {fold}: {sentence}" for sentence in found]

@@ -2,9 +2,11 @@
 
 A head looks at a finished network and leaves no trace on it: weights, batch-norm statistics,
 training mode and random state stay as they were. Several heads share one pass over the samples.
+A head may be fitted on other sources than the network's embedding, or on several side by side.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,12 @@ from mer.models.seen_samples import SeenSamples
 #: Ending of the key under which a predicted batch holds the scores of a head.
 SCORES = "_scores"
 
+#: Sources of every head: the network's embedding, and the input that the network gets.
+EMBEDDING, INPUT = "embedding", "input"
+
+#: Rows of a source, from positions in the dataset: (B,) to (B, W), float64.
+SourceRows = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+
 
 class Rows(NamedTuple):
     """What heads are fitted on.
@@ -29,12 +37,12 @@ class Rows(NamedTuple):
     Attributes:
         positions: Places of the samples in the dataset; -1 where a batch did not name one. (N,).
         labels: Class numbers. Shape: (N,).
-        embeddings: Shape: (N, E).
+        arrays: Name of each source -> its rows. Shape: (N, W).
     """
 
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
-    embeddings: NDArray[np.float64]
+    arrays: dict[str, NDArray[np.float64]]
 
 
 class Head(pl.Callback):
@@ -49,10 +57,19 @@ class Head(pl.Callback):
 
     Attributes:
         name: Name of its columns and scores; an identifier, unlike that of any other head.
+        sources: What `fit` and `scores` get, side by side in one array: `embedding` (of the fold's
+            network), `input` (the values that the network gets, before its own normalisation),
+            a path or `mer:NAME` (the embedding by these weights), or a mapping of keys below
+            `input` (another input of the same samples).
+        widths: Width of each source in that array; set before `fit`.
+        source_rows: Name of each source but the embedding -> its rows; set by a run.
         fitted_on: The arrays that it was fitted on last.
     """
 
     name: str = ""
+    sources: Sequence[str | Mapping[str, Any]] = (EMBEDDING,)
+    widths: tuple[int, ...] = ()
+    source_rows: Mapping[str, SourceRows] = {}
     fitted_on: Rows | None = None
 
     def fit(
@@ -61,7 +78,7 @@ class Head(pl.Callback):
         """Fit on embeddings of the training side.
 
         Args:
-            embeddings: Finite numbers. Shape: (N, E), N at least 1.
+            embeddings: Finite numbers, of all `sources`. Shape: (N, E), N at least 1.
             labels: Class numbers; a class may be absent. Shape: (N,).
             n_classes: K.
         """
@@ -79,7 +96,7 @@ class Head(pl.Callback):
         raise NotImplementedError(f"{type(self).__name__} has no scores")
 
     def export(self) -> nn.Module | None:
-        """Give the fitted head as a module from embeddings (B, E) to scores (B, K), float64.
+        """Give the fitted head as a module from what `scores` gets to what it gives, float64.
 
         Returns:
             None if it cannot be part of an exported model.
@@ -179,11 +196,58 @@ def fit_heads(
     if not np.isfinite(embeddings).all():
         problems.append("embeddings are not finite: the training diverged; lower optimizer.lr")
     raise_all("Heads cannot be fitted:", problems)
-    rows = Rows(np.full(len(labels), -1) if index is None else index, labels, embeddings)
+    positions = np.full(len(labels), -1) if index is None else index
     with isolate_rng():  # a head may draw from global generators, as scikit-learn's SVC does
         for head in heads:
-            head.fit(embeddings, labels, n_classes)
-            head.fitted_on = rows
+            arrays = arrays_of(head, embeddings, positions)
+            head.widths = tuple(array.shape[1] for array in arrays.values())
+            head.fit(_side_by_side(arrays), labels, n_classes)
+            head.fitted_on = Rows(positions, labels, arrays)
+
+
+def source_name(source: str | Mapping[str, Any]) -> str:
+    """Name a source: a text as it is, a mapping of keys as JSON."""
+    return source if isinstance(source, str) else json.dumps(source, sort_keys=True)
+
+
+def arrays_of(
+    head: Head, embeddings: NDArray[np.float64], positions: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Rows of some samples by source, in the order of the head's sources.
+
+    Args:
+        head: The head.
+        embeddings: Embeddings by the fold's network. Shape: (B, E).
+        positions: Positions of the samples in the dataset. Shape: (B,).
+
+    Raises:
+        MerError: If nobody has said where a source comes from, or which samples these are.
+    """
+    arrays = {}
+    for name in map(source_name, head.sources):
+        if name == EMBEDDING:
+            arrays[name] = embeddings
+        elif name not in head.source_rows or (positions < 0).any():
+            raise MerError(
+                f"The head {head.name} has the source {name}, which is known inside runs alone, "
+                "where batches say which samples they hold (`index`)"
+            )
+        else:
+            arrays[name] = head.source_rows[name](positions)
+    return arrays
+
+
+def scores_of(
+    head: Head, embeddings: NDArray[np.float64], positions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Score samples by a fitted head; see `arrays_of`. Shape: (B, K)."""
+    rows = _side_by_side(arrays_of(head, embeddings, positions))
+    return np.asarray(head.scores(rows), np.float64)
+
+
+def _side_by_side(arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    parts = list(arrays.values())
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def add_scores(heads: Iterable[Head], batch: dict[str, torch.Tensor]) -> None:
@@ -191,14 +255,16 @@ def add_scores(heads: Iterable[Head], batch: dict[str, torch.Tensor]) -> None:
 
     Args:
         heads: Fitted heads.
-        batch: Holds `embedding` (B, E) of any float type and `logits` (B, K).
+        batch: Holds `embedding` (B, E) of any float type, `logits` (B, K) and `index` (B,), which
+            heads on the embedding alone do not need.
 
     Raises:
         MerError: If a head gives scores of another shape.
     """
     embeddings = batch["embedding"].detach().to("cpu", torch.float64).numpy()
+    index = batch.get("index", torch.full((len(embeddings),), -1)).cpu().numpy()
     for head in heads:
-        scores = np.asarray(head.scores(embeddings), np.float64)
+        scores = scores_of(head, embeddings, index)
         if scores.shape != (expected := tuple(batch["logits"].shape)):
             raise MerError(
                 f"scores of the head {head.name} ({type(head).__name__}) have the shape "

@@ -16,18 +16,22 @@ from torch import nn
 from mer.errors import MerError
 
 KERNELS = ("rbf", "linear", "poly")
+DECISIONS = ("votes", "margins")
 
 
 class SupportVectorScores(nn.Module):
-    """One-vs-rest scores of an SVM, scaler included.
+    """Scores of an SVM per class, scaler included.
 
-    For k classes present in training there are P = k (k - 1) / 2 pairwise machines. As scikit-learn
-    does, each pair gives one vote, and the sum of a class's margins breaks ties: score = votes +
-    s / (3 (|s| + 1)), which never outweighs a vote. For two classes the scores are the margin with
-    either sign.
+    For k classes present in training there are P = k (k - 1) / 2 pairwise machines. With `votes`,
+    as scikit-learn does, each pair gives one vote, and the sum of a class's margins breaks ties:
+    score = votes + s / (3 (|s| + 1)), which never outweighs a vote; for two classes the scores are
+    the margin with either sign. With `margins` a class has the sum of tanh of its margins, so that
+    scores of several models can be added.
 
     Args:
-        settings: `kernel`, `gamma`, `coef0`, `degree`, `normalise` and `n_classes` (K).
+        settings: `kernel`, `gamma`, `coef0`, `degree`, `normalise` and `n_classes` (K); `decision`
+            (`DECISIONS`, votes if it is missing). Where the kernel is the mean of kernels on
+            several sources, `widths` has the width of each and `gamma` is a list.
         tensors: float64 `mean` and `scale` (E,), `support` (S, E), `weights` (P, S), `intercepts`
             (P,); int64 `classes` (k,), class numbers in rising order.
     """
@@ -52,6 +56,7 @@ class SupportVectorScores(nn.Module):
         settings: Mapping[str, Any],
         mean: NDArray[np.float64],
         scale: NDArray[np.float64],
+        support: NDArray[np.float64],
     ) -> "SupportVectorScores":
         """Take the tensors from a fitted `sklearn.svm.SVC`.
 
@@ -60,6 +65,7 @@ class SupportVectorScores(nn.Module):
             settings: See the class.
             mean: Subtracted from embeddings before the kernel. Shape: (E,).
             scale: Divides them. Shape: (E,).
+            support: Rows of the support vectors, as the kernel takes them. Shape: (S, E).
         """
         # dual_coef_ (k - 1, S) packs the weights of a support vector of class i in the k - 1 pairs
         # that i is in; unpacked to one row per pair, a margin is a plain matrix product.
@@ -69,7 +75,7 @@ class SupportVectorScores(nn.Module):
         rows = []
         for i in range(k):
             for j in range(i + 1, k):
-                row = np.zeros(len(svc.support_vectors_))
+                row = np.zeros(len(support))
                 row[owned[i]] = svc.dual_coef_[j - 1, owned[i]]
                 row[owned[j]] = svc.dual_coef_[i, owned[j]]
                 rows.append(row)
@@ -80,7 +86,7 @@ class SupportVectorScores(nn.Module):
             {
                 "mean": torch.tensor(mean),
                 "scale": torch.tensor(scale),
-                "support": torch.tensor(svc.support_vectors_),
+                "support": torch.tensor(support),
                 "weights": torch.tensor(sign * np.stack(rows)),
                 "intercepts": torch.tensor(sign * svc.intercept_),
                 "classes": torch.tensor(svc.classes_, dtype=torch.int64),
@@ -125,18 +131,23 @@ class SupportVectorScores(nn.Module):
             )
         x = (embedding - self.mean) / self.scale
         if self.settings["normalise"]:
-            x = nn.functional.normalize(x)
-        columns = dict(zip(self._present, self._one_vs_rest(x), strict=True))
+            parts = torch.split(x, self.settings.get("widths") or [width], dim=1)
+            x = torch.cat([nn.functional.normalize(part) for part in parts], dim=1)
+        columns = dict(zip(self._present, self._by_class(x), strict=True))
         absent = torch.full_like(x[:, 0], -torch.inf)
         numbers = range(self.settings["n_classes"])
         return torch.stack([columns.get(number, absent) for number in numbers], dim=1)
 
-    def _one_vs_rest(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def _by_class(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Scores (B,) of each class that was present in training."""
         k = len(self._present)
         if k == 1:
             return [torch.zeros_like(x[:, 0])]
-        margins = (self._kernel(x) @ self.weights.T + self.intercepts).unbind(1)
+        values = kernel_values(x, self.support, self.settings)
+        margins = (values @ self.weights.T + self.intercepts).unbind(1)
+        added = self.settings.get("decision") == "margins"
+        if added:
+            margins = tuple(margin.tanh() for margin in margins)
         if k == 2:
             return [margins[0], -margins[0]]
         # No write into a tensor, which an exported graph would not hold.
@@ -145,15 +156,33 @@ class SupportVectorScores(nn.Module):
         for margin, (i, j) in zip(margins, itertools.combinations(range(k), 2), strict=True):
             votes[i], votes[j] = votes[i] + (margin >= 0), votes[j] + (margin < 0)
             sums[i], sums[j] = sums[i] + margin, sums[j] - margin
+        if added:
+            return sums
         return [v + s / (3 * (s.abs() + 1)) for v, s in zip(votes, sums, strict=True)]
 
-    def _kernel(self, x: torch.Tensor) -> torch.Tensor:
-        """Kernel values (B, S) between embeddings and support vectors."""
-        products = x @ self.support.T
-        gamma, kernel = self.settings["gamma"], self.settings["kernel"]
-        if kernel == "linear":
-            return products
-        if kernel == "poly":
-            return (gamma * products + self.settings["coef0"]) ** self.settings["degree"]
-        squares = (x**2).sum(1, keepdim=True) - 2 * products + (self.support**2).sum(1)
-        return torch.exp(-gamma * squares.clamp(min=0))
+
+def kernel_values(
+    x: torch.Tensor, others: torch.Tensor, settings: Mapping[str, Any]
+) -> torch.Tensor:
+    """Mean over the sources of the kernel between rows. (B, E) and (S, E) give (B, S)."""
+    if (widths := settings.get("widths")) is None:
+        return _kernel(x, others, settings["gamma"], settings)
+    parts = zip(
+        torch.split(x, widths, 1), torch.split(others, widths, 1), settings["gamma"], strict=True
+    )
+    values = [_kernel(*part, settings) for part in parts]
+    return torch.stack(values).mean(dim=0)
+
+
+def _kernel(
+    x: torch.Tensor, others: torch.Tensor, gamma: float, settings: Mapping[str, Any]
+) -> torch.Tensor:
+    products = x @ others.T
+    kernel = settings["kernel"]
+    if kernel == "linear":
+        return products
+    if kernel == "poly":
+        powers: torch.Tensor = (gamma * products + settings["coef0"]) ** settings["degree"]
+        return powers
+    squares = (x**2).sum(1, keepdim=True) - 2 * products + (others**2).sum(1)
+    return torch.exp(-gamma * squares.clamp(min=0))

@@ -89,6 +89,11 @@ def updated(made: T, changes: Mapping[str, Any], prefix: str) -> T:
         raise
 
 
+def changed(made: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Change some settings of a run; see `updated`."""
+    return read(_merged(to_plain(made), changes))
+
+
 def without_cache(made: Input) -> dict[str, Any]:
     """What decides the values of an input, as plain values."""
     plain: dict[str, Any] = to_plain(made)

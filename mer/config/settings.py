@@ -142,9 +142,10 @@ class InnerChoices:
     """Choices inside each fold, by cross-validation over its training persons."""
 
     n_splits: Pair | None = None
-    choose: Annotated[list[Literal["epochs", "svm", "thresholds"]], Field(min_length=1)] = made_by(
-        lambda: ["epochs", "svm"]
-    )
+    choose: Annotated[
+        list[Literal["pipeline", "epochs", "svm", "thresholds"]], Field(min_length=1)
+    ] = made_by(lambda: ["epochs", "svm"])
+    pipelines: dict[StrictStr, dict[str, Any]] = made_by(dict)
     svm: SVMGrid = made_by(SVMGrid)
     offsets: Annotated[list[Number], Field(min_length=1)] = made_by(
         lambda: [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -322,6 +323,10 @@ class SVM:
     normalise: StrictBool = False
     degree: Count = 3
     coef0: Number = 0.0
+    sources: Annotated[list[StrictStr | dict[str, Any]], Field(min_length=1)] = made_by(
+        lambda: ["embedding"]
+    )
+    decision: Literal["votes", "margins"] = "votes"
 
 
 @settings

@@ -58,6 +58,8 @@ class UnifiedDataset:
         self.table = table.reset_index(drop=True)
         self.stores, self.classes, self.settings = list(stores), list(classes), settings
         self.remarks: list[Remark] = []
+        self.cache = cache
+        self._others: dict[str, UnifiedDataset] = {repr(without_cache(settings)): self}
         self.input = inputs.make(self.settings)
         self.kind = self.input.kind
         number = {name: i for i, name in enumerate(self.classes)}
@@ -107,6 +109,8 @@ class UnifiedDataset:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy in another process needs: of built inputs the file alone."""
         state = self.__dict__.copy()
+        state.pop("_others")
+        state.pop("rows", None)
         if self._file is not None:
             state["_built"] = None
         return state
@@ -114,6 +118,7 @@ class UnifiedDataset:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the file of built inputs again."""
         self.__dict__.update(state)
+        self._others = {repr(without_cache(self.settings)): self}
         self._open()
 
     def __len__(self) -> int:
@@ -142,6 +147,26 @@ class UnifiedDataset:
                 landmarks=store.landmarks[row] if "landmarks" in needs else None,
             )
         )
+
+    @functools.cached_property
+    def rows(self) -> NDArray[np.float32]:
+        """The input of every sample in one row, channel by channel. Shape: (N, C * S * S)."""
+        images = self.images(np.arange(len(self)))
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(self), -1)
+
+    def as_input(self, settings: Input) -> "UnifiedDataset":
+        """The same samples as another input, built once.
+
+        Raises:
+            MerError: If the input needs what a store does not hold.
+        """
+        key = repr(without_cache(settings))
+        if key not in self._others:
+            made = UnifiedDataset(self.table, self.stores, self.classes, settings, self.cache)
+            made.remarks = self.remarks
+            self._others[key] = made
+            made._others = self._others
+        return self._others[key]
 
     def positions(self, sample_ids: Sequence[str]) -> NDArray[np.int64]:
         """Positions of samples in this dataset.
@@ -202,6 +227,7 @@ class UnifiedDataset:
         Raises:
             MerError: If it cannot be written, or is damaged.
         """
+        self.cache = cache
         settings = {
             "input": trust.with_sources(without_cache(self.settings)),
             "stores": [store.key for store in self.stores],

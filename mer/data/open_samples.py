@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mer.config.settings import Input
 from mer.data.dataset import UnifiedDataset
 from mer.data.views import Inputs
 from mer.errors import MerError
 
 #: Columns of the sample table that tell the class, or parts of it.
 TELLING = ("label", "emotion", "action_units")
+
+#: What a dataset knows of every sample.
+KEPT = ("moments", "rows")
 
 
 class OpenSamples(UnifiedDataset):
@@ -31,7 +35,8 @@ class OpenSamples(UnifiedDataset):
 
     def __init__(self, whole: UnifiedDataset, positions: NDArray[np.int64]) -> None:
         # Statistics of every sample, where they are known, stay behind.
-        vars(self).update({name: known for name, known in vars(whole).items() if name != "moments"})
+        vars(self).update({name: known for name, known in vars(whole).items() if name not in KEPT})
+        self._others = {}
         self._whole, self._closed = whole, np.ones(len(whole), bool)
         self._closed[positions] = False
         self.labels = np.where(self._closed, -1, whole.labels)
@@ -47,6 +52,19 @@ class OpenSamples(UnifiedDataset):
         """
         self.check_open(positions)
         return self._whole.images(positions)
+
+    def build(self, position: int) -> NDArray[np.float32]:
+        """See `UnifiedDataset`.
+
+        Raises:
+            MerError: If the sample is closed.
+        """
+        self.check_open(np.array([position]))
+        return self._whole.build(position)
+
+    def as_input(self, settings: Input) -> UnifiedDataset:
+        """See `UnifiedDataset`."""
+        return OpenSamples(self._whole.as_input(settings), np.flatnonzero(~self._closed))
 
     def check_open(self, positions: NDArray[np.int64]) -> None:
         """Refuse positions of closed samples.

@@ -1,7 +1,7 @@
 """`mer export RUN`: a fold's model as one self-contained file, from input crop to labels."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,7 @@ def load(
     """
     from omegaconf import OmegaConf
 
+    from mer.callbacks.head import EMBEDDING, INPUT
     from mer.deploy.graph import SOFTMAX, Deployed
     from mer.models.checkpoints import load_module
     from mer.models.modules import MicroFinetuneModule
@@ -113,7 +114,9 @@ def load(
     cfg = fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust)
     folder = rundir.fold_folder(run_dir, fold)
     module = load_module(MicroFinetuneModule, folder / "model.ckpt", trust)
-    graphs = _graphs(cfg, folder / "heads.pt", heads, module.embedding_width)
+    channels, side = module.hparams["in_chans"], module.hparams["image_size"]
+    widths = {EMBEDDING: module.embedding_width, INPUT: channels * side**2}
+    graphs, sources = _graphs(cfg, folder / "heads.pt", heads, widths)
     facts: dict[str, Any] = {
         **module.provenance,
         "classes": module.classes,
@@ -123,19 +126,22 @@ def load(
         "precision": "float32",
     }
     offsets = (module.provenance.get("inner") or {}).get("thresholds")
-    return Deployed(module, graphs, offsets, facts)
+    return Deployed(module, graphs, offsets, facts, sources)
 
 
 def _graphs(
-    cfg: "DictConfig", path: Path, wanted: Sequence[str] | None, width: int
-) -> dict[str, "nn.Module"]:
-    """Load the heads of a fold, each as a module from embeddings to scores.
+    cfg: "DictConfig", path: Path, wanted: Sequence[str] | None, widths: Mapping[str, int]
+) -> tuple[dict[str, "nn.Module"], dict[str, list[str]]]:
+    """Load the heads of a fold, each as a module from its sources to scores.
 
     Args:
         cfg: Configuration of the fold.
         path: Its `heads.pt`.
         wanted: See `load`.
-        width: Width of the embeddings.
+        widths: Sources that a file can compute -> width.
+
+    Returns:
+        Name -> module; name -> sources.
 
     Raises:
         MerError: If there is no such head, it cannot be part of a file, or its module gives other
@@ -144,6 +150,7 @@ def _graphs(
     import numpy as np
     import torch
 
+    from mer.callbacks.head import source_name
     from mer.runs import run_files
     from mer.runs.head_columns import SOFTMAX, read_states
     from mer.training.heads import heads_of, make_callbacks
@@ -154,10 +161,16 @@ def _graphs(
     there = ", ".join([*made, SOFTMAX])
     raise_all("The run has other heads:", (f"{name}: name some of {there}" for name in unknown))
     states = run_files.read(path, read_states, dict)
-    graphs, problems = {}, []
-    embeddings = np.random.default_rng(0).standard_normal((4, width))
+    graphs, sources, problems, elsewhere = {}, {}, [], []
     for name in names:
         head, graph = made[name], None
+        sources[name] = [source_name(source) for source in head.sources]
+        if unknown := [source for source in sources[name] if source not in widths]:
+            elsewhere.append(f"{name} reads {', '.join(unknown)}")
+            continue
+        rows = np.random.default_rng(0).standard_normal(
+            (4, sum(widths[source] for source in sources[name]))
+        )
         state = {key: value for key, value in states[name].items() if key != "fitted_on"}
         if state:
             head.load_state_dict(state)
@@ -166,20 +179,25 @@ def _graphs(
             problems.append(f"{name} ({type(head).__name__})")
             continue
         with torch.no_grad():
-            shown = graph(torch.from_numpy(embeddings)).numpy()
-        if not np.allclose(shown, head.scores(embeddings), rtol=0, atol=TOLERANCE):
+            shown = graph(torch.from_numpy(rows)).numpy()
+        if not np.allclose(shown, head.scores(rows), rtol=0, atol=TOLERANCE):
             raise MerError(
                 f"The module that `export` of the head {name} gives has other scores than the "
                 f"head's own `scores`. Mend {type(head).__name__}, or leave the head out."
             )
         graphs[name] = graph
     raise_all(
+        f"A file computes {' and '.join(widths)} from the image, and no other source of heads; "
+        f"name the heads to export: mer export --heads {','.join([*graphs, SOFTMAX])}",
+        elsewhere,
+    )
+    raise_all(
         "These heads cannot be part of a file. Their classes need `state_dict`, `load_state_dict` "
         "and `export` (see mer.callbacks.head.Head); or name the heads to export: mer export "
         f"--heads {','.join([*graphs, SOFTMAX])}",
         problems,
     )
-    return graphs
+    return graphs, sources
 
 
 def fold_images(

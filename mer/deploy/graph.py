@@ -9,7 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mer.callbacks.head import EMBEDDING
+from mer.callbacks.head import INPUT as INPUT_SOURCE
 from mer.models.modules import MERModule
+
+#: Sources of heads that a graph can compute from the image.
+SOURCES = (EMBEDDING, INPUT_SOURCE)
 
 #: Name of the graph's input, and of the output that every graph has, in every file format.
 INPUT, SOFTMAX = "image", "softmax"
@@ -38,10 +43,12 @@ class Deployed(nn.Module):
 
     Args:
         module: The trained module.
-        heads: Name -> module from embeddings (B, E) to scores (B, K), float64, the main head first.
+        heads: Name -> module from the head's sources side by side (B, E) to scores (B, K), float64,
+            the main head first.
         offsets: Head, softmax included -> what is added to the score (the log-probability) of each
             class before the highest one wins; nothing where a head is missing.
         facts: Metadata of its files; plain values.
+        sources: Name of a head -> its sources, some of `SOURCES`; by default the embedding.
     """
 
     mean: torch.Tensor
@@ -54,6 +61,7 @@ class Deployed(nn.Module):
         heads: Mapping[str, nn.Module] | None = None,
         offsets: Mapping[str, Sequence[float]] | None = None,
         facts: dict[str, Any] | None = None,
+        sources: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
         self.facts = dict(facts or {})
@@ -63,6 +71,7 @@ class Deployed(nn.Module):
         self.backbone = deepcopy(module.backbone)
         self.classifier = deepcopy(module.classifier)
         self.head_names = [*(heads or {}), SOFTMAX]
+        self.sources = [list((sources or {}).get(name, [EMBEDDING])) for name in heads or {}]
         self.heads = nn.ModuleList(deepcopy(head) for head in (heads or {}).values())
         nothing = [0.0] * len(module.classes)
         rows = [(offsets or {}).get(name, nothing) for name in self.head_names]
@@ -84,8 +93,12 @@ class Deployed(nn.Module):
         embedding = self.backbone.forward_head(self.backbone.forward_features(x), pre_logits=True)
         logits = self.classifier(embedding)
         shown: list[torch.Tensor] = []
+        parts = {EMBEDDING: embedding.double()}
+        if any(INPUT_SOURCE in sources for sources in self.sources):
+            parts[INPUT_SOURCE] = image.flatten(1).double()
         for number, head in enumerate(self.heads):
-            scores = head(embedding.double())
+            given = [parts[source] for source in self.sources[number]]
+            scores = head(given[0] if len(given) == 1 else torch.cat(given, dim=1))
             shown += [scores.float(), (scores + self.offsets[number]).argmax(dim=1)]
         # In float64, as a run's predictions are: rounding must not turn over a class.
         logarithms = logits.double().log_softmax(dim=1)

@@ -182,6 +182,12 @@ def learns(network: nn.Module) -> bool:
     return next(network.parameters(), None) is not None
 
 
+def can_learn(cfg: Mapping[str, Any], in_chans: int) -> bool:
+    """Whether the network of a node of `conf/backbone` has any weight; see `build`."""
+    with torch.random.fork_rng(devices=[]):
+        return learns(build({**cfg, "pretrained": False, "weights": None}, in_chans))
+
+
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode without gradients; restore every part's own mode after."""

@@ -10,6 +10,8 @@ shown         samples that a callback showed to the network while it was trained
 normalised    samples whose statistics normalise the inputs, or MACRO
 features      cache that activations of frozen blocks came from, or null
 heads         head -> samples of the rows that it was fitted on
+weights       weights that a head takes embeddings of -> persons who trained them
+sources       head -> source beside the embedding -> samples whose rows of it fitted the head
 tested        predicted sample -> probabilities of the classes, as the network gave them
 """
 
@@ -86,6 +88,10 @@ def problems(
             sentences.append(
                 f"{len(twice)} samples fitted the head {head} more than once: {some(twice)}"
             )
+    for head, sources in evidence.get("sources", {}).items():
+        for source, rows in sources.items():
+            what = f"fitted the head {head} by rows of {source}"
+            sentences += _others(rows, train, ids, what, complete=True)
     if not evidence["trained"]:
         sentences.append("no training batch says whose samples it holds")
     if not evidence["normalised"]:

@@ -90,8 +90,7 @@ def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
         MerError: If it holds another run (the differing keys are listed) or something else.
     """
     path = run_dir / "config.yaml"
-    config: dict[str, Any] = to_plain(settings)
-    config["protocol"]["folds"] = None  # which folds one process does is no property of the run
+    config = _config(settings)
     run_dir.mkdir(parents=True, exist_ok=True)
     stored.check_folder(run_dir)
     with FileLock(run_dir / ".lock"):
@@ -113,8 +112,20 @@ def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
                 (run_dir / name).unlink(missing_ok=True)
         else:
             _refuse_strangers(run_dir)
-        write_whole(path, lambda temporary: OmegaConf.save(OmegaConf.create(config), temporary))
-        maker.mark_file(path)
+        write_config(path, settings)
+
+
+def write_config(path: Path, settings: Settings) -> None:
+    """Write the configuration of a run, or of a fold that chose its own."""
+    config = OmegaConf.create(_config(settings))
+    write_whole(path, lambda temporary: OmegaConf.save(config, temporary))
+    maker.mark_file(path)
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    config: dict[str, Any] = to_plain(settings)
+    config["protocol"]["folds"] = None  # which folds one process does is no property of the run
+    return config
 
 
 def _refuse_strangers(run_dir: Path) -> None:

@@ -16,7 +16,7 @@ from mer.models import backbones, blocks, insertion, optim, weights
 from mer.models import loss as losses
 from mer.prepare import flow
 from mer.protocols import Fold
-from mer.training import heads, inner
+from mer.training import head_sources, heads, inner
 
 T = TypeVar("T")
 
@@ -71,9 +71,11 @@ def check(settings: Settings) -> None:
         )
     if made:
         problems += _network_problems(settings, len(made.channels))
-    problems += heads.problems(settings.callbacks, settings.labels["classes"]) or inner.problems(
-        settings
-    )
+    of_heads = heads.problems(settings.callbacks, settings.labels["classes"])
+    if not of_heads and made:
+        of_heads = head_sources.problems(heads.heads_by_key(settings.callbacks), settings)
+        of_heads += inner.problems(settings)
+    problems += of_heads
     raise_all("The configuration contradicts itself:", problems)
 
 

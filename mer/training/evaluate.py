@@ -29,7 +29,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, members, results, run_files, rundir
 from mer.runs.head_columns import heads
-from mer.training import inner, zero_shot
+from mer.training import head_sources, inner, zero_shot
 from mer.training.heads import heads_of, make_callbacks, svm_heads
 from mer.training.predictions import predict, to_frame
 from mer.training.trainer import fold_threads, make_trainer
@@ -187,8 +187,9 @@ def _predict(
     checkpoint = folder / "model.ckpt"
     module = load_module(MicroFinetuneModule, checkpoint, trust)
     test = dataset.positions(fold.test)
-    if settings.protocol.name not in protocols.LEAKY:
-        refuse_known_persons(module.provenance, set(dataset.table["person"].iloc[test]))
+    apart = settings.protocol.name not in protocols.LEAKY
+    tested = set(dataset.table["person"].iloc[test]) if apart else set()
+    refuse_known_persons(module.provenance, tested)
     data = MERDataModule(
         dataset,
         dataset.positions(fold.train),
@@ -207,6 +208,7 @@ def _predict(
         thresholds = chosen.get("thresholds", {})  # are those of the head as it was
         chosen["thresholds"] = {name: one for name, one in thresholds.items() if name != head.name}
     fitted = heads_of(callbacks)
+    head_sources.attach(fitted, settings, dataset, tested)
     trainer = make_trainer(
         settings, settings.model, folder, []
     )  # names the device and the precision

@@ -5,7 +5,8 @@ theirs when the folds are pooled.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +28,12 @@ from mer.models import frozen_blocks
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
-from mer.protocols import Fold
+from mer.protocols import LEAKY, Fold
 from mer.randomness import derived_seed
 from mer.runs import rundir
 from mer.runs.observers import RunContext
-from mer.training import fold_evidence, inner, predicted_again, zero_shot
+from mer.training import fold_evidence, head_sources, inner, pipelines, predicted_again, zero_shot
+from mer.training.decisions import Part, Trials
 from mer.training.devices import fold_device
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
@@ -89,14 +91,26 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
             raise
 
 
-def begin(run: RunContext, fold: Fold, announce: bool) -> Job:
-    """Clear the folder of a fold and make what is chosen inside it; see `run_fold`."""
+def begin(
+    run: RunContext,
+    fold: Fold,
+    announce: bool,
+    compute: Callable[[Job, Fold], Part] | None = None,
+) -> Job:
+    """Clear the folder of a fold and make what is chosen inside it; see `run_fold`.
+
+    Args:
+        run: The run.
+        fold: Who trains, validates, is tested.
+        announce: Whether to log what is transferred.
+        compute: Gives an inner split of a job at once, where there is no network to train.
+    """
     folder = rundir.fold_folder(run.run_dir, fold.name)
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
     for name in FILES:  # of an interrupted training, or links to a kept network
         (folder / name).unlink(missing_ok=True)
     remove_unfinished(folder)
-    return _choose(Job(run, fold, sides, folder, [], [], announce, {}))
+    return _choose(Job(run, fold, sides, folder, [], [], announce, {}), compute)
 
 
 def conclude(
@@ -143,31 +157,52 @@ def conclude(
     write_parquet(frames["test"], folder / name)
 
 
-def _choose(job: Job) -> Job:
+def _choose(job: Job, compute: Callable[[Job, Fold], Part] | None) -> Job:
     """Make the choices of `protocol.inner`, if there are any; make the callbacks."""
+    run, corpus = job.run, job.run.corpus
+    runs = {name: pipelines.run_of(run, name) for name in pipelines.names(run.settings)}
+    jobs = {name: job._replace(run=one) for name, one in (runs or {"": run}).items()}
+    trials = {
+        name: Trials(
+            one.run.settings,
+            partial(_train_inner, one),
+            partial(_attach, one),
+            None if compute is None else partial(compute, one),
+        )
+        for name, one in jobs.items()
+    }
+    chosen = inner.choose(trials, corpus.table, corpus.classes, job.fold, job.folder)
+    if "pipeline" in chosen:
+        job = jobs[chosen["pipeline"]]
+        rundir.write_config(job.folder / "config.yaml", job.run.settings)
+    callbacks = make_callbacks(job.run.settings.callbacks, chosen.get("svm"))
+    heads, plain = heads_of(callbacks), list(plain_of(callbacks).values())
+    _attach(job, heads)
+    return job._replace(heads=heads, callbacks=plain, chosen=chosen)
+
+
+def _attach(job: Job, heads: Sequence[Head]) -> None:
+    """Let heads know their sources, none of which the fold's test persons have trained."""
     run = job.run
+    apart = run.settings.protocol.name not in LEAKY
+    tested = set(run.corpus.table["person"].iloc[job.sides.test]) if apart else set()
+    head_sources.attach(heads, run.settings, run.dataset, tested)
 
-    def train(split: Fold, recorder: RecordEpochs) -> None:
-        nobody = np.empty(0, np.int64)
-        sides = Sides(recorder.positions["train"], nobody, nobody)
-        part = job._replace(fold=split, sides=sides, announce=False)
-        module, _ = _module(part)
-        trainer = make_trainer(
-            run.settings, run.settings.model, job.folder, [recorder], history=False
-        )
-        trainer.fit(module, _data(run, module, sides).open_to(job.sides.train))
-        trained = run.corpus.table["sample_id"].iloc[module.seen.positions("train")]
-        raise_all(
-            f"An inner network of fold {job.fold.name} was trained on other samples than its own:",
-            sorted(set(trained) - set(split.train))[:3],
-        )
 
-    chosen = inner.choose(
-        run.settings, run.corpus.table, run.corpus.classes, job.fold, job.folder, train
+def _train_inner(job: Job, split: Fold, recorder: RecordEpochs) -> None:
+    """Train the network of an inner split, and let a recorder see it."""
+    nobody = np.empty(0, np.int64)
+    sides = Sides(recorder.positions["train"], nobody, nobody)
+    part = job._replace(fold=split, sides=sides, announce=False)
+    module, _ = _module(part)
+    settings = job.run.settings
+    trainer = make_trainer(settings, settings.model, job.folder, [recorder], history=False)
+    trainer.fit(module, _data(job.run, module, sides).open_to(job.sides.train))
+    trained = job.run.corpus.table["sample_id"].iloc[module.seen.positions("train")]
+    raise_all(
+        f"An inner network of fold {job.fold.name} was trained on other samples than its own:",
+        sorted(set(trained) - set(split.train))[:3],
     )
-    callbacks = make_callbacks(run.settings.callbacks, chosen.get("svm"))
-    plain = list(plain_of(callbacks).values())
-    return job._replace(heads=heads_of(callbacks), callbacks=plain, chosen=chosen)
 
 
 def _kept_or_trained(

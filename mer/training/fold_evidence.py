@@ -23,7 +23,7 @@ from mer.models.seen_samples import digests
 from mer.models.transfer import refuse_known_persons
 from mer.protocols import LEAKY
 from mer.runs import evidence
-from mer.training import inner, predicted_again
+from mer.training import head_sources, inner, predicted_again
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.network_cache import Outputs
 from mer.training.trainer import balance
@@ -97,6 +97,12 @@ def write(
         "heads": {
             name: evidence.ids_of(table, arrays.positions) if arrays else []
             for name, arrays in fitted.items()
+        },
+        "weights": head_sources.persons_of(job.heads),
+        "sources": {
+            head.name: rows
+            for head in job.heads
+            if (rows := head_sources.whose(head, run.settings, run.dataset))
         },
         "tested": evidence.tested(outputs["test"], run.dataset),
     }

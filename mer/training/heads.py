@@ -45,6 +45,11 @@ def heads_of(callbacks: Mapping[str, pl.Callback]) -> list[Head]:
     return [one for one in callbacks.values() if isinstance(one, Head)]
 
 
+def heads_by_key(nodes: Mapping[str, Any]) -> dict[str, Head]:
+    """Make the heads of the node `callbacks`: key -> head."""
+    return {key: one for key, one in make_callbacks(nodes).items() if isinstance(one, Head)}
+
+
 def plain_of(callbacks: Mapping[str, pl.Callback]) -> dict[str, pl.Callback]:
     """The callbacks that are no heads."""
     return {key: one for key, one in callbacks.items() if not isinstance(one, Head)}

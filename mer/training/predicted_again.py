@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities.seed import isolate_rng
 from scipy.special import softmax
 
-from mer.callbacks.head import SCORES
+from mer.callbacks.head import EMBEDDING, SCORES, Head, scores_of, source_name
 from mer.models.backbones import evaluation_mode
 from mer.models.modules import MERModule
 from mer.runs import evidence
+from mer.training import head_sources
 from mer.training.devices import fold_device
 
 if TYPE_CHECKING:
@@ -73,18 +74,34 @@ def problems(
     same = (gap <= close) & _alike(embeddings, tested["embedding"], close)
     sentences = _sentence(job, index, same, "predictions are not what the network gives for these")
     for head in job.heads:
-        alone = [head.scores(row[None].astype(np.float64))[0] for row in tested["embedding"]]
+        pairs = zip(tested["embedding"].astype(np.float64), index, strict=True)
+        alone = [scores_of(head, row[None], np.array([at]))[0] for row, at in pairs]
         scores = tested[f"{head.name}{SCORES}"]
         same = np.isclose(alone, scores, rtol=1e-6, atol=1e-6 * np.abs(scores).max()).all(axis=1)
         what = f"scores of the head {head.name} are not what it gives when it is asked for one of"
         sentences += _sentence(job, index, same, f"{what} these")
-    fitted = next((head.fitted_on for head in job.heads if head.fitted_on is not None), None)
-    if fitted is not None:
-        rows = _spread(np.flatnonzero(fitted.positions >= 0), count)
-        index = fitted.positions[rows]
-        same = _alike(_from_stores(job, module, index)[0], fitted.embeddings[rows], close)
-        what = "rows that fitted the heads are not what the network gives for these"
-        sentences += _sentence(job, index, same, what)
+    for head in job.heads:
+        sentences += _wrong_rows(job, module, head, count)
+    return sentences
+
+
+def _wrong_rows(job: Job, module: MERModule, head: Head, count: int) -> list[str]:
+    """Rows that fitted a head and are not what network and inputs give for their samples."""
+    fitted, sentences = head.fitted_on, list[str]()
+    if fitted is None:
+        return []
+    rows = _spread(np.flatnonzero(fitted.positions >= 0), count)
+    index, dataset = fitted.positions[rows], job.run.dataset
+    for source in head.sources:
+        name = source_name(source)
+        if name == EMBEDDING:
+            again: NDArray[np.floating] = _from_stores(job, module, index)[0]
+            what = "rows that fitted the heads are not what the network gives"
+        else:
+            again = head_sources.from_stores(source, job.run.settings, dataset, index)
+            what = f"rows of {name} that fitted the head {head.name} are not what the inputs give"
+        same = _alike(again, fitted.arrays[name][rows], _tolerance(job))
+        sentences += _sentence(job, index, same, f"{what} for these")
     return sentences
 
 

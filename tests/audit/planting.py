@@ -17,7 +17,7 @@ from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import EpochOrder, MERDataModule
 from mer.data.dataset import UnifiedDataset
-from mer.training import fold, fold_evidence, inner, network_cache, predictions
+from mer.training import decisions, fold, fold_evidence, inner, network_cache, predictions
 from mer.training.engines import cuda_graph, frozen, parallel
 
 Patch = pytest.MonkeyPatch
@@ -122,7 +122,7 @@ def thresholds_are_chosen_on_test(patch: Patch) -> None:
         )
         labels = job.run.dataset.labels[index.numpy()]
         scores = torch.log_softmax(logits, 1).double().numpy()
-        grid = inner.offset_grid(np.linspace(-3, 3, 25), scores.shape[1])
+        grid = decisions.offset_grid(np.linspace(-3, 3, 25), scores.shape[1])
         best = max(grid, key=lambda offsets: ((scores + offsets).argmax(1) == labels).mean())
         chosen = {**job.chosen, "thresholds": {"softmax": best}}
         conclude(job._replace(chosen=chosen), module, outputs, *rest)

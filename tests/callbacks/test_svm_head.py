@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
@@ -109,6 +110,52 @@ def test_the_exported_module_gives_the_scores_of_the_head() -> None:
 
 def test_wrong_arguments_are_listed_together() -> None:
     with pytest.raises(MerError) as caught:
-        SVMHead(kernel="sigmoid", C=0, gamma=-1.0, class_weight="equal")
-    for part in ("kernel=sigmoid", "C=0", "gamma=-1.0", "class_weight=equal"):
+        SVMHead(kernel="sigmoid", C=0, gamma=-1.0, class_weight="equal", decision="sum")
+    for part in ("kernel=sigmoid", "C=0", "gamma=-1.0", "class_weight=equal", "decision=sum"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_margins_are_sums_of_tanh_over_the_pairs_of_a_class(n_classes: int) -> None:
+    labels = [i % n_classes for i in range(30)]
+    head = fitted(labels, n_classes, decision="margins")
+    x, y = clouds(labels)
+    svc = SVC(class_weight="balanced", decision_function_shape="ovo")
+    pairs = make_pipeline(StandardScaler(), svc).fit(x, y).decision_function(x)
+    t = np.tanh(pairs).T
+    # Pairs 0-1, 0-2, 1-2; of two classes scikit-learn lets the second be positive.
+    expected = [-t, t] if n_classes == 2 else [t[0] + t[1], t[2] - t[0], -t[1] - t[2]]
+    np.testing.assert_allclose(head.scores(x), np.stack(expected, axis=1), atol=1e-9)
+
+
+def test_the_kernel_of_two_sources_is_the_mean_of_theirs() -> None:
+    labels = [0, 1, 2] * 10
+    x, y = clouds(labels)
+    new, _ = clouds([0, 1, 2] * 20, seed=9)
+    head = SVMHead(sources=["embedding", "input"], C=3.0)
+    head.widths = (2, 3)
+    head.fit(x, y, 3)
+    scaler = StandardScaler().fit(x)
+    a, b = scaler.transform(x), scaler.transform(new)
+    # Standardised, so that `scale` means 1 over the width of a source.
+    parts = [(slice(0, 2), 1 / 2), (slice(2, 5), 1 / 3)]
+    train, test = (
+        sum(rbf_kernel(rows[:, at], a[:, at], gamma) for at, gamma in parts) / 2 for rows in (a, b)
+    )
+    svc = SVC(kernel="precomputed", C=3.0, class_weight="balanced", break_ties=True).fit(train, y)
+    np.testing.assert_allclose(head.scores(new), svc.decision_function(test), atol=1e-3)
+    state = head.state_dict()["settings"]
+    assert state["C"] == 3.0 and state["gamma_set"] == "scale"
+    assert state["gamma"] == pytest.approx([1 / 2, 1 / 3])
+    again = SVMHead()
+    again.load_state_dict(head.state_dict())
+    assert np.array_equal(again.scores(new), head.scores(new))
+
+
+def test_a_kernel_as_one_matrix_gives_the_same_scores() -> None:
+    head = SVMHead(gamma="auto")
+    head.by_matrix = True
+    x, y = clouds([0, 1, 2] * 10)
+    head.fit(x, y, 3)
+    expected = fitted([0, 1, 2] * 10, 3, gamma="auto").scores(x)
+    np.testing.assert_allclose(head.scores(x), expected, atol=1e-3)  # where libsvm stops

@@ -29,9 +29,11 @@ from mer.models.seen_samples import SeenSamples
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
-from mer.training import fold
+from mer.training import fold, pipelines
+from mer.training.decisions import Part
 from mer.training.devices import fold_device
 from mer.training.fold import Job
+from mer.training.heads import heads_of, make_callbacks
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ def applies(run: RunContext) -> bool:
         (settings.model.augment is None or settings.model.augment_draws is not None)
         and settings.selection == "last"
         and not settings.protocol.validation  # whose scores per epoch belong into the history
-        and settings.protocol.inner.n_splits is None
+        and _chooses_here(run)
         and not settings.reuse_networks
         and settings.model.loss is None
         and not settings.model.mixup
@@ -60,11 +62,17 @@ def applies(run: RunContext) -> bool:
     )
 
 
+def _chooses_here(run: RunContext) -> bool:
+    """Whether a run makes no inner choices, or such that need no network to be trained."""
+    inner = run.settings.protocol.inner
+    return inner.n_splits is None or (run.macro is None and "epochs" not in inner.choose)
+
+
 def _is_frozen(run: RunContext) -> bool:
     """Whether the whole backbone comes from macro-pretraining and stays, or has no weights."""
     if run.macro is None:
-        node = {**to_plain(run.settings.backbone), "pretrained": False, "weights": None}
-        return not backbones.learns(backbones.build(node, run.dataset.kind.channels))
+        node = to_plain(run.settings.backbone)
+        return not backbones.can_learn(node, run.dataset.kind.channels)
     transfer, everything = run.settings.model.transfer, ("all", ["all"])
     return (
         transfer.blocks in everything
@@ -143,22 +151,47 @@ class Frozen:
     """
 
     width = 1
-    trains_networks = False
 
     def __init__(self, run: RunContext) -> None:
         self.run = run
+        # Choosing among pipelines takes longer than the start of a process.
+        self.trains_networks = bool(pipelines.names(run.settings))
         self._embedded: _Embedded | None = None
 
     def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:
         """Do what `mer.training.fold.run_fold` does for each of some folds."""
         for one in folds:
             started = time.time()
-            job = fold.begin(self.run, one, announce)
+            job = fold.begin(self.run, one, announce, _inner_part)
             embedded = self._embedded or _Embedded(job)
             if self.run.macro is not None and self._embedded is None:
                 log.info("the backbone is frozen: every sample is embedded once, for all folds")
                 self._embedded = embedded  # without macro-pretraining, constants differ by fold
             embedded.fit(job, started)
+
+
+def _inner_part(job: Job, split: Fold) -> Part:
+    """What softmax and embeddings of an inner split of a job are, on either side."""
+    everybody = job.run.dataset.positions
+    sides = fold.Sides(everybody(split.train), everybody(split.validation), np.empty(0, np.int64))
+    embedded = _Embedded(job._replace(fold=split, sides=sides, announce=False))
+    embeddings, labels = embedded.plain.double().numpy(), embedded.labels.numpy()
+    settings = job.run.settings
+    logits = np.empty((0, len(sides.validation), len(embedded.module.classes)))
+    if "thresholds" in settings.protocol.inner.choose or not heads_of(
+        make_callbacks(settings.callbacks)
+    ):
+        weight, bias = embedded.fit_softmax(job, sides.train)
+        logits = (embeddings[sides.validation] @ weight.T + bias)[None]
+    return Part(
+        labels[sides.train],
+        labels[sides.validation],
+        logits,
+        embeddings[None, sides.train],
+        embeddings[None, sides.validation],
+        sides.train,
+        sides.validation,
+    )
 
 
 class _Embedded:
@@ -188,17 +221,8 @@ class _Embedded:
 
     def fit(self, job: Job, started: float) -> None:
         """Fit softmax and heads on the training side, and write the fold."""
-        module, model = self.module, job.run.settings.model
-        made_with = fold.arguments(job)
-        for name in ("seed", "class_weights"):
-            module.hparams[name] = made_with[name]
-        module.loss = module.configure_loss()
-        train, n_classes = torch.from_numpy(job.sides.train), len(module.classes)
-        samples = self.drawn[:, train].flatten(0, 1) if len(self.drawn) else self.plain[train]
-        labels = self.labels[train].repeat(max(1, len(self.drawn)))
-        assert isinstance(module.loss, CrossEntropy)  # as `applies` says
-        penalty = model.optimizer.weight_decay
-        fitted = fit_softmax(module.loss, samples.numpy(), labels.numpy(), penalty, n_classes)
+        module, train = self.module, torch.from_numpy(job.sides.train)
+        fitted = self.fit_softmax(job, job.sides.train)
         weight, bias = (torch.from_numpy(values).float() for values in fitted)
         module.classifier.weight.data.copy_(weight)
         module.classifier.bias.data.copy_(bias)
@@ -209,11 +233,13 @@ class _Embedded:
         if self._report:
             (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", 1, 1)
+        samples, labels = self._training(train)
         final = float(module.loss(nn.functional.linear(samples, weight, bias), labels))
         module.check_loss(0, final)
         curves.write(job.folder, [{"epoch": 0, "step": 0, "train/loss": final}])
         embeddings = self.plain[train].double().numpy()
-        fit_heads(job.heads, embeddings, self.labels[train].numpy(), n_classes, train.numpy())
+        given = self.labels[train].numpy(), len(module.classes), train.numpy()
+        fit_heads(job.heads, embeddings, *given)
         outputs = {}
         for side in fold.SCORED:
             positions = torch.from_numpy(getattr(job.sides, side))
@@ -225,6 +251,25 @@ class _Embedded:
                 outputs[side] = [batch]
         record = {"epochs": 1, "best_epoch": None, "used": used}
         fold.conclude(job, module, outputs, record, started)
+
+    def fit_softmax(
+        self, job: Job, train: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Fit the softmax on some samples; see `fit_softmax`."""
+        module, made_with = self.module, fold.arguments(job)
+        for name in ("seed", "class_weights"):
+            module.hparams[name] = made_with[name]
+        module.loss = module.configure_loss()
+        assert isinstance(module.loss, CrossEntropy)  # as `applies` says
+        samples, labels = self._training(torch.from_numpy(train))
+        penalty = job.run.settings.model.optimizer.weight_decay
+        arrays = samples.numpy(), labels.numpy()
+        return fit_softmax(module.loss, *arrays, penalty, len(module.classes))
+
+    def _training(self, train: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings and labels of training samples, augmented if there are augmentations."""
+        samples = self.drawn[:, train].flatten(0, 1) if len(self.drawn) else self.plain[train]
+        return samples, self.labels[train].repeat(max(1, len(self.drawn)))
 
     def _embed(self, inputs: FixedInputs, draw: int | None) -> torch.Tensor:
         everybody: NDArray[np.int64] = np.arange(len(inputs.dataset))
