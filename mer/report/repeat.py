@@ -1,10 +1,12 @@
 """The command that repeats a run, from what was typed."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from mer.config import stored
+from mer.runs import members
 
 #: Keys of words that name a directory or a sweep, and mean nothing to a repetition.
 LEFT_OUT = ("run", "trial", "search", "hydra", "protocol.folds")
@@ -12,6 +14,11 @@ LEFT_OUT = ("run", "trial", "search", "hydra", "protocol.folds")
 
 def command(run_dir: Path) -> str | None:
     """The shell command of a run; None where nothing was typed (a run started from Python)."""
+    nodes = members.nodes_of(stored.read(run_dir / "config.yaml"))
+    if nodes:
+        paths = (os.path.normpath(run_dir / str(node["run"])) for node in nodes)
+        words = [f"{path}:{node['head']}" for path, node in zip(paths, nodes, strict=True)]
+        return shlex.join(["mer", "ensemble", *words])
     words = _plain(run_dir / ".hydra" / "overrides.yaml")
     if words is None:
         return None

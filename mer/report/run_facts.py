@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mer.runs import members
 from mer.runs.head_columns import SOFTMAX, heading
 from mer.runs.rundir import fold_folder
 from mer.runs.stored_run import Run
@@ -21,8 +22,10 @@ SELECTIONS = {
 def title(run: Run) -> str:
     """A run in one line."""
     get = run.get
-    macro = "macro-pretrained" if get("macro.enabled") else "not macro-pretrained"
     where = f"{get('data.name')}, {get('protocol.name')}"
+    if nodes := members.nodes_of(run.config):
+        return f"mean of {len(nodes)} members: {where}"
+    macro = "macro-pretrained" if get("macro.enabled") else "not macro-pretrained"
     return f"{get('backbone.name')} on {get('input.name')}: {where}, {macro}"
 
 
@@ -35,12 +38,33 @@ def facts(run: Run) -> dict[str, Any]:
     share = get("protocol.validation", 0)
     validation = f"; {100 * share:.0f} % of the training persons validate" if share else ""
     selection = str(get("selection"))
-    fixed = selection == "last" and run.inner is None
-    network, insertion = get("macro.network"), get("model.transfer.insertion")
-    return {
+    judged = {
         "data": data + (" (synthetic faces, of nobody)" if run.synthetic else ""),
         "classes": f"{get('labels.name')}: {', '.join(run.classes)}",
         "protocol": f"{get('protocol.name')}, {len(run.folds)} folds{validation}",
+        "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",
+    }
+    nodes = members.nodes_of(run.config)
+    made = (
+        {"members": ", ".join(f"{node['run']}:{node['head']}" for node in nodes)}
+        if nodes
+        else _training(run)
+    )
+    return {
+        **judged,
+        **made,
+        "seed": get("seed"),
+        "run directory": run.directory.resolve().name,
+        "started": _moment(run.environment[0]) if run.environment else None,
+    }
+
+
+def _training(run: Run) -> dict[str, Any]:
+    """How the networks and heads of a run were made: name -> value."""
+    get = run.get
+    fixed = get("selection") == "last" and run.inner is None
+    network, insertion = get("macro.network"), get("model.transfer.insertion")
+    return {
         "backbone": f"{get('backbone.name')}"
         + (", pretrained weights of timm" if get("backbone.pretrained") else ""),
         "input": f"{get('input.name')}, {get('input.size')} px",
@@ -50,15 +74,11 @@ def facts(run: Run) -> dict[str, Any]:
         + (f"; others start: {insertion}" if insertion else "")
         if get("macro.enabled")
         else "none",
-        "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",
         "chosen inside each fold": _inner(run),
         "training": f"{'' if fixed else 'at most '}{get('model.epochs')} epochs, "
         f"{get('model.optimizer._target_') or get('model.optimizer.name')}, "
         f"learning rate {get('model.optimizer.lr')}",
         "heads": ", ".join(_with_settings(run, head) for head in run.heads or [SOFTMAX]),
-        "seed": get("seed"),
-        "run directory": run.directory.resolve().name,
-        "started": _moment(run.environment[0]) if run.environment else None,
     }
 
 

@@ -16,15 +16,26 @@ from mer.errors import MerError
 from mer.files import naming, write_text
 from mer.pages.plots import Plot, save
 from mer.pages.rendering import render
-from mer.report import grad_cam, repeat, run_facts, run_plots, run_scores, sample_pictures
+from mer.report import (
+    grad_cam,
+    person_curve,
+    repeat,
+    run_facts,
+    run_misses,
+    run_plots,
+    run_scores,
+    sample_pictures,
+)
 from mer.report.fold_networks import Absent, Networks
 from mer.report.sample_pictures import Painter
-from mer.runs import curves
-from mer.runs.head_columns import MAJORITY
+from mer.runs import curves, members
+from mer.runs.head_columns import MAJORITY, SOFTMAX
 from mer.runs.rundir import fold_folder, marked
 from mer.runs.stored_run import Run
 
 log = logging.getLogger(__name__)
+
+ENSEMBLE = "An ensemble has no data and no network of its own; see the reports of its members."
 
 QUICK = "Left out by --quick: it needs the data and the networks."
 
@@ -96,16 +107,19 @@ def _values(run: Run, choices: Choices) -> dict[str, Any]:
     return values | {
         "scores": _scores(run),
         "persons": _persons(run),
+        "more_persons": _more_persons(run, networks, missing),
+        "missed": run_misses.missed_by_all(run),
+        "coverage": _coverage(run),
         "cards": _cards(run, painter, missing),
         "activation": _activation(run, networks, painter, missing),
-        "calibration": _calibration(run),
+        "calibration": _calibration(run) if SOFTMAX in run.heads else {},
     }
 
 
 def _plots(values: dict[str, Any]) -> list[Plot]:
     """All plots of a page, in its order."""
     confusions = values["scores"]["confusions"].values() if values["scores"] else []
-    names = ("persons", "learning", "activation", "calibration")
+    names = ("persons", "more_persons", "learning", "activation", "coverage", "calibration")
     sections = [values[name].get("plots", []) for name in names if name in values]
     return [plot for plots in (*confusions, *sections) for plot in plots]
 
@@ -152,6 +166,38 @@ def _persons(run: Run) -> dict[str, Any]:
     }
 
 
+def _more_persons(run: Run, networks: Networks | None, missing: str) -> dict[str, Any]:
+    """Score of the SVM on the input itself over the persons of the training side."""
+    if networks is None:
+        return {"missing": missing}
+    log.info("SVMs are fitted on some of the training persons of %d folds", len(run.folds))
+    try:
+        points = person_curve.learning_curve(run, networks)
+    except Absent as absent:
+        return {"missing": f"Left out: {absent}"}
+    table = person_curve.as_table(points)
+    return {
+        "missing": "",
+        "draws": person_curve.DRAWS,
+        "plots": [run_plots.person_curve(table)],
+        "table": table.to_numpy(object).tolist(),
+    }
+
+
+def _coverage(run: Run) -> dict[str, Any]:
+    """Accuracy of the samples of which each head is surest."""
+    labels = run.predictions.set_index("sample_id")["label"]
+    said, _ = run_misses.said(run)
+    curves_of, rows = {}, []
+    for head, title in run_misses.judged(run).items():
+        lead = run_misses.lead(run, head).loc[labels.index]
+        curve, area = run_misses.coverage(lead, said[title].to_numpy() == labels.to_numpy())
+        curves_of[title] = curve
+        rows.append([title, area, *run_misses.at_shares(curve)])
+    shares = [f"{100 * share:.0f} %" for share in run_misses.SHARES]
+    return {"plots": [run_plots.coverage(curves_of)], "table": rows, "shares": shares}
+
+
 def _learning(run: Run) -> dict[str, Any]:
     """Learning curves of the finished folds."""
     folds = [f for f in run.done if (fold_folder(run.directory, f) / "metrics.csv").exists()]
@@ -177,6 +223,8 @@ def _calibration(run: Run) -> dict[str, Any]:
 
 def _networks(run: Run, choices: Choices) -> tuple[Networks | None, str]:
     """Data and networks, or why there are none."""
+    if members.nodes_of(run.config):
+        return None, ENSEMBLE
     if choices.quick:
         return None, QUICK
     try:

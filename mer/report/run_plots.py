@@ -98,6 +98,45 @@ def curves(mean: pd.DataFrame, folds: int) -> list[Plot]:
 
 
 @styled
+def person_curve(table: pd.DataFrame) -> Plot:
+    """UF1 over the mean number of training persons, with the range of the draws.
+
+    Args:
+        table: Table of `mer.report.person_curve.as_table`.
+    """
+    figure, (ax,) = axes(2.6)
+    ax.fill_between(table["persons"], table["low"], table["high"], color=COLOURS[0], alpha=0.18)
+    ax.plot(table["persons"], table["uf1"], color=COLOURS[0], marker="o", ms=4, lw=1.4)
+    ax.set(xlabel="training persons of a fold", ylabel="UF1", xlim=(0, None))
+    points = ", ".join(f"{row.persons:.0f}: {row.uf1:.2f}" for row in table.itertuples())
+    words = f"UF1 of an SVM on the input itself over the number of training persons: {points}"
+    return Plot("persons-learning", figure, words)
+
+
+@styled
+def coverage(curves: Mapping[str, NDArray[np.float64]]) -> Plot:
+    """Accuracy of the samples of which each head is surest, over their share.
+
+    Args:
+        curves: Heading of a head -> accuracy of its first 1, 2, ... N samples.
+    """
+    figure, (ax,) = axes(3.2)
+    for number, (title, curve) in enumerate(curves.items()):
+        share = np.arange(1, len(curve) + 1) / len(curve)
+        shown = share >= 0.05  # the first few samples say nothing
+        ax.plot(
+            share[shown], curve[shown], color=COLOURS[number % len(COLOURS)], label=title, lw=1.4
+        )
+    ax.set(xlabel="share of the samples, the surest first", ylabel="accuracy", xlim=(0, 1))
+    figure.legend(loc="outside upper center", ncols=1)
+    ends = "; ".join(
+        f"{title} {curve[len(curve) // 2]:.2f} at half, {curve[-1]:.2f} at all samples"
+        for title, curve in curves.items()
+    )
+    return Plot("coverage", figure, f"Accuracy of the surest samples of each head: {ends}")
+
+
+@styled
 def calibration(table: pd.DataFrame, error: float) -> Plot:
     """Reliability of the softmax: confidence against accuracy, the samples of each bin as area."""
     figure, (ax, below) = axes(4.2, rows=2)

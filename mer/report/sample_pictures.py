@@ -16,6 +16,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.pages.plots import Picture
 from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
+from mer.runs.head_columns import SOFTMAX
 from mer.runs.pictures import SIDE, choose
 from mer.runs.stored_run import Run
 
@@ -31,13 +32,15 @@ def hardest(
 
     Returns:
         `sure`: wrong ones whose predicted class leads by most, by the first head. `hard`: ones that
-        no head gets right and whose own class is the least probable to the softmax.
+        no head gets right and whose own class is the least probable to the softmax, or has the
+        lowest score of the first head where there is no softmax.
     """
+    judge = SOFTMAX if SOFTMAX in heads else heads[0]
     first = choose(predictions, list(classes), len(predictions))
     sure = first[~first[f"{heads[0]}_correct"].astype(bool)].head(count)
     rest = predictions[~predictions["sample_id"].isin(sure["sample_id"])]
     rest = rest[~rest[[f"{head}_correct" for head in heads]].any(axis=1)]
-    probable = [row[f"softmax_{row['label']}"] for _, row in rest.iterrows()]
+    probable = [row[f"{judge}_{row['label']}"] for _, row in rest.iterrows()]
     hard = rest.assign(probable=probable).sort_values(["probable", "sample_id"]).head(count)
     return {"sure": sure, "hard": hard}
 
@@ -55,11 +58,11 @@ def describe(row: pd.Series, heads: Mapping[str, str]) -> str:
     """Say what a sample is and what each head takes it for."""
     emotion = "" if row["emotion"] in (row["label"], None) else f" ({row['emotion']})"
     predicted = "; ".join(f"{title}: {row[head]}" for head, title in heads.items())
-    probability = row[f"softmax_{row['label']}"]
-    return (
-        f"{row['sample_id']} is {row['label']}{emotion}. {predicted}; the softmax gives "
-        f"{row['label']} {100 * probability:.0f} %"
-    )
+    words = f"{row['sample_id']} is {row['label']}{emotion}. {predicted}"
+    if SOFTMAX not in heads:
+        return words
+    probability = row[f"{SOFTMAX}_{row['label']}"]
+    return f"{words}; the softmax gives {row['label']} {100 * probability:.0f} %"
 
 
 class Painter:

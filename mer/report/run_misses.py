@@ -1,0 +1,109 @@
+"""Samples that every head misses, and how sure heads are of what they have right."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mer.runs import members, run_files
+from mer.runs.head_columns import BASELINE, heading
+from mer.runs.rundir import find
+from mer.runs.standard_scores import form_of, standardise
+from mer.runs.stored_run import Run
+
+#: Shares of the samples for which the accuracy is told.
+SHARES = (0.5, 0.7, 0.8, 0.9, 1.0)
+
+
+def judged(run: Run) -> dict[str, str]:
+    """The heads of a run, and its baseline: name -> heading."""
+    return run.heads | ({BASELINE: heading(BASELINE)} if BASELINE in run.all_scores else {})
+
+
+def coverage(confidence: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64], float]:
+    """Accuracy of the n samples of which a head is surest, for each n.
+
+    Args:
+        confidence: How sure the head is; only the order counts. Shape: (N,).
+        right: Whether its class is the true one. Shape: (N,).
+
+    Returns:
+        Accuracy of the first 1, 2, ... N samples, and the mean of these: the area under the curve
+        of accuracy over coverage. Of equally sure samples each counts as their mean. Shape: (N,).
+    """
+    frame = pd.DataFrame({"sure": confidence, "right": right}, dtype=float)
+    frame["right"] = frame.groupby("sure")["right"].transform("mean")
+    ranked = frame.sort_values("sure", ascending=False)["right"].to_numpy()
+    curve = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return curve, float(curve.mean())
+
+
+def at_shares(curve: NDArray[np.float64]) -> list[float]:
+    """Accuracy at each of `SHARES` of the samples."""
+    return [float(curve[int(np.ceil(share * len(curve))) - 1]) for share in SHARES]
+
+
+def lead(run: Run, head: str) -> pd.Series:
+    """By how much the best class of each sample leads the second, by a head's scores.
+
+    Votes of an SVM are turned into margins first, since votes say nothing of how sure it is.
+    """
+    columns = [f"{head}_{name}" for name in run.classes]
+    table = _table(run, head, columns)
+    scores, form = table.to_numpy(np.float64), form_of(head, run.get("callbacks", {}))
+    if form != "other":
+        scores = standardise(scores, form)
+    ranked = np.sort(scores, axis=1)
+    return pd.Series(ranked[:, -1] - ranked[:, -2], index=table.index)
+
+
+def said(run: Run) -> tuple[pd.DataFrame, list[str]]:
+    """What each head says of each sample, and an ensemble's members.
+
+    Returns:
+        A row per sample, indexed by its id, a column per head under its heading; and members that
+        are not there.
+    """
+    columns = {title: _table(run, head, [head])[head] for head, title in judged(run).items()}
+    absent = []
+    for node in members.nodes_of(run.config):
+        path, head = run.directory.resolve() / str(node["run"]), str(node["head"])
+        name = f"{Path(node['run']).name}:{head}"
+        if find(path, "predictions.parquet") is None:
+            absent.append(name)
+        else:
+            columns[name] = _table(Run(path), head, [head])[head]
+    return pd.DataFrame(columns).loc[run.predictions["sample_id"]], absent
+
+
+def missed_by_all(run: Run) -> dict[str, Any]:
+    """The samples that no head has right, and how many all have right."""
+    table, absent = said(run)
+    true = run.predictions.set_index("sample_id")
+    right = table.eq(true["label"], axis=0)
+    none, every = ~right.any(axis=1), right.all(axis=1)
+    rows = [
+        [sample, true.loc[sample, "label"], true.loc[sample, "emotion"] or "", *row]
+        for sample, row in zip(table.index[none], table[none].to_numpy().tolist(), strict=True)
+    ]
+    counts = none.groupby(true["dataset"]).agg(["sum", "size"])
+    return {
+        "heads": list(table),
+        "rows": rows,
+        "every": int(every.sum()),
+        "samples": len(table),
+        "datasets": [
+            f"{name}: {missed} of {size} ({100 * missed / size:.0f} %)"
+            for name, missed, size in counts.itertuples()
+        ],
+        "absent": absent,
+    }
+
+
+def _table(run: Run, head: str, columns: list[str]) -> pd.DataFrame:
+    """Columns of a head, indexed by sample id."""
+    file = f"{BASELINE if head == BASELINE else 'predictions'}.parquet"
+    path = find(run.directory, file) or run.directory / file
+    return run_files.read_table(path, ["sample_id", *columns]).set_index("sample_id")[columns]
