@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mer.runs import members, run_files
+from mer.runs import members
 from mer.runs.head_columns import BASELINE, heading
 from mer.runs.rundir import find
-from mer.runs.standard_scores import form_of, standardise
+from mer.runs.standard_scores import Form, standardise
 from mer.runs.stored_run import Run
 
 #: Shares of the samples for which the accuracy is told.
@@ -50,13 +50,14 @@ def lead(run: Run, head: str) -> pd.Series:
 
     Votes of an SVM are turned into margins first, since votes say nothing of how sure it is.
     """
-    columns = [f"{head}_{name}" for name in run.classes]
-    table = _table(run, head, columns)
-    scores, form = table.to_numpy(np.float64), form_of(head, run.get("callbacks", {}))
-    if form != "other":
-        scores = standardise(scores, form)
-    ranked = np.sort(scores, axis=1)
-    return pd.Series(ranked[:, -1] - ranked[:, -2], index=table.index)
+    ids = run.predictions["sample_id"].tolist()
+    ranked = np.sort(members.scores(run, head, ids, _unless_other), axis=1)
+    return pd.Series(ranked[:, -1] - ranked[:, -2], index=ids)
+
+
+def _unless_other(scores: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
+    """Standardise scores of a known form; others would lose what they say of how sure it is."""
+    return scores if form == "other" else standardise(scores, form)
 
 
 def said(run: Run) -> tuple[pd.DataFrame, list[str]]:
@@ -66,7 +67,9 @@ def said(run: Run) -> tuple[pd.DataFrame, list[str]]:
         A row per sample, indexed by its id, a column per head under its heading; and members that
         are not there.
     """
-    columns = {title: _table(run, head, [head])[head] for head, title in judged(run).items()}
+    columns = {
+        title: members.table_of(run, head, [head])[head] for head, title in judged(run).items()
+    }
     absent = []
     for node in members.nodes_of(run.config):
         path, head = run.directory.resolve() / str(node["run"]), str(node["head"])
@@ -74,7 +77,7 @@ def said(run: Run) -> tuple[pd.DataFrame, list[str]]:
         if find(path, "predictions.parquet") is None:
             absent.append(name)
         else:
-            columns[name] = _table(Run(path), head, [head])[head]
+            columns[name] = members.table_of(Run(path), head, [head])[head]
     return pd.DataFrame(columns).loc[run.predictions["sample_id"]], absent
 
 
@@ -100,10 +103,3 @@ def missed_by_all(run: Run) -> dict[str, Any]:
         ],
         "absent": absent,
     }
-
-
-def _table(run: Run, head: str, columns: list[str]) -> pd.DataFrame:
-    """Columns of a head, indexed by sample id."""
-    file = f"{BASELINE if head == BASELINE else 'predictions'}.parquet"
-    path = find(run.directory, file) or run.directory / file
-    return run_files.read_table(path, ["sample_id", *columns]).set_index("sample_id")[columns]

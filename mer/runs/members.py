@@ -6,7 +6,7 @@ directory, relative to that of the ensemble), `head` and `checksums` (SHA-256 of
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.files import sha256
 from mer.runs import checksums, run_files
 from mer.runs.head_columns import BASELINE
-from mer.runs.rundir import find
-from mer.runs.standard_scores import form_of, standardise
+from mer.runs.rundir import find, fold_folder
+from mer.runs.standard_scores import Form, form_of, standardise
 from mer.runs.stored_run import Run
 
 #: Key of the configuration that makes a run directory an ensemble.
@@ -47,12 +48,43 @@ class Member(NamedTuple):
 
     def scores(self, ids: Sequence[str]) -> NDArray[np.float64]:
         """Standardised scores of samples; those that `protocol.inner` adds are left out. (N, K)."""
-        file = f"{BASELINE if self.head == BASELINE else 'predictions'}.parquet"
-        path = find(self.run.directory, file) or self.run.directory / file
-        columns = [f"{self.head}_{name}" for name in self.run.classes]
-        table = run_files.read_table(path, ["sample_id", *columns]).set_index("sample_id")
-        values = table.loc[list(ids), columns].to_numpy(np.float64)
-        return standardise(values, form_of(self.head, self.run.get("callbacks", {})))
+        return scores(self.run, self.head, ids, standardise)
+
+
+def scores(
+    run: Run,
+    head: str,
+    ids: Sequence[str],
+    convert: Callable[[NDArray[np.float64], Form], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Scores of a head as its run stores them, converted by the form that they have in each fold.
+
+    Args:
+        run: A complete run.
+        head: One of its heads, or its baseline.
+        ids: Sample ids.
+        convert: Takes scores (M, K) and their form.
+
+    Returns:
+        In the order of the ids. Shape: (N, K).
+    """
+    columns = [f"{head}_{name}" for name in run.classes]
+    table = table_of(run, head, ["fold", *columns]).loc[list(ids)]
+    values: NDArray[np.float64] = table[columns].to_numpy(np.float64, copy=True)
+    for fold in table["fold"].unique():
+        path = fold_folder(run.directory, fold) / "config.yaml"  # of a fold that chose its own
+        config = stored.read(path) if path.is_file() else run.config
+        rows = (table["fold"] == fold).to_numpy()
+        values[rows] = convert(values[rows], form_of(head, config.get("callbacks") or {}))
+    return values
+
+
+def table_of(run: Run, head: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of the stored predictions of a head, by sample id."""
+    file = f"{BASELINE if head == BASELINE else 'predictions'}.parquet"
+    path = find(run.directory, file) or run.directory / file
+    table = run_files.read_table(path, ["sample_id", *columns])
+    return table.set_index("sample_id")[list(columns)]
 
 
 def nodes_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:

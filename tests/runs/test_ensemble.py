@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mer.cli import main
 from mer.config.settings import Settings
 from mer.errors import MerError
-from mer.runs import checksums, ensemble, results, rundir
+from mer.runs import checksums, ensemble, members, results, rundir
 from mer.runs.stored_run import Run
 from tests.builders import save_config
 
@@ -96,6 +96,22 @@ def test_an_oracle_marks_the_ensemble(pair: list[Path], tmp_path: Path) -> None:
     assert (tmp_path / "both" / "predictions-ORACLE.parquet").exists()
     assert not (tmp_path / "both" / "predictions.parquet").exists()
     assert "selection=oracle" in run.warnings[0]
+
+
+def test_a_fold_that_chose_its_own_configuration_says_what_its_scores_are(tmp_path: Path) -> None:
+    svm = {"_target_": "mer.callbacks.svm_head.SVMHead", "name": "svm"}
+    run_dir = write_run(tmp_path / "run", FIRST, callbacks={"svm_head": svm})
+    frame = pd.read_parquet(run_dir / "predictions.parquet")
+    for name in CLASSES:
+        frame[f"svm_{name}"] = [1.0, 2.0, 3.0]
+    frame.to_parquet(run_dir / "predictions.parquet")
+    chosen = OmegaConf.create({"callbacks": {"svm_head": {**svm, "decision": "margins"}}})
+    (run_dir / "folds" / "smic" / "b").mkdir(parents=True)
+    OmegaConf.save(chosen, run_dir / "folds" / "smic" / "b" / "config.yaml")
+    number = {"votes": 1, "margins": 10}
+    ids = ["smic/c/1", "smic/b/1", "smic/a/1"]
+    found = members.scores(Run(run_dir), "svm", ids, lambda scores, form: scores * number[form])
+    assert found.tolist() == [[3] * 3, [20] * 3, [1] * 3]
 
 
 def refusal(words: list[object], directory: Path) -> str:
