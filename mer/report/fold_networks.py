@@ -22,6 +22,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.prepare.store import store_path
 from mer.runs import rundir
 from mer.runs.stored_run import Run
+from mer.training.evaluate import fold_config
 
 
 class Absent(Exception):
@@ -74,9 +75,12 @@ class Networks:
             self.tested = {str(fold): self.dataset.positions(ids.tolist()) for fold, ids in tested}
         except MerError as error:
             raise Absent(f"The inputs cannot be built: {error}") from error
+        self._config = cfg
 
     def modules(self) -> Iterator[tuple[NDArray[np.int64], MicroFinetuneModule]]:
         """Positions of each fold's test samples, and its network in evaluation mode on the CPU.
+
+        `batch` then gives the input of that fold, which may have chosen its own.
 
         Raises:
             Absent: If a checkpoint is missing, damaged, or names foreign code.
@@ -89,6 +93,8 @@ class Networks:
         for fold, path in paths.items():
             try:
                 module = load_module(MicroFinetuneModule, path, self.trust)
+                own = fold_config(self.run_dir, self._config, fold, trust=self.trust)
+                self.dataset = self.dataset.as_input(typed(own).input)
             except Exception as error:
                 raise Absent(f"The checkpoint of {fold} cannot be loaded: {error}") from error
             yield self.tested[fold], module.eval()

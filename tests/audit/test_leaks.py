@@ -31,6 +31,17 @@ STOPPED = (
 )
 STOP_ON_TEST = f"+callbacks.stop._target_={planting.__name__}.StopOnTest"
 INNER = (*PLAIN, "protocol.inner.n_splits=2", "protocol.inner.choose=[epochs,svm,thresholds]")
+PIPELINES = (
+    "backbone=pixels",
+    "macro.enabled=false",
+    "model.augment=null",
+    "input.size=16",
+    "protocol.n_splits=2",
+    "protocol.inner.n_splits=2",
+    "protocol.inner.choose=[pipeline]",
+    "+protocol.inner.pipelines={C1: {callbacks.svm_head.C: 1}, C2: {callbacks.svm_head.C: 2}, "
+    "none: {input.blur: 9, callbacks.svm_head.C: 0.001}}",
+)
 SAMPLES = ("macro.enabled=false", "protocol=random_samples", "protocol.n_splits=3")
 FROZEN = (
     "protocol.n_splits=2",
@@ -127,6 +138,16 @@ LEAKS: dict[str, tuple[tuple[str, ...], Callable[[pytest.MonkeyPatch], None], st
         planting.inner_choices_are_judged_on_test,
         "the choices inside it rest on samples outside of its training side",
     ),
+    "pipelines judged on test": (
+        PIPELINES,
+        planting.inner_choices_are_judged_on_test,
+        "the choices inside it rest on samples outside of its training side",
+    ),
+    "another pipeline than the chosen one": (
+        PIPELINES,
+        partial(planting.choices_are_changed, {"pipeline": "none"}),
+        "the choice of pipeline is none; inside the fold C",
+    ),
     "test rows in the loader of inner networks": (
         INNER,
         partial(planting.loader_gives, lambda data: np.arange(len(data.dataset))),
@@ -170,6 +191,7 @@ CLEAN = {
     "selection by validation": BEST,
     "early stopping": STOPPED,
     "inner choices": INNER,
+    "pipelines": PIPELINES,
     "split by sample": SAMPLES,
     "frozen": FROZEN,
     "frozen first blocks": (
