@@ -36,13 +36,14 @@ _SCORES = {
     "confusion": Maybe(Each(list, Each(list, int))),
 }
 _HEADS = Each(dict, Each(dict, _SCORES))
+_VALIDATION = Each(dict, Each(dict, {name: Maybe(form) for name, form in _SCORES.items()}))
 
 #: Name of a file -> its form: a type, several types, a list of forms, or keys with a form each.
 FORMS: dict[str, Any] = {
     "metrics": {
         "status": str,
         "heads": Maybe(_HEADS),
-        "validation": Maybe(_HEADS),
+        "validation": Maybe(_VALIDATION),
         "classes": Maybe(TEXTS),
         "folds": Maybe(int),
         "missing_folds": Maybe(TEXTS),
@@ -63,6 +64,15 @@ FORMS["openings"] = FORMS["label_access"]
 
 #: Columns of tables that hold text in every row.
 IDS = ("sample_id", "dataset", "subject", "person", "label", "fold", "side", "role", "digest")
+
+#: Name of a table -> columns that it has in any case, and whether a sample has one row.
+TABLES = {
+    "manifest": (("sample_id", "dataset", "person", "label", "fold"), True),
+    "predictions": (("sample_id", "dataset", "person"), True),
+    "validation": (("sample_id",), True),
+    "splits": (("fold", "sample_id", "side"), False),
+    "signatures": (("sample_id", "role", "person", "kind", "digest", "signature"), True),
+}
 
 #: Rows that a table of a run may have; a small file could fill the memory.
 MOST_ROWS = 10_000_000
@@ -93,11 +103,21 @@ def misfit(value: Any, form: Any, where: str = "it") -> str | None:
     return None
 
 
-def table_misfit(frame: pd.DataFrame) -> str | None:
-    """Say which column of a table of a run holds something else than text or numbers."""
+def table_misfit(frame: pd.DataFrame, kind: str) -> str | None:
+    """Say which column of a table is missing or holds something else than text or numbers.
+
+    Args:
+        frame: The table.
+        kind: Which one, a key of `TABLES`; others may have any columns.
+    """
     names = list(frame.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return "columns without names of their own"
+    needed, once = TABLES.get(kind, ((), False))
+    if absent := [name for name in needed if name not in frame]:
+        return f"no column {', '.join(absent)}"
+    if once and frame["sample_id"].astype(str).duplicated().any():
+        return "samples with more than one row"
     for name in names:
         found = pd.api.types.infer_dtype(frame[name], skipna=True)
         if name in IDS and frame[name].isna().any():

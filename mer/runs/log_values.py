@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,14 +12,16 @@ from mer.metrics import SCORES
 from mer.runs import run_files
 from mer.runs.curves import last_train_loss
 from mer.runs.head_columns import heads
-from mer.runs.observers import Progress
 from mer.runs.results import COSTS
 from mer.runs.rundir import find, fold_folder
+
+if TYPE_CHECKING:
+    from mer.runs.observers import Progress
 
 log = logging.getLogger(__name__)
 
 
-def running(run_dir: Path, progress: Progress) -> dict[str, float]:
+def running(run_dir: Path, progress: "Progress") -> dict[str, float]:
     """What is known after a fold: its cost, its last loss, the scores of the validation persons.
 
     Returns:

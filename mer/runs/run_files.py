@@ -52,7 +52,7 @@ def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Cont
 def read_json(path: Path, kind: type = dict) -> Any:
     """Read a JSON file of a run: a mapping, or a list; see `read`."""
     content: Any = read(path, lambda path: json.loads(path.read_text(encoding="utf-8")), kind)
-    form = forms.FORMS.get(path.name.partition(".")[0].partition("-")[0])
+    form = forms.FORMS.get(_kind(path))
     if form is not None and (problem := forms.misfit(content, form)):
         raise MerError(f"{path} is damaged ({problem}): {mend(path)}")
     return content
@@ -66,12 +66,17 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     return frame
 
 
+def _kind(path: Path) -> str:
+    """The first part of a file's name, without marks and endings."""
+    return path.name.partition(".")[0].partition("-")[0]
+
+
 def _read_parquet(path: Path) -> pd.DataFrame:
     rows = pq.read_metadata(path).num_rows
     if rows > forms.MOST_ROWS:
         raise ValueError(f"{rows:,} rows")
     frame = pd.read_parquet(path)
-    if problem := forms.table_misfit(frame):
+    if problem := forms.table_misfit(frame, _kind(path)):
         raise ValueError(problem)
     return frame
 
@@ -85,7 +90,7 @@ def mend(path: Path) -> str:
     """What to type, or to remove, when a file of a run is missing or damaged."""
     if sentence := mend_of_entry(path):
         return sentence
-    if path.name.partition(".")[0].partition("-")[0] in _REMADE:
+    if _kind(path) in _REMADE:
         there = "remove it; " if path.exists() else ""
         return f"{there}`mer train` with the same words and run.dir={path.parent} writes it again"
     return "copy the run again, or start one in another directory"

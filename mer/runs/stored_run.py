@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -14,11 +14,13 @@ from mer.datasets.index import Remark
 from mer.datasets.number_cells import whole
 from mer.errors import MerError
 from mer.metrics import SCORES
-from mer.models.checkpoints import load_module
-from mer.models.modules import MicroFinetuneModule
 from mer.runs import checksums, label_access, log_values, run_files
 from mer.runs.head_columns import MAJORITY, REFERENCES, heading
+from mer.runs.head_columns import heads as head_columns
 from mer.runs.rundir import find, fold_folder, is_done
+
+if TYPE_CHECKING:
+    from mer.models.modules import MicroFinetuneModule
 
 
 class Run:
@@ -103,7 +105,15 @@ class Run:
                 f"{self.directory} has no pooled predictions: folds are missing. Give the same "
                 f"command again with run.dir={self.directory}."
             )
-        return run_files.read(self.directory, log_values.predictions, pd.DataFrame)
+        frame = run_files.read(self.directory, log_values.predictions, pd.DataFrame)
+        classes = self.classes
+        for name in ("label", *head_columns(frame)):
+            if strange := sorted(set(map(str, frame[name])) - set(classes)):
+                raise MerError(
+                    f"{self.directory}: its predictions are damaged ({name} is {strange[0]}; the "
+                    f"classes are {', '.join(classes)}). Copy the run again."
+                )
+        return frame
 
     @cached_property
     def most_probable(self) -> pd.Series:
@@ -152,12 +162,15 @@ class Run:
         """Names of the folds that are finished."""
         return [name for name in self.folds if is_done(self.directory, name)]
 
-    def module(self, fold: str) -> MicroFinetuneModule:
+    def module(self, fold: str) -> "MicroFinetuneModule":
         """Load the network of a fold on the CPU, in evaluation mode.
 
         Raises:
             MerError: If the fold is not done, or its checkpoint names other code.
         """
+        from mer.models.checkpoints import load_module
+        from mer.models.modules import MicroFinetuneModule
+
         path = fold_folder(self.directory, fold) / "model.ckpt"
         if not path.is_file():
             raise MerError(f"{self.directory} has no fold {fold} that is done; folds: {self.folds}")

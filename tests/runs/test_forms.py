@@ -57,6 +57,18 @@ def test_json_of_many_levels_is_damaged(tmp_path: Path) -> None:
         run_files.read_json(tmp_path / "cost.json")
 
 
+def test_a_table_without_a_column_or_with_samples_twice_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    columns = ["sample_id", "dataset", "person", "label", "fold"]
+    for names, rows, problem in (
+        (columns, 2, "samples with more than one row"),
+        (columns[:-1], 1, "no column fold"),
+    ):
+        pd.DataFrame({name: ["a"] * rows for name in names}).to_parquet(path)
+        with pytest.raises(MerError, match=problem):
+            run_files.read_table(path)
+
+
 @pytest.mark.parametrize(
     ("column", "problem"),
     [
@@ -69,7 +81,7 @@ def test_json_of_many_levels_is_damaged(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_of_other_types_is_damaged(column: pa.Array, problem: str, tmp_path: Path) -> None:
-    path = tmp_path / "manifest.parquet"
+    path = tmp_path / "other.parquet"
     pq.write_table(pa.table({"sample_id": column}), path)
     with pytest.raises(MerError) as error:
         run_files.read_table(path)
@@ -86,7 +98,7 @@ def test_a_table_with_one_name_twice_is_damaged(tmp_path: Path) -> None:
 def test_a_small_file_of_many_rows_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "manifest.parquet"
+    path = tmp_path / "other.parquet"
     pd.DataFrame({"fold": ["a"] * 11}).to_parquet(path)
     assert len(run_files.read_table(path)) == 11
     monkeypatch.setattr(forms, "MOST_ROWS", 10)
