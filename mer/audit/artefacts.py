@@ -15,7 +15,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from mer.config import stored
-from mer.errors import one_line
+from mer.errors import MerError, one_line
 from mer.runs import evidence, label_access, members, rundir, twins
 from mer.runs.head_columns import read_states
 
@@ -119,7 +119,7 @@ class Artefacts:
         """Whether it is the mean of other runs, so that there is nothing of its folds but rows."""
         try:
             return bool(members.nodes_of(self.config))
-        except Unavailable:
+        except (Unavailable, MerError):
             return False
 
     @cached_property

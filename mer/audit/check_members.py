@@ -24,7 +24,7 @@ def check_members(run: Artefacts, findings: Findings) -> str:
 
     parsed = []
     for node in members.nodes_of(run.config):
-        path, head = run.run_dir.resolve() / str(node["run"]), str(node["head"])
+        path, head = run.run_dir.resolve() / node["run"], node["head"]
         if not (path / "config.yaml").is_file():
             findings.gaps.append(f"the member {node['run']} is not there")
             continue
@@ -73,5 +73,5 @@ def _compare(run: Artefacts, parsed: list[members.Member], findings: Findings) -
 def _shown(path: Path, run: Artefacts) -> str:
     """A member as the configuration of its ensemble names it."""
     root = run.run_dir.resolve()
-    names = [str(node["run"]) for node in members.nodes_of(run.config)]
+    names = [node["run"] for node in members.nodes_of(run.config)]
     return next((name for name in names if root / name == path), str(path))

@@ -66,8 +66,8 @@ class Run:
     @property
     def members(self) -> list[str]:
         """Members of an ensemble, as RUN:HEAD; empty for a run that was trained."""
-        nodes = self.config.get(members.KEY) or []
-        return [f"{Path(str(node['run'])).name}:{node['head']}" for node in nodes]
+        nodes = members.nodes_of(self.config)
+        return [f"{Path(node['run']).name}:{node['head']}" for node in nodes]
 
     @property
     def has_settings(self) -> bool:
@@ -227,6 +227,7 @@ def _read(directory: Path, name: str, given: int) -> Run:
     if lacking := [key for key in ("seed", "labels.classes") if key not in config]:
         path = directory / "config.yaml"
         raise MerError(f"{path} is cut off (no {', '.join(lacking)} in it): {run_files.mend(path)}")
+    members.nodes_of(config)  # which refuses what is none
     for fold in [] if manifest is None else manifest["fold"].unique():
         fold_folder(directory, fold)  # which refuses a name that leads out of the run
     complete = metrics.get("status") == "complete"

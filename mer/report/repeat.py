@@ -16,7 +16,7 @@ def command(run_dir: Path) -> str | None:
     """The shell command of a run; None where nothing was typed (a run started from Python)."""
     nodes = members.nodes_of(stored.read(run_dir / "config.yaml"))
     if nodes:
-        paths = (os.path.normpath(run_dir / str(node["run"])) for node in nodes)
+        paths = (os.path.normpath(run_dir / node["run"]) for node in nodes)
         words = [f"{path}:{node['head']}" for path, node in zip(paths, nodes, strict=True)]
         return shlex.join(["mer", "ensemble", *words])
     words = _plain(run_dir / ".hydra" / "overrides.yaml")

@@ -72,7 +72,7 @@ def said(run: Run) -> tuple[pd.DataFrame, list[str]]:
     }
     absent = []
     for node in members.nodes_of(run.config):
-        path, head = run.directory.resolve() / str(node["run"]), str(node["head"])
+        path, head = run.directory.resolve() / node["run"], node["head"]
         name = f"{Path(node['run']).name}:{head}"
         if find(path, "predictions.parquet") is None:
             absent.append(name)

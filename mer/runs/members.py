@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.files import sha256
 from mer.runs import checksums, run_files
+from mer.runs.forms import Each, misfit
 from mer.runs.head_columns import BASELINE
 from mer.runs.rundir import find, fold_folder
 from mer.runs.standard_scores import Form, form_of, standardise
@@ -25,6 +27,8 @@ from mer.runs.stored_run import Run
 
 #: Key of the configuration that makes a run directory an ensemble.
 KEY = "ensemble"
+
+_FORM = Each(list, {"run": str, "head": str, "checksums": str})
 
 #: Columns in which the manifests of all members agree.
 SAME = ("dataset", "person", "label", "fold")
@@ -88,8 +92,16 @@ def table_of(run: Run, head: str, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def nodes_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The node `ensemble` of a configuration; empty where it is a run's."""
-    return [dict(node) for node in config.get(KEY) or []]
+    """The node `ensemble` of a configuration; empty where it is a run's.
+
+    Raises:
+        MerError: If it is no list of members.
+    """
+    nodes = config.get(KEY) or []
+    plain: Any = OmegaConf.to_container(nodes) if OmegaConf.is_config(nodes) else nodes
+    if problem := misfit(plain, _FORM, KEY):
+        raise MerError(f"the configuration is damaged ({problem}); make the ensemble again")
+    return list(plain)
 
 
 def require_networks(run_dir: Path, config: Mapping[str, Any]) -> None:
@@ -99,7 +111,7 @@ def require_networks(run_dir: Path, config: Mapping[str, Any]) -> None:
         MerError: With its members.
     """
     if nodes := nodes_of(config):
-        runs = dict.fromkeys(os.path.normpath(run_dir / str(node["run"])) for node in nodes)
+        runs = dict.fromkeys(os.path.normpath(run_dir / node["run"]) for node in nodes)
         raise MerError(
             f"{run_dir} is an ensemble, which has no network of its own; name one of its members: "
             f"{', '.join(runs)}"

@@ -196,3 +196,17 @@ def test_a_training_does_not_take_its_directory(pair: list[Path], tmp_path: Path
     with pytest.raises(MerError, match="holds a run with another configuration"):
         rundir.claim(both, Settings())
     assert Run(both).config["ensemble"]
+
+
+@pytest.mark.parametrize("nodes", ["runs/a", [1], [{"run": "../a"}]])
+def test_members_of_another_form_are_a_sentence(
+    nodes: object, pair: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = OmegaConf.load(pair[0] / "config.yaml")
+    config.ensemble = nodes
+    save_config(config, pair[0])
+    assert main(["audit", str(pair[0])]) in (1, 4)
+    for command in ("report", "compare", "evaluate"):
+        capsys.readouterr()
+        assert main([command, str(pair[0])]) == 2
+        assert "the configuration is damaged (ensemble" in capsys.readouterr().err
