@@ -1,6 +1,7 @@
-"""Score the runs of this study; write results.csv and differences.csv, print the README's tables.
+"""Score the runs of a part of this study, write its two tables, and print the README's.
 
-    python collect.py runs/study/transfer
+    python collect.py synthetic runs/study/transfer        results.csv, differences.csv
+    python collect.py real runs/study/transfer-real        real-results.csv, real-differences.csv
 
 Runs that are not finished are left out. Seeds count together as one run with as many predictions
 per sample, so intervals and tests draw persons, each with all seeds.
@@ -20,27 +21,55 @@ CLASSES = ("negative", "positive", "surprise")
 HEADS = ("svm", "softmax")
 DRAWS = 2000
 
-#: Folder -> what is trained on macro samples, and what joins it.
+#: Part -> folder -> what is trained on which macro samples, and what joins it.
 WAYS = {
-    "none": "nothing",
-    "whole+random": "whole; its MobileNetV2 blocks, transformer blocks random",
-    "mobilenetv2+random": "MobileNetV2 blocks alone; transformer blocks random",
-    "mobilenetv2+gate": "MobileNetV2 blocks alone; transformer blocks by gate",
-    "mobilenetv2+residual": "MobileNetV2 blocks alone; transformer blocks by residual",
-    "whole+all": "whole; all of it",
-    "untrained+gate": "nothing; transformer blocks by gate",
+    "synthetic": {
+        "none": "nothing",
+        "whole+random": "whole; its MobileNetV2 blocks, transformer blocks random",
+        "mobilenetv2+random": "MobileNetV2 blocks alone; transformer blocks random",
+        "mobilenetv2+gate": "MobileNetV2 blocks alone; transformer blocks by gate",
+        "mobilenetv2+residual": "MobileNetV2 blocks alone; transformer blocks by residual",
+        "whole+all": "whole; all of it",
+        "untrained+gate": "nothing; transformer blocks by gate",
+    },
+    "real": {
+        "none": "nothing",
+        **{
+            f"{source}+{join}": f"{name}: {what}"
+            for source, name in {
+                "ck": "CK+ motion",
+                "motion": "synthetic motion",
+                "both": "synthetic motion, then CK+",
+            }.items()
+            for join, what in {
+                "random": "MobileNetV2 blocks alone; transformer blocks random",
+                "gate": "MobileNetV2 blocks alone; transformer blocks by gate",
+                "all": "whole; all of it",
+            }.items()
+        },
+    },
 }
 
-#: Pairs of ways: the first minus the second.
-PAIRS = (
-    *((way, "none") for way in WAYS if way != "none"),
-    ("mobilenetv2+random", "whole+random"),
-    ("mobilenetv2+gate", "mobilenetv2+random"),
-    ("mobilenetv2+residual", "mobilenetv2+random"),
-    ("mobilenetv2+gate", "mobilenetv2+residual"),
-    ("mobilenetv2+gate", "whole+all"),
-    ("mobilenetv2+gate", "untrained+gate"),
-)
+#: Part -> pairs of ways: the first minus the second.
+PAIRS = {
+    "synthetic": (
+        *((way, "none") for way in WAYS["synthetic"] if way != "none"),
+        ("mobilenetv2+random", "whole+random"),
+        ("mobilenetv2+gate", "mobilenetv2+random"),
+        ("mobilenetv2+residual", "mobilenetv2+random"),
+        ("mobilenetv2+gate", "mobilenetv2+residual"),
+        ("mobilenetv2+gate", "whole+all"),
+        ("mobilenetv2+gate", "untrained+gate"),
+    ),
+    "real": (
+        *((way, "none") for way in WAYS["real"] if way != "none"),
+        ("ck+gate", "ck+random"),
+        ("motion+gate", "motion+random"),
+        *((f"{source}+gate", f"{source}+all") for source in ("ck", "motion", "both")),
+        *((f"motion+{join}", f"ck+{join}") for join in ("gate", "all")),
+        *((f"both+{join}", f"motion+{join}") for join in ("gate", "all")),
+    ),
+}
 
 
 def read(root: Path, way: str) -> dict[str, pd.DataFrame]:
@@ -78,30 +107,31 @@ def difference(one: pd.DataFrame, other: pd.DataFrame, head: str) -> dict[str, f
     return {"uf1": found.difference["uf1"], "low": low, "high": high, "p": found.p["uf1"]}
 
 
-def main(root: Path) -> None:
+def main(part: str, root: Path) -> None:
     """Score, compare, write, print."""
-    tables = {way: seeds for way in WAYS if (seeds := read(root, way))}
+    prefix = "" if part == "synthetic" else f"{part}-"
+    tables = {way: seeds for way in WAYS[part] if (seeds := read(root, way))}
     together = {way: pd.concat(seeds.values()) for way, seeds in tables.items()}
     results, differences = [], []
     for head in HEADS:
         for way, seeds in tables.items():
             for seed, table in {**seeds, f"{len(seeds)} seeds": together[way]}.items():
                 results.append({"way": way, "head": head, "seed": seed} | scores(table, head))
-        for one, other in PAIRS:
+        for one, other in PAIRS[part]:
             seeds = sorted(tables.get(one, {}).keys() & tables.get(other, {}).keys())
             if seeds:
                 both = [pd.concat(tables[way][seed] for seed in seeds) for way in (one, other)]
                 key = {"way": one, "minus": other, "head": head, "seeds": len(seeds)}
                 differences.append(key | difference(*both, head))
     frame = pd.DataFrame(results).round(4)
-    frame.to_csv(HERE / "results.csv", index=False)
-    pd.DataFrame(differences).round(4).to_csv(HERE / "differences.csv", index=False)
+    frame.to_csv(HERE / f"{prefix}results.csv", index=False)
+    pd.DataFrame(differences).round(4).to_csv(HERE / f"{prefix}differences.csv", index=False)
     print(pd.DataFrame(differences).round(3).to_string(index=False))
     of_all = frame[frame["seed"].str.endswith("seeds")]
     for way, rows in of_all.groupby("way", sort=False):
         cells = [f"{r.uf1:.3f} [{r.uf1_low:.2f}, {r.uf1_high:.2f}]" for r in rows.itertuples()]
-        print(f"| {' | '.join([WAYS[way], *cells])} |".replace(" 0.", " .").replace("[0.", "[."))
+        print(f"| {' | '.join([WAYS[part][way], *cells])} |".replace(" 0.", " .").replace("[0.", "[."))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

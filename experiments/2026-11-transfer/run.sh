@@ -24,4 +24,4 @@ for seed in 0 1 2; do
     train "seed$seed/untrained+gate" macro.network=mobilenetv2 model.transfer.insertion=gate \
         macro.epochs=1 macro.optimizer.lr=1.0e-12 "${common[@]}"
 done
-python "$here/collect.py" "$runs"
+python "$here/collect.py" synthetic "$runs"
