@@ -130,7 +130,9 @@ def main(part: str, root: Path) -> None:
     of_all = frame[frame["seed"].str.endswith("seeds")]
     for way, rows in of_all.groupby("way", sort=False):
         cells = [f"{r.uf1:.3f} [{r.uf1_low:.2f}, {r.uf1_high:.2f}]" for r in rows.itertuples()]
-        print(f"| {' | '.join([WAYS[part][way], *cells])} |".replace(" 0.", " .").replace("[0.", "[."))
+        print(
+            f"| {' | '.join([WAYS[part][way], *cells])} |".replace(" 0.", " .").replace("[0.", "[.")
+        )
 
 
 if __name__ == "__main__":
