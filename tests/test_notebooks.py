@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and are kept without outputs."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -26,3 +27,13 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert cell["outputs"] == []
             assert cell["execution_count"] is None
             exec(compile("".join(cell["source"]), f"{path.name} cell {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in NOTEBOOKS])
+def test_what_a_notebook_imports_is_there(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imports = [one for one in ast.parse(code).body if isinstance(one, ast.Import | ast.ImportFrom)]
+    assert imports
+    for one in imports:
+        exec(ast.unparse(one), {})

@@ -18,7 +18,8 @@ from mer.data.datamodule import MERDataModule
 from mer.datasets import labels
 from mer.errors import MerError
 from mer.runs import evidence, label_access, rundir
-from mer.training import fold, runner
+from mer.training import fold_evidence, runner
+from tests.audit.planting import all_samples_are_open
 from tests.builders import save_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -108,9 +109,10 @@ def test_a_network_that_is_trained_on_test_samples_is_found(
         monkeypatch.setattr(data, "train_positions", rows)
         return load(data)
 
+    all_samples_are_open(monkeypatch)
     monkeypatch.setattr(MERDataModule, "train_dataloader", leaky)
     monkeypatch.setattr(evidence, "problems", lambda *_: [])
-    monkeypatch.setattr(fold, "refuse_known_persons", lambda *_: None)
+    monkeypatch.setattr(fold_evidence, "refuse_known_persons", lambda *_: None)
     for folder in (run_dir / "null").glob("*/folds/*"):
         (folder / "predictions-NULL.parquet").unlink()
     assert verdicts(null_test(run_dir, permutations=1, epochs=20))["softmax"]
