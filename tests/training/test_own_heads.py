@@ -186,7 +186,7 @@ def test_comparison_takes_the_first_head_or_the_one_that_is_named(
         assert row["uf1"] == pytest.approx(metrics["heads"][head]["pooled"]["uf1"])
         assert row["validation"] == pytest.approx(metrics["validation"][head]["pooled"]["uf1"])
     assert main(["compare", str(run_dir), "--head", "other"]) == 2
-    assert "heads nearest, svm, softmax, majority" in capfd.readouterr().err
+    assert "heads nearest, svm, softmax, baseline, majority" in capfd.readouterr().err
 
 
 def test_the_audit_checks_an_own_head_as_any_other(run_dir: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_the_audit_checks_an_own_head_as_any_other(run_dir: Path, tmp_path: Path
 
     finding = check_predictions(Artefacts(run_dir))
     assert finding.verdict == "pass"
-    assert "(nearest and svm and softmax)" in finding.evidence
+    assert "(nearest and svm and softmax and baseline)" in finding.evidence
     artefacts = Artefacts(run_dir)
     row = artefacts.predictions.index[0]
     said = artefacts.predictions.loc[row, "nearest"]

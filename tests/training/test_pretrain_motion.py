@@ -50,7 +50,7 @@ def test_a_run_of_synthetic_motion_alone(
     )
     cfg = tiny_config(*MOTION, "data.macro=null", "seed=3")
     result = runner.run(cfg, tmp_path)
-    assert list(result["heads"]) == ["svm", "softmax", "zero_shot", "majority"]
+    assert list(result["heads"]) == ["svm", "softmax", "zero_shot", "baseline", "majority"]
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
     assert main_head(heads(predictions)) == "svm"
     assert len(counted) == 1  # once, not per fold
@@ -84,7 +84,7 @@ def test_a_run_of_synthetic_motion_alone(
 def test_real_samples_take_part(real: str, tiny_config: Config, tmp_path: Path) -> None:
     words = [*MOTION, f"macro.motion.real={real}", "callbacks=none"]
     result = runner.run(tiny_config(*words), tmp_path)
-    assert list(result["heads"]) == ["softmax", "zero_shot", "majority"]
+    assert list(result["heads"]) == ["softmax", "zero_shot", "baseline", "majority"]
     manifest = pd.read_parquet(tmp_path / "manifest.parquet")
     for one in transfers(tmp_path):
         assert one["synthetic_motion"] and one["persons"]

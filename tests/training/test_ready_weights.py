@@ -91,7 +91,7 @@ def test_a_run_from_them_has_zero_shot_scores(
     words = ("protocol.n_splits=2", "model.epochs=1", "macro.enabled=false", "callbacks=none")
     cfg = tiny_config(*words, "backbone.weights=mer:small")
     result = runner.run(cfg, tmp_path / "run")
-    assert list(result["heads"]) == ["softmax", "zero_shot", "majority"]
+    assert list(result["heads"]) == ["softmax", "zero_shot", "baseline", "majority"]
 
 
 def test_the_list_names_file_and_card(capsys: pytest.CaptureFixture[str]) -> None:
