@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Published baselines on published flow pictures, and training options. MER_DATA must hold megc2019_flow.npz (see
-# conf/data/htnet_flow.yaml). Ten folds by person and the options take an hour of one core, leave-one-subject-out seven times as long.
+# Published baselines on published flow pictures. MER_DATA must hold megc2019_flow.npz (see
+# conf/data/htnet_flow.yaml). Ten folds by person take an hour of one core, leave-one-subject-out seven times as long.
 #
-#   run.sh [ten] [options] [loso] [oracle]     all four, if none is named; what is finished is not repeated
+#   run.sh [ten] [loso] [oracle]     all three, if none is named; what is finished is not repeated
 set -euo pipefail
 export OMP_NUM_THREADS=1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,30 +17,13 @@ train() { # folder, baseline, then what differs
         run.dir="$runs/$folder" "$@"
 }
 
-for part in "${@:-ten options loso oracle}"; do
-    for what in $part; do
-        case $what in
-        options)
-            all=(model.mixup=0.4 model.ema=0.99 model.class_weights=0.5)
-            for seed in 0 1 2; do
-                train "options/none-$seed" ststnet "${ten[@]}" seed=$seed
-                train "options/all-$seed" ststnet "${ten[@]}" seed=$seed "${all[@]}"
-                for option in "${all[@]}"; do
-                    key=${option%%=*}
-                    train "options/${key#model.}-$seed" ststnet "${ten[@]}" seed=$seed "$option"
-                done
-            done
-            ;;
-        *)
-            for name in "${baselines[@]}"; do
-                case $what in
-                ten) train "$name/ten" "$name" "${ten[@]}" ;;
-                loso) train "$name/loso" "$name" ;;
-                oracle) [ "$name" = bi_woof ] || train "$name/oracle" "$name" selection=oracle ;;
-                *) echo "$what is no part of the study" && exit 2 ;;
-                esac
-            done
-            ;;
+for part in ${@:-ten loso oracle}; do
+    for name in "${baselines[@]}"; do
+        case $part in
+        ten) train "$name/ten" "$name" "${ten[@]}" ;;
+        loso) train "$name/loso" "$name" ;;
+        oracle) [ "$name" = bi_woof ] || train "$name/oracle" "$name" selection=oracle ;;
+        *) echo "$part is no part of the study" && exit 2 ;;
         esac
     done
 done

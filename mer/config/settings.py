@@ -74,12 +74,10 @@ class Finetune:
 
     epochs: Count = 30
     batch_size: Pair = 32
-    class_weights: ClassWeights | Positive = "balanced"
+    class_weights: ClassWeights = "balanced"
     label_smoothing: Share = 0.1
     loss: dict[str, Any] | None = None
     dropout: Share = 0.2
-    mixup: NotNegative = 0.0
-    ema: Share = 0.0
     optimizer: Optimizer = made_by(Optimizer)
     transfer: Transfer = made_by(Transfer)
     augment: Augment | None = made_by(Augment)

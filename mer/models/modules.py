@@ -19,10 +19,8 @@ from mer.models import backbones, blocks, insertion, optim
 from mer.models import loss as losses
 from mer.models.dropout import DropoutDraws
 from mer.models.epoch_counts import EpochTally
-from mer.models.mixup import Mix, MixupDraws
 from mer.models.plain import plain
 from mer.models.seen_samples import SeenSamples
-from mer.models.weight_average import WeightAverage
 from mer.randomness import generator
 
 Batch = Mapping[str, torch.Tensor]
@@ -60,9 +58,6 @@ class MERModule(pl.LightningModule):
         transformers: How transformer blocks enter the network, one of `insertion.WAYS`.
         taken_over: Blocks that `mer.models.transfer` will bring in; transformer blocks among them
             enter as timm makes them.
-        mixup: Parameter of the Beta distribution that samples of a batch are mixed by; 0 for none.
-        ema: Decay of the moving average of the weights, which take the place of the weights between
-            epochs and after the training; 0 for none.
 
     Raises:
         MerError: If values contradict each other; all are listed.
@@ -91,8 +86,6 @@ class MERModule(pl.LightningModule):
         loss: Mapping[str, Any] | None = None,
         transformers: str = "random",
         taken_over: str | Sequence[str] | None = None,
-        mixup: float = 0.0,
-        ema: float = 0.0,
     ) -> None:
         super().__init__()
         # save_hyperparameters reads these local names, so they are made plain first.
@@ -122,8 +115,6 @@ class MERModule(pl.LightningModule):
             self.backbone, self.hparams["backbone"], in_chans, image_size
         )
         self.dropout = DropoutDraws(dropout, seed)
-        self.mixup = MixupDraws(mixup, seed)
-        self.average = WeightAverage(ema)
         self.classifier = nn.Linear(self.embedding_width, len(classes))
         first_classifier(self.classifier, seed)
         self.loss = self.configure_loss()
@@ -222,21 +213,12 @@ class MERModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Train in training mode, also a model that was evaluated before."""
         self.train()
-        self.average = WeightAverage(self.hparams["ema"])
         self.seen.watch(True)
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's counts and draws; go on with the weights that the last step left."""
+        """Start the epoch's counts."""
         self._epochs["train"] = EpochTally(len(self.classes), self.device)
         self.dropout.start(self.current_epoch)
-        self.mixup.start(self.current_epoch)
-        self.average.take_out(self)
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Average the weights; after an epoch's last step, before validation, put that in."""
-        self.average.update(self)
-        if self.trainer.is_last_batch:
-            self.average.put_in(self)
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's counts."""
@@ -298,38 +280,14 @@ class MERModule(pl.LightningModule):
                 f"0 to {n_classes - 1}; found {sorted(set(label[bad].tolist()))}. Samples without "
                 "label (-1) may be predicted, never trained or validated on."
             )
-        mask = mix = None
-        if stage == "train":
-            mask = self.dropout.mask(len(label), self.embedding_width)
-            mask = None if mask is None else mask.to(self.device)
-            mix = self.mixup.draw(len(label))
-            mix = None if mix is None else mix.to(self.device)
+        mask = self.dropout.mask(len(label), self.embedding_width) if stage == "train" else None
+        image = batch["image"]
         with self.seen.named():
-            loss, logits = self.batch_loss(batch["image"], label, mask, mix)
+            logits = self(image) if mask is None else self(image, mask.to(self.device))
+        loss = self.loss(logits, label)
         self._epochs[stage].add(loss.detach(), logits.detach(), label)
         self.seen.add(stage, batch)
         return loss
-
-    def batch_loss(
-        self,
-        image: torch.Tensor,
-        label: torch.Tensor,
-        mask: torch.Tensor | None,
-        mix: Mix | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute the loss of a batch, and its logits (B, K).
-
-        Args:
-            image: See `embed`.
-            label: Class numbers. Shape: (B,).
-            mask: See `forward`.
-            mix: How the samples are mixed, or None.
-        """
-        if mix is None:
-            logits = self(image, mask)
-            return self.loss(logits, label), logits
-        logits = self(mix.images(image), mask)
-        return mix.loss(lambda one: self.loss(logits, one), label), logits
 
     def _log_epoch(self, stage: str) -> dict[str, float]:
         """Log `stage/loss` and the scores of the counts pooled over batches and devices."""
@@ -367,11 +325,9 @@ class MERModule(pl.LightningModule):
         weights = given["class_weights"]
         if weights is not None and len(weights) != n_classes:
             problems.append(f"class_weights has {len(weights)} values for {n_classes} classes")
-        for name in ("label_smoothing", "dropout", "ema"):
+        for name in ("label_smoothing", "dropout"):
             if not 0 <= given[name] < 1:
                 problems.append(f"{name}={given[name]} must lie in [0, 1)")
-        if given["mixup"] < 0:
-            problems.append(f"mixup={given['mixup']} must be 0 or more")
         if given["transformers"] not in insertion.WAYS:
             problems.append(
                 f"transformers={given['transformers']}; set {', '.join(insertion.WAYS)}"

@@ -146,10 +146,6 @@ def _network_problems(settings: Settings, channels: int) -> list[str]:
             problems.append(f"backbone={name} has nothing to pretrain; set macro.enabled=false")
         if settings.model.augment is not None and settings.model.augment_draws is None:
             problems.append(f"backbone={name} does not train in epochs; set model.augment=null")
-        if settings.model.mixup or settings.model.ema:
-            problems.append(
-                f"backbone={name} does not train in steps; set model.mixup=0 model.ema=0"
-            )
     if network is not None:
         problems += _transfer_problems(settings, network)
     return problems
@@ -193,9 +189,8 @@ def _classes(settings: Settings, node: Finetune | Pretrain) -> list[str]:
 
 def _loss(node: Finetune | Pretrain, n_classes: int) -> None:
     given = node.class_weights
-    class_weights = [float(weight) for weight in given] if isinstance(given, list) else None
-    if given is not None and class_weights is None:
-        class_weights = [1.0] * n_classes
+    balanced = [1.0] * n_classes if given == "balanced" else given
+    class_weights = None if balanced is None else [float(weight) for weight in balanced]
     if class_weights is not None and len(class_weights) != n_classes:
         raise MerError(f"class_weights has {len(class_weights)} values for {n_classes} classes")
     losses.check(losses.build(node.loss, class_weights, node.label_smoothing), n_classes)

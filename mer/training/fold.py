@@ -328,7 +328,6 @@ def arguments(job: Job) -> dict[str, Any]:
     found = module_arguments(settings, settings.model, run.dataset, job.sides.train, seed)
     if (constants := _macro_constants(job)) is not None:
         found["input_mean"], found["input_std"] = constants
-    found |= {"mixup": settings.model.mixup, "ema": settings.model.ema}
     backbone, transfer = settings.backbone, settings.model.transfer
     if run.macro is not None and not backbone.has_weights:
         found |= {"transformers": transfer.insertion, "taken_over": transfer.blocks}
@@ -374,8 +373,7 @@ def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERData
         return MERDataModule(run.dataset, *sides, augment=augment, **options)
     images = FixedAugmentations(run.dataset, augment, settings.model.augment_draws, settings.seed)
     inputs: FixedInputs = images
-    # What blocks compute of a mixed sample is no mix of what they compute of two samples.
-    if not settings.model.mixup and (blocks := frozen_blocks.split_off(module)) is not None:
+    if (blocks := frozen_blocks.split_off(module)) is not None:
         blocks.to(fold_device(settings))
         folder = Path(settings.paths.cache, "features")
         inputs = FeatureCache.open_or_compute(blocks, images, folder, run.corpus.hash)

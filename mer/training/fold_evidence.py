@@ -26,7 +26,6 @@ from mer.runs import evidence
 from mer.training import head_sources, inner, predicted_again
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.network_cache import Outputs
-from mer.training.trainer import balance
 
 if TYPE_CHECKING:
     from mer.data.datamodule import MERDataModule
@@ -162,11 +161,10 @@ def _wrong_weights(job: Job, module: MERModule) -> list[str]:
     """Class weights, of the loss too, that are neither given nor follow from the training side."""
     weighting = job.run.settings.model.class_weights
     expected: Any = weighting
-    if isinstance(weighting, str | float | int):
+    if weighting == "balanced":
         labels = job.run.dataset.labels[job.sides.train]
         counts = np.bincount(labels, minlength=len(module.classes))
-        balanced = np.where(counts > 0, len(labels) / (len(counts) * np.maximum(counts, 1)), 0.0)
-        expected = balanced ** balance(weighting)
+        expected = np.where(counts > 0, len(labels) / (len(counts) * np.maximum(counts, 1)), 0.0)
     found = [module.hparams["class_weights"]]
     if isinstance(module.loss, CrossEntropy):
         found.append(None if module.loss.weight is None else module.loss.weight.tolist())

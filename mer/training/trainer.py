@@ -79,13 +79,10 @@ def module_arguments(
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))
     weighting = node.class_weights
     weights: list[float] | None
-    if weighting is None:
-        weights = None
-    elif isinstance(weighting, list):
-        weights = [float(weight) for weight in weighting]
+    if weighting == "balanced":
+        weights = dataset.class_weights(train)
     else:
-        balanced, power = dataset.class_weights(train), balance(weighting)
-        weights = balanced if power == 1 else [weight**power for weight in balanced]
+        weights = None if weighting is None else [float(weight) for weight in weighting]
     return {
         "backbone": backbone,
         "in_chans": dataset.kind.channels,
@@ -100,11 +97,6 @@ def module_arguments(
         "dropout": node.dropout,
         "seed": seed,
     }
-
-
-def balance(weighting: str | float) -> float:
-    """The power that balanced class weights are raised to: a number, or `balanced` for 1."""
-    return 1.0 if weighting == "balanced" else float(weighting)
 
 
 def make_trainer(

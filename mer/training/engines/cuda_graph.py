@@ -23,9 +23,7 @@ from mer.data.datamodule import EpochOrder, MERDataModule
 from mer.errors import MerError
 from mer.models import optim
 from mer.models.epoch_counts import EpochTally
-from mer.models.mixup import Mix
 from mer.models.modules import MERModule
-from mer.models.weight_average import WeightAverage
 from mer.runs import curves
 
 #: Steps that are taken before a graph is recorded, so that libraries have chosen their kernels.
@@ -90,7 +88,6 @@ class ParallelTrainer:
                     raise MerError(f"fold {training.folder.name}: {error}") from error
                 rows.append({"epoch": epoch, "step": (epoch + 1) * per_epoch - 1, **scores})
         for slot, training, rows in zip(active, trainings, histories, strict=True):
-            slot.average.put_in(slot.module)
             training.module.load_state_dict(slot.module.state_dict())
             training.module.seen.extend("train", np.concatenate(slot.used))
             curves.write(training.folder, rows)
@@ -143,10 +140,9 @@ class ParallelTrainer:
     def _step(self, active: Sequence["_Slot"]) -> None:
         if self._replay is not None:
             self._replay()
+            return
         for slot in active:
-            if self._replay is None:
-                slot.step()
-            slot.average.update(slot.module)
+            slot.step()
 
 
 class _Slot:
@@ -167,8 +163,6 @@ class _Slot:
         self.image = image.contiguous(memory_format=torch.channels_last)
         self.label = torch.zeros(size, dtype=torch.int64, device=device)
         self.mask = torch.ones(size, self.module.embedding_width, device=device)
-        self.mix = Mix(torch.arange(size), torch.tensor(1.0)).to(device)
-        self.average = WeightAverage(0.0)
         self.tally = EpochTally(len(self.module.classes), device)
         self.used: list[NDArray[np.int64]] = []
         self.data: MERDataModule
@@ -177,8 +171,7 @@ class _Slot:
     def load(self, training: FoldTraining) -> None:
         """Begin with the weights of a fold and an optimizer without state."""
         self.data, self.used = training.data, []
-        self.module.dropout, self.module.mixup = training.module.dropout, training.module.mixup
-        self.average = WeightAverage(training.module.average.decay)
+        self.module.dropout = training.module.dropout
         with torch.no_grad():
             self.module.load_state_dict(training.module.state_dict())
             for state in self.optimizer.state.values():
@@ -192,7 +185,6 @@ class _Slot:
         order.set_epoch(epoch)
         self._order = self.data.train_positions[order.places()]
         self.module.dropout.start(epoch)
-        self.module.mixup.start(epoch)
         self.tally.clear()
 
     def batch(self, step: int) -> NDArray[np.int64]:
@@ -207,10 +199,6 @@ class _Slot:
         mask = self.module.dropout.mask(*self.mask.shape)
         if mask is not None:
             self.mask.copy_(mask, non_blocking=True)
-        mix = self.module.mixup.draw(len(self.label))
-        if mix is not None:
-            self.mix.partners.copy_(mix.partners, non_blocking=True)
-            self.mix.share.copy_(mix.share, non_blocking=True)
 
     def step(self) -> None:
         """Take one training step."""
@@ -221,9 +209,9 @@ class _Slot:
             else contextlib.nullcontext()
         )
         mask = self.mask if self.module.dropout.probability else None
-        mix = self.mix if self.module.mixup.alpha else None
         with precision:
-            loss, logits = self.module.batch_loss(self.image, self.label, mask, mix)
+            logits = self.module(self.image, mask)
+            loss = self.module.loss(logits, self.label)
         loss.backward()
         self.optimizer.step()
         self.tally.add(loss.detach(), logits.detach(), self.label)

@@ -52,8 +52,6 @@ def applies(run: RunContext) -> bool:
         and _chooses_here(run)
         and not settings.reuse_networks
         and settings.model.loss is None
-        and not settings.model.mixup
-        and not settings.model.ema
         and settings.model.optimizer.target is None
         and settings.trainer.precision == "32-true"
         and not settings.trainer.options
