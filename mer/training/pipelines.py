@@ -47,7 +47,10 @@ def problems(settings: Settings) -> list[str]:
     """What of the pipelines cannot be used, each with the mend."""
     chosen = names(settings)
     if not chosen:
-        return ["protocol.inner.choose names pipeline; set protocol.inner.pipelines={NAME: ...}"]
+        return [
+            "protocol.inner.choose names pipeline, and there is none; name them in a file of "
+            "conf/experiment, or by '+protocol.inner.pipelines={NAME: {KEY: VALUE}}'"
+        ]
     groups, found = _groups(settings), []
     for name in chosen:
         key = f"protocol.inner.pipelines.{name}"
