@@ -7,10 +7,13 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from mer.errors import MerError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 #: First part of the names of unfinished files.
 UNFINISHED = ".unfinished-"
 
+#: Bytes, unpacked, that an .npz file may hold; a small file could fill the memory.
+MOST_UNPACKED = 4 * 2**30
 
 #: What libraries say of a disk that takes no more, in errors of their own.
 DISK_FULL = re.compile(
@@ -142,3 +147,20 @@ def fingerprint(names: Iterable[str]) -> str:
     for number, name in enumerate(sorted(names)):
         digest.update(f"\n{name}".encode() if number else name.encode())
     return digest.hexdigest()
+
+
+def check_unpacked_size(path: Path) -> None:
+    """Refuse an .npz file that unpacks to more than `MOST_UNPACKED`.
+
+    Raises:
+        MerError: With its size.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MOST_UNPACKED:
+        raise MerError(
+            f"{path} unpacks to {size / 2**30:.0f} GB, more than {MOST_UNPACKED / 2**30:.0f}; "
+            "write its array of samples as a .npy file"
+        )

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mer.datasets.readers.npz_table import check_size
 from mer.errors import MerError, one_line
+from mer.files import check_unpacked_size
 
 #: Grey levels per unit of motion in 8-bit flow pictures. Each picture was stretched to 0-255 by its
 #: own minimum and maximum, so lengths in pixels are lost: u and v are relative, mostly in -1 to 1.
@@ -34,7 +34,7 @@ def load_array(path: str, key: str | None) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _load(path: str, key: str | None, state: tuple[int, ...]) -> np.ndarray:
-    check_size(Path(path))
+    check_unpacked_size(Path(path))
     content = np.load(path, allow_pickle=False)
     if isinstance(content, np.ndarray):
         return content

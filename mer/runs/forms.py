@@ -103,18 +103,19 @@ def misfit(value: Any, form: Any, where: str = "it") -> str | None:
     return None
 
 
-def table_misfit(frame: pd.DataFrame, kind: str) -> str | None:
+def table_misfit(frame: pd.DataFrame, kind: str, columns: Sequence[str] = ()) -> str | None:
     """Say which column of a table is missing or holds something else than text or numbers.
 
     Args:
         frame: The table.
         kind: Which one, a key of `TABLES`; others may have any columns.
+        columns: Further columns that it must have.
     """
     names = list(frame.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return "columns without names of their own"
     needed, once = TABLES.get(kind, ((), False))
-    if absent := [name for name in needed if name not in frame]:
+    if absent := [name for name in dict.fromkeys((*needed, *columns)) if name not in frame]:
         return f"no column {', '.join(absent)}"
     if once and frame["sample_id"].astype(str).duplicated().any():
         return "samples with more than one row"

@@ -61,8 +61,8 @@ def read_json(path: Path, kind: type = dict) -> Any:
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a Parquet file of a run, which must have some columns; see `read`."""
     frame = read(path, _read_parquet, pd.DataFrame)
-    if absent := [name for name in columns if name not in frame]:
-        raise MerError(f"{path} is damaged (no column {', '.join(absent)}): {mend(path)}")
+    if problem := forms.table_misfit(frame, _kind(path), columns):
+        raise MerError(f"{path} is damaged ({problem}): {mend(path)}")
     return frame
 
 
@@ -75,10 +75,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     rows = pq.read_metadata(path).num_rows
     if rows > forms.MOST_ROWS:
         raise ValueError(f"{rows:,} rows")
-    frame = pd.read_parquet(path)
-    if problem := forms.table_misfit(frame, _kind(path)):
-        raise ValueError(problem)
-    return frame
+    return pd.read_parquet(path)
 
 
 def read_csv(path: Path) -> pd.DataFrame:

@@ -83,6 +83,7 @@ def test_a_head_that_is_fitted_on_test_samples_is_found(
     def leaky(data: MERDataModule) -> DataLoader:
         return data._plain(np.concatenate([data.train_positions, data.test_positions]))
 
+    all_samples_are_open(monkeypatch)
     monkeypatch.setattr(MERDataModule, "embedding_dataloader", leaky)
     monkeypatch.setattr(evidence, "problems", lambda *_: [])  # which would refuse the fold
     config = OmegaConf.load(run_dir / "config.yaml")

@@ -255,7 +255,7 @@ def test_an_ensemble_has_no_settings_to_differ_in(
 ) -> None:
     a = write_run(tmp_path / "a", {"svm": 0.5}, model__epochs=5)
     b = write_run(tmp_path / "b", {"svm": 0.6}, model__epochs=9)
-    members = [{"run": "../a", "head": "svm"}, {"run": "../b", "head": "svm"}]
+    members = [{"run": f"../{name}", "head": "svm", "checksums": "0" * 64} for name in "ab"]
     both = write_run(tmp_path / "both", {"ensemble": 0.7}, ensemble=members)
     config = OmegaConf.load(both / "config.yaml")
     for key in ("model", "macro", "trainer"):

@@ -130,7 +130,7 @@ def test_missing_or_foreign_predictions_are_said_and_stop_nothing(tmp_path: Path
     (b / "predictions.parquet").unlink()
     assert against_first([a, b]).conclusions == [f"Not tested: b: {b} has no predictions.parquet."]
     write_predictions(b, softmax=RIGHT)
-    assert "predictions.parquet cannot be read" in against_first([a, b]).conclusions[0]
+    assert "predictions.parquet is damaged (no column svm)" in against_first([a, b]).conclusions[0]
     table = pd.read_parquet(a / "predictions.parquet")
     table.iloc[:-2].assign(svm="others").to_parquet(b / "predictions.parquet")
     said = "(2 samples lost, 0 twice, 1 other classes); try `mer audit"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mer import files
 from mer.config.settings import Prepare
 from mer.datasets.index import make_table
 from mer.datasets.readers import npz_table
@@ -84,7 +85,7 @@ def test_an_archive_that_unpacks_to_more_than_the_memory_is_not_read(
 ) -> None:
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.zeros((1000, 4, 4, 3), np.uint8))
-    monkeypatch.setattr(npz_table, "MOST_BYTES", 40_000)
+    monkeypatch.setattr(files, "MOST_UNPACKED", 40_000)
     for read in (precomputed.load_array, lambda path, key: npz_table.columns_of(Path(path), key)):
         with pytest.raises(MerError, match="unpacks to 0 GB"):
             read(str(path), "x")

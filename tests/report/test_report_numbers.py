@@ -183,6 +183,7 @@ def test_a_backbone_that_ends_in_no_map_has_no_activation() -> None:
 
 
 def test_the_command_repeats_what_was_typed_less_the_directory(tmp_path: Path) -> None:
+    OmegaConf.save({"seed": 0}, tmp_path / "config.yaml")
     assert repeat.command(tmp_path) is None
     (tmp_path / ".hydra").mkdir()
     words = ["data=megc2019", "run.dir=runs/a", "+trial.number=3", "runner=x", "~data.micro.samm"]

@@ -18,7 +18,8 @@ Config = Callable[..., DictConfig]
 
 
 def table(labels: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({"sample_id": list("abc"), "softmax": labels, "softmax_x": 0.5})
+    whose = {"sample_id": list("abc"), "dataset": "d", "person": "p"}
+    return pd.DataFrame({**whose, "softmax": labels, "softmax_x": 0.5})
 
 
 @pytest.mark.parametrize("name", [label_access.FILE, label_access.FORMER_FILE])

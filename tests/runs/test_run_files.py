@@ -48,7 +48,9 @@ def test_another_form_is_damage(tmp_path: Path) -> None:
     with pytest.raises(MerError, match=r"cost.json is damaged \(no dict in it\)"):
         run_files.read_json(tmp_path / "cost.json")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "splits.parquet")
-    with pytest.raises(MerError, match=r"splits.parquet is damaged \(no column fold, side\)"):
+    with pytest.raises(
+        MerError, match=r"splits.parquet is damaged \(no column fold, sample_id, side\)"
+    ):
         run_files.read_table(tmp_path / "splits.parquet", ["a", "fold", "side"])
 
 

@@ -4,16 +4,13 @@ The file has arrays of the same length, one per column, and at least one array o
 or more axes.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mer.errors import MerError
-
-#: Bytes, unpacked, that an .npz file may hold; a small file could fill the memory.
-MOST_BYTES = 4 * 2**30
+from mer.files import check_unpacked_size
 
 
 def columns_of(path: Path, key: str | None) -> pd.DataFrame:
@@ -33,7 +30,7 @@ def columns_of(path: Path, key: str | None) -> pd.DataFrame:
     shapes: dict[str, tuple[int, ...]] = {}
     columns: dict[str, np.ndarray] = {}
     try:
-        check_size(path)
+        check_unpacked_size(path)
         with np.load(path, allow_pickle=False) as arrays:
             for name in arrays.files:
                 array = arrays[name]
@@ -66,20 +63,3 @@ def columns_of(path: Path, key: str | None) -> pd.DataFrame:
     return table.assign(
         array_path=str(path), array_key=key, array_row=[str(i) for i in range(count)]
     )
-
-
-def check_size(path: Path) -> None:
-    """Refuse an .npz file that unpacks to more than `MOST_BYTES`.
-
-    Raises:
-        MerError: With its size.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-    if size > MOST_BYTES:
-        raise MerError(
-            f"{path} unpacks to {size / 2**30:.0f} GB, more than {MOST_BYTES / 2**30:.0f}; write "
-            "its array of samples as a .npy file"
-        )
