@@ -23,6 +23,7 @@ from mer.models import flow_networks
 from mer.models.backbones import PROBE_SIZE
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MERModule
+from mer.models.motion_mlps import MotionMLPs
 
 #: What `forward_features` of a network calls, in this order and nothing else.
 ORDER: dict[type[nn.Module], tuple[str, ...]] = {
@@ -30,6 +31,7 @@ ORDER: dict[type[nn.Module], tuple[str, ...]] = {
     EfficientNet: ("conv_stem", "bn1", "blocks", "conv_head", "bn2"),
     EfficientVit: ("stem", "stages"),
     MobileNetV3: ("conv_stem", "bn1", "blocks"),
+    MotionMLPs: ("perceptrons",),
     ResNet: ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"),
     **dict.fromkeys(flow_networks.NETWORKS, ("features",)),
 }

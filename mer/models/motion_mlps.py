@@ -4,6 +4,8 @@ Several of them, trained on the same samples from different initial weights, and
 better than one that is trained longer, and cost less than one convolutional network.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,20 +31,15 @@ class MotionMLPs(nn.Module):
         widths: tuple[int, ...] = (256, 128, 64),
     ) -> None:
         super().__init__()
-        self.members, self.side = members, side
+        self.members = members
         self.num_features = members * widths[-1]
-        steps = zip((in_chans * side * side, *widths), widths, strict=False)
-        self.layers = nn.ModuleList(_Layer(members, wide, narrow) for wide, narrow in steps)
-
+        self.perceptrons = _Perceptrons(members, side, (in_chans * side * side, *widths))
         self.reset_classifier(num_classes)
 
     def forward_features(self, image: torch.Tensor) -> torch.Tensor:
-        """Compute the embeddings. Shape: (B, K, E)."""
-        coarse = functional.adaptive_avg_pool2d(image, self.side).flatten(1)
-        values = coarse[:, None].expand(-1, self.members, -1)
-        for layer in self.layers:
-            values = layer(values)
-        return values
+        """Compute all embeddings. Shape: (B, K * E, 1, 1)."""
+        features: torch.Tensor = self.perceptrons(image)
+        return features
 
     def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """Give all embeddings of an image in one row, (B, K * E), or logits."""
@@ -58,6 +55,22 @@ class MotionMLPs(nn.Module):
         """Make another classifier; 0 for none."""
         wide = self.num_features
         self.classifier = nn.Linear(wide, num_classes) if num_classes else nn.Identity()
+
+
+class _Perceptrons(nn.Module):
+    """K perceptrons on the same averages. Shape: (B, C, S, S) to (B, K * E, 1, 1)."""
+
+    def __init__(self, members: int, side: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.members, self.side = members, side
+        self.layers = nn.ModuleList(_Layer(members, *pair) for pair in pairwise(widths))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        coarse = functional.adaptive_avg_pool2d(image, self.side).flatten(1)
+        values = coarse[:, None].expand(-1, self.members, -1)
+        for layer in self.layers:
+            values = layer(values)
+        return values.flatten(1)[:, :, None, None]
 
 
 class _Layer(nn.Module):

@@ -50,7 +50,7 @@ READY: dict[str, Ready] = {
             "macro.motion.samples=307200",
             "macro.epochs=12",
         ),
-        sha256="cbcb161029cadaffb612df10125aa660db7f3747240445b50321a44fea9a6630",
+        sha256="81c928d44ab728f50e9d05ea9677b3483e538f2fe2f820f9e45f16dd089e7d51",
     ),
 }
 

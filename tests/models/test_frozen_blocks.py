@@ -72,7 +72,7 @@ class Swapped(nn.Module):
 
 
 def test_every_backbone_file_has_its_frozen_blocks_here() -> None:
-    without = ["motion_mlps"]  # small networks, which are run anew each time
+    without = ["motion_mlps"]  # one block, frozen as a whole or not at all
     assert [path.stem for path in NETWORKS] == sorted([*FIRST_BLOCKS, *without])
 
 
@@ -103,6 +103,16 @@ def test_frozen_and_later_blocks_are_the_whole_network(file: str) -> None:
     assert following or file == "perceptron"  # which has one layer
     for name in following:
         assert any(p.requires_grad for p in model.backbone.get_submodule(name).parameters())
+
+
+def test_perceptrons_are_one_block() -> None:
+    node = OmegaConf.to_container(OmegaConf.load(conf_dir() / "backbone" / "motion_mlps.yaml"))
+    model = network(node, freeze="all").eval()
+    image = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        whole = model.embed(image)
+        assert torch.equal(model.embed(split_off(model)(image)), whole)
+    assert frozen_prefix(network(node, freeze="perceptrons.layers.0")) == []
 
 
 def test_a_wholly_frozen_backbone_leaves_the_head() -> None:
