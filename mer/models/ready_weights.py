@@ -60,6 +60,11 @@ def file_of(name: str) -> Path:
     return Path(str(resources.files("mer") / "assets" / f"{name}.ckpt"))
 
 
+def named(weights: str | None) -> Path | None:
+    """The checkpoint of `backbone.weights`, if that names weights of the package."""
+    return checkpoint(weights) if weights and weights.startswith(PREFIX) else None
+
+
 def checkpoint(weights: str) -> Path:
     """Find and verify the checkpoint that `backbone.weights` names.
 

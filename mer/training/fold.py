@@ -24,7 +24,7 @@ from mer.data.feature_cache import FeatureCache
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError, raise_all
 from mer.files import remove_unfinished, write_json, write_parquet
-from mer.models import frozen_blocks
+from mer.models import frozen_blocks, ready_weights
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import load_blocks, refuse_known_persons
@@ -286,7 +286,7 @@ def trained_by(
 
 def used_samples(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> dict[str, Any]:
     """Collect whose samples a trained network has learnt from; see `fold_evidence.of_training`."""
-    return fold_evidence.of_training(job, module, data, _macro_constants(job))
+    return fold_evidence.of_training(job, module, data, macro_constants(job.run))
 
 
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:
@@ -326,7 +326,7 @@ def arguments(job: Job) -> dict[str, Any]:
     run, settings = job.run, job.run.settings
     seed = derived_seed(settings.seed, job.fold.name)
     found = module_arguments(settings, settings.model, run.dataset, job.sides.train, seed)
-    if (constants := _macro_constants(job)) is not None:
+    if (constants := macro_constants(run)) is not None:
         found["input_mean"], found["input_std"] = constants
     backbone, transfer = settings.backbone, settings.model.transfer
     if run.macro is not None and not backbone.has_weights:
@@ -347,12 +347,12 @@ def provenance(job: Job) -> dict[str, Any]:
     }
 
 
-def _macro_constants(job: Job) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation of macro-pretraining, where fine-tuning takes these."""
-    run = job.run
-    if run.macro is None or run.settings.model.transfer.input_stats != "macro":
+def macro_constants(run: RunContext) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation of the pretraining, where fine-tuning takes these."""
+    if run.settings.model.transfer.input_stats != "macro":
         return None
-    return frozen_blocks.input_statistics(run.macro)
+    weights = run.macro or ready_weights.named(run.settings.backbone.weights)
+    return None if weights is None else frozen_blocks.input_statistics(weights)
 
 
 def _data(run: RunContext, module: MicroFinetuneModule, sides: Sides) -> MERDataModule:

@@ -49,8 +49,7 @@ def network(settings: Settings, run_dir: Path, macro: Path | None = None) -> Pat
         if macro is not None and not kept.exists():
             write(network_of(read_checkpoint(macro)), kept)
         return kept if kept.exists() else None
-    first = settings.backbone.weights or ""
-    return ready_weights.checkpoint(first) if first.startswith(ready_weights.PREFIX) else None
+    return ready_weights.named(settings.backbone.weights)
 
 
 def scores(

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from mer.audit import audit
 from mer.cli import main
 from mer.config.composition import compose
 from mer.config.conversion import to_plain
 from mer.errors import MerError
 from mer.models import backbones, ready_weights
-from mer.models.checkpoints import load_module
+from mer.models.checkpoints import load_module, read_checkpoint
 from mer.models.motion_module import MotionPretrainModule
 from mer.models.ready_weights import READY, Ready
 from mer.training import runner
 from mer.training.make_weights import make
 from tests.builders import Config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = Ready(
     backbone="test_efficientnet",
@@ -24,6 +27,7 @@ SMALL = Ready(
         *("backbone=tiny", "input=flow", "input.size=32", "macro=synthetic_motion"),
         *("macro.motion.layout=both", "macro.motion.samples=256", "macro.epochs=2"),
         *("macro.motion.batch_size=64", "trainer.enable_progress_bar=false"),
+        "input.scale=channel",
     ),
     sha256="",
 )
@@ -89,9 +93,27 @@ def test_a_run_from_them_has_zero_shot_scores(
     small: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     words = ("protocol.n_splits=2", "model.epochs=1", "macro.enabled=false", "callbacks=none")
-    cfg = tiny_config(*words, "backbone.weights=mer:small")
+    cfg = tiny_config(*words, "input.scale=channel", "backbone.weights=mer:small")
     result = runner.run(cfg, tmp_path / "run")
     assert list(result["heads"]) == ["softmax", "zero_shot", "baseline", "majority"]
+
+
+def test_a_frozen_run_from_them_has_their_constants_and_embeds_once(
+    small: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    words = ("protocol.n_splits=2", "macro.enabled=false", "callbacks=none", "model.augment=null")
+    frozen = ("model.transfer.freeze=[all]", "model.transfer.input_stats=macro")
+    run = tmp_path / "run"
+    given = ("input.scale=channel", "backbone.weights=mer:small")
+    runner.run(tiny_config(*words, *frozen, *given), run)
+    first, other = (read_checkpoint(path) for path in run.glob("folds/*/model.ckpt"))
+    kept = read_checkpoint(small)["state_dict"]
+    for name, tensor in kept.items():
+        if name.startswith(("input", "backbone.")) and "num_batches" not in name:
+            assert torch.equal(first["state_dict"][name], tensor.float()), name
+            assert torch.equal(other["state_dict"][name], tensor.float()), name
+    assert first["epoch"] == 1  # by the engine of frozen folds
+    assert audit(run).verdict == "pass"
 
 
 def test_the_list_names_file_and_card(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 from mer.callbacks.head import add_scores, fit_heads
 from mer.config.conversion import to_plain
 from mer.data.fixed_augmentations import FixedInputs
-from mer.models import backbones
+from mer.models import backbones, ready_weights
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import read_checkpoint, save_network
 from mer.models.loss import CrossEntropy
@@ -63,20 +63,19 @@ def applies(run: RunContext) -> bool:
 def _chooses_here(run: RunContext) -> bool:
     """Whether a run makes no inner choices, or such that need no network to be trained."""
     inner = run.settings.protocol.inner
-    return inner.n_splits is None or (run.macro is None and "epochs" not in inner.choose)
+    plain = run.macro is None and ready_weights.named(run.settings.backbone.weights) is None
+    return inner.n_splits is None or (plain and "epochs" not in inner.choose)
 
 
 def _is_frozen(run: RunContext) -> bool:
-    """Whether the whole backbone comes from macro-pretraining and stays, or has no weights."""
-    if run.macro is None:
-        node = to_plain(run.settings.backbone)
-        return not backbones.can_learn(node, run.dataset.kind.channels)
+    """Whether the whole backbone comes from a pretraining and stays, or has no weights."""
     transfer, everything = run.settings.model.transfer, ("all", ["all"])
-    return (
-        transfer.blocks in everything
-        and transfer.freeze in everything
-        and transfer.input_stats == "macro"
-    )
+    stays = transfer.freeze in everything and transfer.input_stats == "macro"
+    if run.macro is not None:
+        return stays and transfer.blocks in everything
+    if ready_weights.named(run.settings.backbone.weights) is not None:
+        return stays
+    return not backbones.can_learn(to_plain(run.settings.backbone), run.dataset.kind.channels)
 
 
 def engine(run: RunContext, pending: int) -> "Frozen | None":
@@ -162,9 +161,9 @@ class Frozen:
             started = time.time()
             job = fold.begin(self.run, one, announce, _inner_part)
             embedded = self._embedded or _Embedded(job)
-            if self.run.macro is not None and self._embedded is None:
+            if self._embedded is None and fold.macro_constants(self.run) is not None:
                 log.info("the backbone is frozen: every sample is embedded once, for all folds")
-                self._embedded = embedded  # without macro-pretraining, constants differ by fold
+                self._embedded = embedded  # else constants differ by fold
             embedded.fit(job, started)
 
 
