@@ -1,21 +1,25 @@
 """Weights that come with the package: made to the last bit, verified, loaded, used as a judge."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from mer.audit import audit
 from mer.cli import main
 from mer.config.composition import compose
 from mer.config.conversion import to_plain
+from mer.config.settings import Backbone, Finetune, Settings, Transfer
 from mer.errors import MerError
 from mer.models import backbones, ready_weights
 from mer.models.checkpoints import load_module, read_checkpoint
 from mer.models.motion_module import MotionPretrainModule
 from mer.models.ready_weights import READY, Ready
-from mer.training import runner
+from mer.training import fold, runner
+from mer.training.engines import frozen
 from mer.training.make_weights import make
 from tests.builders import Config
 
@@ -98,22 +102,18 @@ def test_a_run_from_them_has_zero_shot_scores(
     assert list(result["heads"]) == ["softmax", "zero_shot", "baseline", "majority"]
 
 
-def test_a_frozen_run_from_them_has_their_constants_and_embeds_once(
-    small: Path, tiny_config: Config, tmp_path: Path
-) -> None:
-    words = ("protocol.n_splits=2", "macro.enabled=false", "callbacks=none", "model.augment=null")
-    frozen = ("model.transfer.freeze=[all]", "model.transfer.input_stats=macro")
-    run = tmp_path / "run"
-    given = ("input.scale=channel", "backbone.weights=mer:small")
-    runner.run(tiny_config(*words, *frozen, *given), run)
-    first, other = (read_checkpoint(path) for path in run.glob("folds/*/model.ckpt"))
-    kept = read_checkpoint(small)["state_dict"]
-    for name, tensor in kept.items():
-        if name.startswith(("input", "backbone.")) and "num_batches" not in name:
-            assert torch.equal(first["state_dict"][name], tensor.float()), name
-            assert torch.equal(other["state_dict"][name], tensor.float()), name
-    assert first["epoch"] == 1  # by the engine of frozen folds
-    assert audit(run).verdict == "pass"
+def test_a_frozen_run_takes_their_constants_and_embeds_once(small: Path) -> None:
+    transfer = Transfer(freeze=["all"], input_stats="macro")
+    own = Backbone("test_efficientnet", weights="mer:small")
+    settings = Settings(backbone=own, model=Finetune(transfer=transfer))
+    run: Any = SimpleNamespace(settings=settings, macro=None)
+    state = read_checkpoint(small)["state_dict"]
+    expected = [state[name].flatten().tolist() for name in ("input_mean", "input_std")]
+    assert list(fold.macro_constants(run)) == expected and frozen._is_frozen(run)
+    for changed in ({"input_stats": "fold"}, {"freeze": ["mobilenetv2"]}):
+        run.settings = replace(settings, model=Finetune(transfer=replace(transfer, **changed)))
+        assert not frozen._is_frozen(run)
+        assert (fold.macro_constants(run) is None) == ("input_stats" in changed)
 
 
 def test_the_list_names_file_and_card(capsys: pytest.CaptureFixture[str]) -> None:
