@@ -9,7 +9,7 @@ from mer.compare.comparison import SORTS, side_by_side
 from mer.compare.pairs import against_baseline, against_first
 from mer.compare.tables import to_markdown, to_terminal
 from mer.errors import printable
-from mer.files import csv_text
+from mer.files import csv_text, write_text
 
 
 def main(argv: list[str]) -> int:
@@ -68,4 +68,4 @@ def _write(file: str, text: str) -> None:
         sys.stdout.write(printable(text))
         return
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Path(file).write_text(text)
+    write_text(text, Path(file))

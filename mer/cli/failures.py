@@ -18,6 +18,7 @@ KEPT = "What is finished is kept: the same command goes on."
 _SYSTEM = {
     errno.ENOSPC: f"the disk is full. Free some space there, or name a folder elsewhere. {KEPT}",
     errno.EDQUOT: f"your share of the disk is used up. Remove what you do not need there. {KEPT}",
+    errno.EFBIG: f"a file must not become that large here (see `ulimit -f`). Raise that. {KEPT}",
     errno.EROFS: "nothing can be written there. Make it writable, or name a folder elsewhere.",
     errno.EACCES: "this user must not use it. Change its permissions, or name a folder elsewhere.",
     errno.EPERM: "this user must not use it. Change its permissions, or name a folder elsewhere.",
@@ -77,6 +78,11 @@ def explain(error: Exception) -> Failure:
 def _of_system(error: Exception) -> str:
     """Explain an error of the system; of a copy the target is the one that matters."""
     number = getattr(error, "errno", None)
+    if "No usable temporary directory" in str(error):
+        return (
+            "the folders for temporary files are full or cannot be written. Free some space in "
+            "/tmp, or set TMPDIR to a folder elsewhere."
+        )
     if DISK_FULL.search(str(error)):
         number = errno.ENOSPC
     elif number is None and (written := _NUMBER.search(str(error))):

@@ -67,9 +67,8 @@ def check_folder(folder: Path) -> None:
     root, problems = folder.resolve(), []
     for parent, folders, files in os.walk(folder):
         inside = Path(parent).relative_to(folder).parts
-        logs = (
-            "wandb" in inside and "folds" not in inside
-        )  # W&B links its logs into the home folder
+        # W&B links its logs into the home folder.
+        logs = "wandb" in inside and "folds" not in inside
         for path in (Path(parent, name) for name in [*folders, *files]):
             try:
                 mode = path.lstat().st_mode

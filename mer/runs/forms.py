@@ -23,6 +23,9 @@ NUMBER = (int, float)
 PAIR = (NUMBER, NUMBER)
 TEXTS = Each(list, str)
 
+#: Largest whole number.
+LARGEST = 2**53
+
 #: Scores of a head on a part.
 _SCORES = {
     "uf1": NUMBER,
@@ -30,7 +33,7 @@ _SCORES = {
     "accuracy": NUMBER,
     "weighted_f1": Maybe(NUMBER),
     "kappa": Maybe(NUMBER),
-    "intervals": Each(dict, list(PAIR)),
+    "intervals": {"uf1": list(PAIR), "uar": list(PAIR), "accuracy": list(PAIR)},
     "samples": Maybe(int),
     "persons": Maybe(int),
     "confusion": Maybe(Each(list, Each(list, int))),
@@ -100,6 +103,19 @@ def misfit(value: Any, form: Any, where: str = "it") -> str | None:
         return _first(misfit(value.get(key), one, f"{where}[{key!r}]") for key, one in form.items())
     if isinstance(value, bool) or not isinstance(value, form):
         return _wrong(where, value, form)
+    return f"{where} is too large" if isinstance(value, int) and abs(value) > LARGEST else None
+
+
+def metrics_misfit(content: dict[str, Any]) -> str | None:
+    """Say which scores of a `metrics.json` of the right form are missing or of other classes."""
+    for head, parts in (content.get("heads") or {}).items():
+        if "pooled" not in parts:
+            return f"no pooled scores of {head!r}"
+        for part, scores in parts.items():
+            matrix = scores.get("confusion") or []
+            count = len(content.get("classes") or matrix)
+            if matrix and {len(matrix), *map(len, matrix)} != {count}:
+                return f"confusion of {head!r}, {part!r}, is not that of the classes"
     return None
 
 

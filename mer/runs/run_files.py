@@ -53,7 +53,10 @@ def read_json(path: Path, kind: type = dict) -> Any:
     """Read a JSON file of a run: a mapping, or a list; see `read`."""
     content: Any = read(path, lambda path: json.loads(path.read_text(encoding="utf-8")), kind)
     form = forms.FORMS.get(_kind(path))
-    if form is not None and (problem := forms.misfit(content, form)):
+    problem = None if form is None else forms.misfit(content, form)
+    if problem is None and _kind(path) == "metrics":
+        problem = forms.metrics_misfit(content)
+    if problem is not None:
         raise MerError(f"{path} is damaged ({problem}): {mend(path)}")
     return content
 

@@ -65,7 +65,12 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """Content of `metrics.json`; empty before any fold was trained."""
         path = find(self.directory, "metrics.json")
-        return run_files.read_json(path) if path else {}
+        if path is None:
+            return {}
+        content: dict[str, Any] = run_files.read_json(path)
+        if content.get("heads") and MAJORITY not in content["heads"]:
+            raise MerError(f"{path} is damaged (no {MAJORITY!r} in it): {run_files.mend(path)}")
+        return content
 
     @property
     def complete(self) -> bool:
@@ -107,6 +112,11 @@ class Run:
             )
         frame = run_files.read(self.directory, log_values.predictions, pd.DataFrame)
         classes = self.classes
+        if lost := sorted(set(self.heads) - set(head_columns(frame))):
+            raise MerError(
+                f"{self.directory}: its predictions are damaged (none of the head {lost[0]}). Copy "
+                "the run again."
+            )
         for name in ("label", *head_columns(frame)):
             if strange := sorted(set(map(str, frame[name])) - set(classes)):
                 raise MerError(

@@ -31,6 +31,12 @@ def system_error(number: int, *names: str) -> OSError:
         (system_error(errno.EACCES, "d/x"), "d/x: this user must not use it. Change its perm", 2),
         (system_error(errno.ENAMETOOLONG, "x"), "x: the name is too long for the file system.", 2),
         (system_error(errno.ENOENT, "x"), "x: it is not there. Check the path.", 2),
+        (system_error(errno.EFBIG, "x"), "x: a file must not become that large here (see", 2),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+            "the folders for temporary files are full or cannot be written. Free some space",
+            2,
+        ),
         # Errors of copies name the source first, and it is the target that is full.
         (
             OSError(errno.ENOSPC, "no space", "/tmp/a", None, "runs/model.ckpt"),

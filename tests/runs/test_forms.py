@@ -12,7 +12,8 @@ import pytest
 from mer.errors import MerError
 from mer.runs import forms, run_files
 
-SCORES = {"uf1": 0.5, "uar": 0.5, "accuracy": 0.5, "intervals": {"uf1": [0.1, 0.9]}}
+PAIRS = {"uf1": [0.1, 0.9], "uar": [0.1, 0.9], "accuracy": [0.1, 0.9]}
+SCORES = {"uf1": 0.5, "uar": 0.5, "accuracy": 0.5, "intervals": PAIRS}
 METRICS = {"status": "complete", "classes": ["a"], "heads": {"svm": {"pooled": SCORES}}}
 
 
@@ -31,6 +32,17 @@ METRICS = {"status": "complete", "classes": ["a"], "heads": {"svm": {"pooled": S
             "metrics.json",
             {**METRICS, "heads": {"svm": {"pooled": {**SCORES, "intervals": {"uf1": [1]}}}}},
             "it['heads']['svm']['pooled']['intervals']['uf1'] is list of 1, not list of 2",
+        ),
+        ("metrics.json", {**METRICS, "heads": {"svm": {}}}, "no pooled scores of 'svm'"),
+        (
+            "metrics.json",
+            {**METRICS, "heads": {"svm": {"pooled": {**SCORES, "confusion": [[1, 0], [0, 1]]}}}},
+            "confusion of 'svm', 'pooled', is not that of the classes",
+        ),
+        (
+            "metrics.json",
+            {**METRICS, "heads": {"svm": {"pooled": {**SCORES, "samples": 10**30}}}},
+            "it['heads']['svm']['pooled']['samples'] is too large",
         ),
         ("label_access.json", ["x"], "it[0] is str, not dict"),
         ("environment.json", [{"data_hash": 1}], "it[0]['data_hash'] is int, not str"),
