@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-SLOW = {"01_first_run", "03_compare_runs", "04_without_hydra"}
 
 
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
-        for path in NOTEBOOKS
-    ],
+    [pytest.param(path, id=path.stem) for path in NOTEBOOKS],
 )
+@pytest.mark.slow
 def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("MER_CACHE", "MER_SYNTH", "MER_DATA"):
         monkeypatch.delenv(variable, raising=False)

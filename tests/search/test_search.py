@@ -99,6 +99,7 @@ def test_raised_not_a_number_and_pruned_are_told_apart(
         assert listed in said
 
 
+@pytest.mark.slow
 def test_failures_in_a_row_end_the_search_and_the_same_command_goes_on(
     search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
 ) -> None:
@@ -131,6 +132,7 @@ def test_ctrl_c_puts_the_trial_back_under_its_number(
     assert found[1].params == waiting.params
 
 
+@pytest.mark.slow
 def test_a_launcher_that_fails_loses_no_trial(
     search: Callable[..., int], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_launcher_that_fails_loses_no_trial(
     assert len(calls) == 4
 
 
+@pytest.mark.slow
 def test_two_objectives_give_a_front(search: Callable[..., int], home: Path) -> None:
     assert (
         search(
@@ -185,6 +188,7 @@ def test_the_grid_of_the_paper_is_gone_through_once(search: Callable[..., int], 
     assert len(seen) == len(set(seen)) == 3 * 2 * 2 * 2
 
 
+@pytest.mark.slow
 def test_conditional_parameters_come_from_a_function(
     search: Callable[..., int],
     home: Path,

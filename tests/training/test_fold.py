@@ -51,7 +51,10 @@ def test_a_head_on_kept_networks_equals_one_after_training(
         runner.run(tiny_config(*keep, "model.optimizer.lr=0.01"), tmp_path / "other")
 
 
-@pytest.mark.parametrize("augment", [["model.augment_draws=2"], ["model.augment=null"]])
+@pytest.mark.parametrize(
+    "augment",
+    [["model.augment_draws=2"], pytest.param(["model.augment=null"], marks=pytest.mark.slow)],
+)
 def test_frozen_blocks_computed_once_give_the_same_predictions(
     augment: list[str], tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

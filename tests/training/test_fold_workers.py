@@ -232,11 +232,10 @@ class Head(SVMHead):
     ("error", "kind", "message"),
     [
         ("MerError", MerError, r"^fold group-\d\d: the disk is full"),
-        pytest.param(
-            "ValueError", ValueError, r"(?s)^the disk is full\nTraceback", marks=pytest.mark.slow
-        ),
+        ("ValueError", ValueError, r"(?s)^the disk is full\nTraceback"),
     ],
 )
+@pytest.mark.slow
 def test_an_error_in_a_worker_is_told_and_ends_the_run(
     tiny_config: Config,
     tmp_path: Path,

@@ -53,6 +53,7 @@ def plain(words: list[str], tmp_path: Path, one_thread: None) -> pd.DataFrame:
     return predictions(tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_two_processes_of_joblib_share_one_run_in_its_default_directory(
     words: list[str], plain: pd.DataFrame, tmp_path: Path
 ) -> None:

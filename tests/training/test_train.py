@@ -18,6 +18,9 @@ from mer.training import runner
 from mer.training.pretrain import macro_weights
 from tests.builders import NETWORKS, Config
 
+#: Backbones of the fast tests, one of each kind: with transformer blocks, plain, and of the package.
+QUICK = ("mobilevit_xxs", "resnet18", "ststnet")
+
 
 @pytest.fixture
 def words(tiny_words: list[str]) -> list[str]:
@@ -80,7 +83,13 @@ def test_prepare_lists_every_store_with_its_contact_sheet(
         assert name in out
 
 
-@pytest.mark.parametrize("backbone", [path.stem for path in NETWORKS])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in (path.stem for path in NETWORKS)
+    ],
+)
 def test_every_backbone_is_pretrained_transferred_and_tested(
     backbone: str, tiny_config: Config, tmp_path: Path
 ) -> None:
