@@ -18,7 +18,7 @@ from mer.training import runner
 from mer.training.pretrain import macro_weights
 from tests.builders import NETWORKS, Config
 
-#: Backbones of the fast tests, one of each kind: with transformer blocks, plain, and of the package.
+#: Backbones of the fast tests: one with transformer blocks, a plain one, one of the package.
 QUICK = ("mobilevit_xxs", "resnet18", "ststnet")
 
 
