@@ -42,6 +42,17 @@ _COMMON = (
 
 #: Name -> weights. The file is `mer/assets/NAME.ckpt`, the model card `mer/assets/NAME.md`.
 READY: dict[str, Ready] = {
+    "motion-xxs": Ready(
+        backbone="mobilevit_xxs",
+        words=(
+            *_COMMON,
+            "backbone=mobilevit_xxs",
+            "macro.network=whole",
+            "macro.motion.samples=153600",
+            "macro.epochs=12",
+        ),
+        sha256="f590137b3afe0c318779fb31ededea01ca414a911b18e79590f2dcf14fbe2205",
+    ),
     "motion-mlps": Ready(
         backbone="motion_mlps",
         words=(
