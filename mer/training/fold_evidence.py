@@ -29,7 +29,7 @@ from mer.training.network_cache import Outputs
 
 if TYPE_CHECKING:
     from mer.data.datamodule import MERDataModule
-    from mer.training.fold import Job
+    from mer.training.fold_network import Job
 
 Constants = tuple[Sequence[float], Sequence[float]]
 

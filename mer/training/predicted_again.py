@@ -24,7 +24,7 @@ from mer.training import head_sources
 from mer.training.devices import fold_device
 
 if TYPE_CHECKING:
-    from mer.training.fold import Job
+    from mer.training.fold_network import Job
 
 #: Folds of a run, at most, whose samples are predicted once more from their inputs, by another way;
 #: and how many samples of either side in all these folds together.

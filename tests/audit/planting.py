@@ -17,7 +17,15 @@ from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.datamodule import EpochOrder, MERDataModule
 from mer.data.dataset import UnifiedDataset
-from mer.training import decisions, fold, fold_evidence, inner, network_cache, predictions
+from mer.training import (
+    decisions,
+    fold,
+    fold_evidence,
+    fold_network,
+    inner,
+    network_cache,
+    predictions,
+)
 from mer.training.engines import cuda_graph, frozen, parallel
 
 Patch = pytest.MonkeyPatch
@@ -115,7 +123,7 @@ def thresholds_are_chosen_on_test(patch: Patch) -> None:
     """The offsets of each fold are those that are best on its test side."""
     conclude = fold.conclude
 
-    def leaky(job: fold.Job, module: Any, outputs: Any, *rest: Any) -> None:
+    def leaky(job: fold_network.Job, module: Any, outputs: Any, *rest: Any) -> None:
         index, logits = (
             torch.cat([batch[key].cpu() for batch in outputs["test"]])
             for key in ("index", "logits")
@@ -140,7 +148,7 @@ def svm_is_chosen_on_test(patch: Patch) -> None:
     """The SVM of each fold has the width and the C that are best on its test side."""
     predict = fold.outputs_of
 
-    def leaky(job: fold.Job, module: Any, data: MERDataModule) -> Any:
+    def leaky(job: fold_network.Job, module: Any, data: MERDataModule) -> Any:
         [svm] = job.heads
         labels = data.dataset.labels[data.test_positions]
         tried = []
@@ -223,7 +231,7 @@ def frozen_folds_get_test_rows(patch: Patch) -> None:
     """The classifiers on a frozen network are fitted on the test side, too."""
     begin = fold.begin
 
-    def leaky(*given: Any) -> fold.Job:
+    def leaky(*given: Any) -> fold_network.Job:
         job = begin(*given)
         train = np.concatenate([job.sides.train, job.sides.test])
         return job._replace(sides=job.sides._replace(train=train))

@@ -13,7 +13,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.data.inputs import INPUTS
 from mer.data.views import FreshInputs, SampleView
 from mer.errors import MerError
-from mer.training import fold, runner
+from mer.training import fold_network, runner
 from tests.builders import Config
 
 HEAD = "callbacks.svm_head.C=0.02"
@@ -68,7 +68,7 @@ def test_frozen_blocks_computed_once_give_the_same_predictions(
     runner.run(cfg, tmp_path / "cached")
     if "null" in augment[0]:  # one set of normalisation constants: all folds use one cache
         assert len(entries(cfg.paths.cache, "features")) == 1
-    monkeypatch.setattr(fold.frozen_blocks, "split_off", lambda module: None)
+    monkeypatch.setattr(fold_network.frozen_blocks, "split_off", lambda module: None)
     runner.run(cfg, tmp_path / "whole")
     cached, whole = predictions(tmp_path / "cached"), predictions(tmp_path / "whole")
     numbers = cached.select_dtypes("number").columns

@@ -18,7 +18,7 @@ from mer.models import backbones, ready_weights
 from mer.models.checkpoints import load_module, read_checkpoint
 from mer.models.motion_module import MotionPretrainModule
 from mer.models.ready_weights import READY, Ready
-from mer.training import fold, runner
+from mer.training import fold_network, runner
 from mer.training.engines import frozen
 from mer.training.make_weights import make
 from tests.builders import Config
@@ -109,11 +109,11 @@ def test_a_frozen_run_takes_their_constants_and_embeds_once(small: Path) -> None
     run: Any = SimpleNamespace(settings=settings, macro=None)
     state = read_checkpoint(small)["state_dict"]
     expected = [state[name].flatten().tolist() for name in ("input_mean", "input_std")]
-    assert list(fold.macro_constants(run)) == expected and frozen._is_frozen(run)
+    assert list(fold_network.macro_constants(run)) == expected and frozen._is_frozen(run)
     for changed in ({"input_stats": "fold"}, {"freeze": ["mobilenetv2"]}):
         run.settings = replace(settings, model=Finetune(transfer=replace(transfer, **changed)))
         assert not frozen._is_frozen(run)
-        assert (fold.macro_constants(run) is None) == ("input_stats" in changed)
+        assert (fold_network.macro_constants(run) is None) == ("input_stats" in changed)
 
 
 def test_the_list_names_file_and_card(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,10 +29,10 @@ from mer.models.seen_samples import SeenSamples
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
-from mer.training import fold, pipelines
+from mer.training import fold, fold_network, pipelines
 from mer.training.decisions import Part
 from mer.training.devices import fold_device
-from mer.training.fold import Job
+from mer.training.fold_network import Job, Sides
 from mer.training.heads import heads_of, make_callbacks
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class Frozen:
             started = time.time()
             job = fold.begin(self.run, one, announce, _inner_part)
             embedded = self._embedded or _Embedded(job)
-            if self._embedded is None and fold.macro_constants(self.run) is not None:
+            if self._embedded is None and fold_network.macro_constants(self.run) is not None:
                 log.info("the backbone is frozen: every sample is embedded once, for all folds")
                 self._embedded = embedded  # else constants differ by fold
             embedded.fit(job, started)
@@ -170,7 +170,7 @@ class Frozen:
 def _inner_part(job: Job, split: Fold) -> Part:
     """What softmax and embeddings of an inner split of a job are, on either side."""
     everybody = job.run.dataset.positions
-    sides = fold.Sides(everybody(split.train), everybody(split.validation), np.empty(0, np.int64))
+    sides = Sides(everybody(split.train), everybody(split.validation), np.empty(0, np.int64))
     embedded = _Embedded(job._replace(fold=split, sides=sides, announce=False))
     embeddings, labels = embedded.plain.double().numpy(), embedded.labels.numpy()
     settings = job.run.settings
@@ -202,7 +202,7 @@ class _Embedded:
     """
 
     def __init__(self, job: Job) -> None:
-        self.module, self._data = fold.make(job)
+        self.module, self._data = fold_network.make(job)
         data = self._data
         assert isinstance(data.inputs, FixedInputs)
         self._report, self._macro = "", []
@@ -223,7 +223,9 @@ class _Embedded:
         weight, bias = (torch.from_numpy(values).float() for values in fitted)
         module.classifier.weight.data.copy_(weight)
         module.classifier.bias.data.copy_(bias)
-        module.provenance = fold.provenance(job) | fold.trained_by(job, module, self._macro)
+        module.provenance = fold_network.provenance(job) | fold_network.trained_by(
+            job, module, self._macro
+        )
         module.seen = SeenSamples()
         module.seen.extend("train", train.numpy())
         used = fold.used_samples(job, module, self._data)
@@ -253,7 +255,7 @@ class _Embedded:
         self, job: Job, train: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Fit the softmax on some samples; see `fit_softmax`."""
-        module, made_with = self.module, fold.arguments(job)
+        module, made_with = self.module, fold_network.arguments(job)
         for name in ("seed", "class_weights"):
             module.hparams[name] = made_with[name]
         module.loss = module.configure_loss()

@@ -18,10 +18,10 @@ from mer.models.checkpoints import save_network
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs.observers import RunContext
-from mer.training import fold
+from mer.training import fold, fold_network
 from mer.training.devices import fold_device
 from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
-from mer.training.fold import Job
+from mer.training.fold_network import Job
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class ParallelFolds:
         jobs = [
             fold.begin(self.run, one, announce and not place) for place, one in enumerate(folds)
         ]
-        made = [(job, FoldTraining(*fold.make(job), job.folder)) for job in jobs]
+        made = [(job, FoldTraining(*fold_network.make(job), job.folder)) for job in jobs]
         for alike in sorted({training.shape for _, training in made}):
             group = [pair for pair in made if pair[1].shape == alike]
             self._trainer(alike[0]).train([training for _, training in group])
