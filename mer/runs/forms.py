@@ -77,8 +77,9 @@ TABLES = {
     "signatures": (("sample_id", "role", "person", "kind", "digest", "signature"), True),
 }
 
-#: Rows that a table of a run may have; a small file could fill the memory.
-MOST_ROWS = 10_000_000
+#: Rows and bytes that a table of a run may have, and characters of a text in it; a small file could
+#: fill the memory.
+MOST_ROWS, MOST_BYTES, LONGEST_TEXT = 10_000_000, 2 * 2**30, 100_000
 
 
 def misfit(value: Any, form: Any, where: str = "it") -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mer.errors import MerError, one_line
@@ -75,9 +77,19 @@ def _kind(path: Path) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    rows = pq.read_metadata(path).num_rows
-    if rows > forms.MOST_ROWS:
-        raise ValueError(f"{rows:,} rows")
+    metadata = pq.read_metadata(path)
+    if metadata.num_rows > forms.MOST_ROWS:
+        raise ValueError(f"{metadata.num_rows:,} rows")
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    if (size := sum(group.total_byte_size for group in groups)) > forms.MOST_BYTES:
+        raise ValueError(f"{size:,} bytes")
+    texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
+    # A text that many rows share is there once in the file, and in every row in the memory.
+    shared = pq.read_table(path, columns=texts, read_dictionary=texts)
+    for chunk in (chunk for column in shared.columns for chunk in column.chunks):
+        longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
+        if longest > forms.LONGEST_TEXT:
+            raise ValueError(f"a text of {longest:,} bytes")
     return pd.read_parquet(path)
 
 

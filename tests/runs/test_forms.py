@@ -116,3 +116,13 @@ def test_a_small_file_of_many_rows_is_not_read(
     monkeypatch.setattr(forms, "MOST_ROWS", 10)
     with pytest.raises(MerError, match="11 rows"):
         run_files.read_table(path)
+
+
+def test_a_long_text_that_many_rows_share_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "other.parquet"
+    pd.DataFrame({"fold": ["a" * 100_001] * 10_000}).to_parquet(path)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(MerError, match="a text of 100,001 bytes"):
+        run_files.read_table(path)
+    pd.DataFrame({"fold": pd.Series([None, None], dtype="str")}).to_parquet(path)
+    assert len(run_files.read_table(path)) == 2
