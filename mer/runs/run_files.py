@@ -26,6 +26,9 @@ _REMADE = (
 )
 
 
+_TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+
+
 def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Content:
     """Read a file of a run, or a folder's files of one kind.
 
@@ -83,7 +86,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     if (size := sum(group.total_byte_size for group in groups)) > forms.MOST_BYTES:
         raise ValueError(f"{size:,} bytes")
-    texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
+    texts = [field.name for field in pq.read_schema(path) if field.type in _TEXTS]
     # A text that many rows share is there once in the file, and in every row in the memory.
     shared = pq.read_table(path, columns=texts, read_dictionary=texts)
     for chunk in (chunk for column in shared.columns for chunk in column.chunks):

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.seed import isolate_rng
-from scipy.special import softmax
 
 from mer.callbacks.head import EMBEDDING, SCORES, Head, scores_of, source_name
 from mer.models.backbones import evaluation_mode
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
 #: and how many samples of either side in all these folds together.
 FOLDS_AGAIN, SAMPLES_AGAIN = 16, 64
 
-#: By how much probabilities, and embeddings relative to the largest one, may differ then: on a CPU
-#: in float32; on other devices; in half precision.
-TOLERANCES = (1e-4, 1e-2, 5e-2)
+#: By how much embeddings and logits, relative to the largest one, may differ then: on a CPU in
+#: float32; on other devices; in half precision. Probabilities could not be compared so: a steep
+#: softmax enlarges what rounding does.
+TOLERANCES = (1e-3, 1e-1, 5e-1)
 
 
 def is_one(job: Job) -> bool:
@@ -69,9 +69,8 @@ def problems(
     rows = _spread(np.arange(len(batches["index"])), count)
     tested = {key: values[rows] for key, values in batches.items()}
     index = tested["index"]
-    embeddings, probabilities = _from_stores(job, module, index)
-    gap = np.abs(probabilities - softmax(tested["logits"].astype(np.float64), axis=1)).max(axis=1)
-    same = (gap <= close) & _alike(embeddings, tested["embedding"], close)
+    embeddings, logits = _from_stores(job, module, index)
+    same = _alike(logits, tested["logits"], close) & _alike(embeddings, tested["embedding"], close)
     sentences = _sentence(job, index, same, "predictions are not what the network gives for these")
     for head in job.heads:
         pairs = zip(tested["embedding"].astype(np.float64), index, strict=True)
@@ -108,8 +107,8 @@ def _wrong_rows(job: Job, module: MERModule, head: Head, count: int) -> list[str
 def _alike(
     again: NDArray[np.floating], before: NDArray[np.floating], close: float
 ) -> NDArray[np.bool_]:
-    """Whether embeddings are the same ones, but for rounding, row by row."""
-    most = 10 * close * np.abs(before).max(initial=0)
+    """Whether embeddings or logits are the same ones, but for rounding, row by row."""
+    most = close * np.abs(before).max(initial=0)
     return np.asarray(np.abs(again - before).max(axis=1) <= most)
 
 
@@ -120,19 +119,19 @@ def _sentence(job: Job, index: NDArray[np.int64], same: NDArray[np.bool_], what:
 
 def _from_stores(
     job: Job, module: MERModule, positions: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Embeddings and probabilities of samples by the whole network."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings and logits of samples by the whole network."""
     kind = next(module.parameters())
     built = [job.run.dataset.build(position) for position in positions.tolist()]
     if not built:
-        return np.empty((0, module.embedding_width), np.float32), np.empty((0, 0))
+        return np.empty((0, module.embedding_width), np.float32), np.empty((0, 0), np.float32)
     images = torch.from_numpy(np.stack(built)).permute(0, 3, 1, 2)
     later, module.later_blocks = module.later_blocks, None
     try:
         with isolate_rng(), evaluation_mode(module):
             embeddings = module.embed(images.to(kind.device, kind.dtype))
-            probabilities = module.classifier(embeddings).cpu().double().softmax(dim=1)
-            return embeddings.cpu().float().numpy(), probabilities.numpy()
+            logits = module.classifier(embeddings).cpu().float()
+            return embeddings.cpu().float().numpy(), logits.numpy()
     finally:
         module.later_blocks = later
 

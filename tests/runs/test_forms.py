@@ -124,5 +124,5 @@ def test_a_long_text_that_many_rows_share_is_not_read(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_000_000
     with pytest.raises(MerError, match="a text of 100,001 bytes"):
         run_files.read_table(path)
-    pd.DataFrame({"fold": pd.Series([None, None], dtype="str")}).to_parquet(path)
+    pd.DataFrame({"note": pd.Series([None, None], dtype="str")}).to_parquet(path)
     assert len(run_files.read_table(path)) == 2
