@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     """Run all checks and print the report.
 
     Args:
-        argv: `--deep` also finds a drawn face, `--json` prints the lines as JSON.
+        argv: `--json` prints the lines as JSON.
 
     Returns:
         1 when any line is `FAIL`, else 0.
@@ -91,7 +91,6 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "mer doctor", description="Check this machine and say what to type for each problem."
     )
-    parser.add_argument("--deep", action="store_true", help="also find a face in a drawn picture")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(argv)
     tests: list[Callable[[], list[Check]]] = [
@@ -99,7 +98,7 @@ def main(argv: list[str]) -> int:
         check_packages,
         check_torch,
         check_opencv,
-        lambda: check_face_model(options.deep),
+        check_face_model,
         check_machine,
         check_datasets,
         check_wandb,

@@ -6,11 +6,8 @@ that no Python package brings, a torchvision of another torch. Nothing is change
 
 import hashlib
 import importlib
-import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -105,8 +102,8 @@ def check_opencv() -> list[Check]:
     return [Check("opencv", "ok", version)]
 
 
-def check_face_model(deep: bool = False) -> list[Check]:
-    """Check the landmark model's bytes and load it; with `deep` find a face that is drawn here."""
+def check_face_model() -> list[Check]:
+    """Check the landmark model's bytes, load it, and find a face that is drawn here."""
     mend = "pip install --force-reinstall --no-deps mer  (in a checkout: git checkout mer/assets)"
     if not FACE_MODEL.is_file():
         return [Check("face model", "FAIL", f"{FACE_MODEL} is missing", mend)]
@@ -115,45 +112,25 @@ def check_face_model(deep: bool = False) -> list[Check]:
         damaged = f"{FACE_MODEL} has {len(content)} bytes and another checksum than it should"
         return [Check("face model", "FAIL", damaged, mend)]
     try:
-        faces = _find_faces(_draw_face() if deep else None)
+        seen = _finds_face(_draw_face())
     except (ImportError, OSError) as error:
         # MediaPipe imports cv2; where that fails, the mend of `check_opencv` is the one to follow.
         mend = _library_mend(error) if "cv2" in sys.modules else ""
         return [Check("face model", "FAIL", one_line(error), mend)]
-    if deep and faces != 1:
-        unseen = f"loads, but found {faces} faces in a picture of one"
+    if not seen:
+        unseen = "loads, but does not find a drawn face"
         return [
             Check("face model", "FAIL", unseen, "pip install --force-reinstall --no-deps mediapipe")
         ]
-    seen = "finds a drawn face" if deep else "loads"
-    return [Check("face model", "ok", f"{FACE_MODEL.name}, checksum right, {seen}")]
+    return [Check("face model", "ok", f"{FACE_MODEL.name}, checksum right, finds a drawn face")]
 
 
-def _find_faces(picture: Any) -> int:
-    """Load the landmark model and count the faces in `picture`, (H, W, 3) uint8 RGB, if given."""
-    import mediapipe
-    from mediapipe.tasks.python import BaseOptions, vision
+def _finds_face(picture: Any) -> bool:
+    """Load the landmark model and look for a face in `picture`, (H, W, 3) uint8 RGB."""
+    from mer.prepare.faces import FaceFinder
 
-    options = vision.FaceLandmarkerOptions(BaseOptions(model_asset_path=str(FACE_MODEL)))
-    with _hidden_stderr(), vision.FaceLandmarker.create_from_options(options) as landmarker:
-        if picture is None:
-            return 0
-        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
-        return len(landmarker.detect(image).face_landmarks)
-
-
-@contextmanager
-def _hidden_stderr() -> Iterator[None]:
-    """Hide what native code writes to stderr; MediaPipe greets there and has no switch for it."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with FaceFinder() as finder:
+        return finder.find(picture) is not None
 
 
 def _draw_face() -> Any:

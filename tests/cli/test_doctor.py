@@ -40,7 +40,7 @@ def test_this_machine_has_no_failure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MER_DATA", raising=False)
-    assert doctor.main(["--deep"]) == 0
+    assert doctor.main([]) == 0
     shown = capsys.readouterr().out
     assert "FAIL" not in shown
     assert "ok    opencv" in shown
@@ -53,7 +53,7 @@ def test_json_has_the_same_lines(
 ) -> None:
     # Only the report is under test; the checks that import torch and mediapipe run above.
     monkeypatch.setattr(doctor, "check_torch", lambda: [doctor.Check("torch", "FAIL", "x", "y")])
-    monkeypatch.setattr(doctor, "check_face_model", lambda deep: [])
+    monkeypatch.setattr(doctor, "check_face_model", lambda: [])
     assert doctor.main(["--json"]) == 1
     lines = json.loads(capsys.readouterr().out)
     assert {"name": "torch", "state": "FAIL", "found": "x", "mend": "y"} in lines
@@ -123,10 +123,11 @@ def fail_import(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> Non
 def test_a_missing_system_library_names_its_package(
     message: str, packages: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(picture: object) -> int:
+    def broken(picture: object) -> bool:
         raise OSError(message)
 
-    monkeypatch.setattr(installation, "_find_faces", broken)
+    monkeypatch.setattr(installation, "_finds_face", broken)
+    monkeypatch.setattr(installation, "_draw_face", lambda: None)  # by the cv2 that is not there
     monkeypatch.setitem(sys.modules, "cv2", types.ModuleType("cv2"))
     check = only(installation.check_face_model())
     assert check.state == "FAIL"

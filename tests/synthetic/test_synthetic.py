@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 
 from mer.cli import synth
 from mer.errors import MerError
+from mer.prepare.faces import FaceFinder
 from mer.synthetic import camera, generate, persons, presets, trees, truth
 from mer.synthetic.plan import Clip, plan
 from mer.synthetic.seeds import generator
@@ -232,22 +234,12 @@ def test_the_command_names_what_is_wrong(words: list[str], message: str, tmp_pat
 
 
 def test_mediapipe_finds_every_face_where_it_is(pocket: Path) -> None:
-    import cv2
-    import mediapipe
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    import mer
-
-    model = Path(mer.__file__).parent / "assets" / "face_landmarker.task"
-    options = vision.FaceLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(model)))
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+    with FaceFinder() as finder:
         for clip in plan_of_pocket()[::7]:
             picture = next(iter(camera.film(clip, 3)))
             colour = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
-            image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(colour))
-            (face,) = landmarker.detect(image).face_landmarks
-            height, width = picture.shape[:2]
-            xy = np.array([(point.x * width, point.y * height) for point in face])
+            xy = finder.find(np.ascontiguousarray(colour))
+            assert xy is not None
             eyes = xy[[33, 133]].mean(0), xy[[362, 263]].mean(0)  # corners of either eye
             distance = np.linalg.norm(eyes[1] - eyes[0])
             # The person sits up to 3 % nearer or farther, landmarks are exact to a few per cent.
