@@ -1,5 +1,6 @@
 """Checks of choices inside folds: those of `protocol.inner`, and one search per fold."""
 
+import inspect
 import json
 import sqlite3
 import time
@@ -17,6 +18,7 @@ from mer.audit.artefacts import Artefacts, Unavailable
 from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings
 from mer.callbacks.head import source_name
+from mer.callbacks.svm_head import SVMHead
 from mer.config import conversion, stored
 from mer.runs import rundir
 from mer.runs.head_columns import heads, main_head
@@ -28,6 +30,9 @@ FILE = "nested.json"
 
 #: Class of the heads whose fitted settings are compared.
 SVM = "mer.callbacks.svm_head.SVMHead"
+
+#: Settings of such a head where its configuration leaves them out.
+DEFAULTS = {name: one.default for name, one in inspect.signature(SVMHead).parameters.items()}
 
 #: Seconds for which the database of a search is read.
 LONGEST_QUERY = 10.0
@@ -125,15 +130,14 @@ def check_svm(run: Artefacts, fold: str, findings: Findings) -> None:
         if settings is None:
             findings.problems.append(f"fold {fold}: heads.pt holds no head {name}")
             continue
-        expected = {**node, **(chosen.get("svm", {}) if name == "svm" else {})}
-        expected["gamma_set"] = expected.get("gamma")
-        if "sources" in expected:
-            expected["sources"] = [source_name(one) for one in expected["sources"]]
+        expected = {**DEFAULTS, **node, **(chosen.get("svm", {}) if name == "svm" else {})}
+        expected["gamma_set"] = expected["gamma"]
+        expected["sources"] = [source_name(one) for one in expected["sources"]]
         findings.problems += [
             f"fold {fold}: the head {name} was fitted with {key}={settings[key]}; "
             f"{expected[key]} was {'chosen' if key in chosen.get('svm', {}) else 'set'}"
             for key in ("kernel", "C", "gamma_set", "normalise", "sources", "decision")
-            if key in settings and key in expected and settings[key] != expected[key]
+            if key in settings and settings[key] != expected[key]
         ]
         gammas = settings["gamma"] if "widths" in settings else [settings["gamma"]]
         meant = expected["gamma_set"]

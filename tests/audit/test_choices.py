@@ -3,12 +3,16 @@
 import json
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from mer.audit import audit
+from mer.audit.check_nested import check_svm
 from mer.audit.check_predictions import count, scores
+from mer.audit.findings import Findings
 from mer.cli import main
 from mer.training import runner
 from tests.audit.tampering import (
@@ -133,3 +137,26 @@ def test_an_incomplete_run_has_no_headline_score(run_dir: Path) -> None:
         "There is nothing to believe yet: no headline score: 1 of 3 folds are missing."
     )
     assert main(["audit", str(run_dir)]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "problems"),
+    [
+        ({}, []),
+        ({"gamma": "scale", "C": 1}, []),
+        ({"C": 2.0}, ["fold a: the head b was fitted with C=1.0; 2.0 was set"]),
+    ],
+)
+def test_settings_that_a_head_leaves_out_are_its_defaults(
+    tmp_path: Path, words: dict[str, Any], problems: list[str]
+) -> None:
+    fitted = {"kernel": "rbf", "C": 1.0, "gamma_set": "scale", "gamma": 0.1, "decision": "votes"}
+    node = {"_target_": "mer.callbacks.svm_head.SVMHead", "name": "b", **words}
+    run: Any = SimpleNamespace(
+        run_dir=tmp_path,
+        fold_config=lambda _: {"callbacks": {"mine": node}},
+        heads=lambda _: {"b": {"settings": {**fitted, "sources": ["embedding"]}}},
+    )
+    findings = Findings()
+    check_svm(run, "a", findings)
+    assert findings.problems == problems
