@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from mer.config import stored
 from mer.errors import MerError, one_line
 from mer.runs import evidence, label_access, members, rundir, twins
-from mer.runs.head_columns import read_states
+from mer.runs.head_columns import BASELINE, file_of, read_states
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Artefacts:
     @cached_property
     def baseline(self) -> pd.DataFrame | None:
         """What the SVM on the input itself predicts; None in a run without one."""
-        path = rundir.find(self.run_dir, "baseline.parquet")
+        path = rundir.find(self.run_dir, file_of(BASELINE))
         return None if path is None else self._table(path, ["sample_id", "person", "fold"])
 
     @cached_property

@@ -14,7 +14,7 @@ from mer.compare.comparison import FORBIDDEN, grounds
 from mer.errors import MerError
 from mer.metrics import SCORES
 from mer.runs import run_files
-from mer.runs.head_columns import BASELINE, REFERENCES
+from mer.runs.head_columns import BASELINE, REFERENCES, file_of
 from mer.runs.rundir import find
 
 #: A corrected p below this one separates two runs.
@@ -56,23 +56,8 @@ def against_first(
     if len(scored) < 2 or head == "majority":
         return None
     first = min(runs, key=lambda run: run.given)  # of a folder, the first of its names
-    tested: dict[Run, paired.Paired] = {}
-    left_out = []
-    for run in scored:
-        if run is not first:
-            try:
-                tested[run] = _test((first, head), (run, head), part)
-            except MerError as error:
-                left_out.append(f"Not tested: {run.shown}: {error}.")
-    frame = _frame(tested)
-    if not tested:
-        return Pairs(first.shown, frame, "", left_out)
-    return Pairs(
-        first.shown,
-        frame,
-        _headline(first.shown, "the first run named", first, tested, part),
-        [*_conclusions(first.shown, tested, frame), *left_out],
-    )
+    others = {run: (first, head) for run in scored if run is not first}
+    return _pairs(first.shown, "the first run named", "Not tested", others, head, part)
 
 
 def against_baseline(
@@ -88,25 +73,47 @@ def against_baseline(
     Returns:
         None where no run has a baseline, or the head is none that is trained.
     """
-    reference = "its baseline"
+    own = {
+        run: (run, BASELINE)
+        for run in (runs if head not in REFERENCES else ())
+        if not run.is_file and run.scores(BASELINE, part)[1] and run.scores(head, part)[1]
+    }
+    what = "an SVM on the run's own input in the same folds"
+    failed = "Not tested against its baseline"
+    return _pairs("its baseline", what, failed, own, head, part) if own else None
+
+
+def _pairs(
+    reference: str,
+    what: str,
+    failed: str,
+    references: Mapping[Run, tuple[Run, str | None]],
+    head: str | None,
+    part: str,
+) -> Pairs:
+    """Test a head of each run against its reference.
+
+    Args:
+        reference: How sentences call what is tested against.
+        what: What that is.
+        failed: Beginning of the sentence on a run that cannot be tested.
+        references: Run -> the run and the head that it is tested against.
+        head: Head of the runs.
+        part: `pooled` or the name of a dataset.
+    """
     tested: dict[Run, paired.Paired] = {}
     left_out = []
-    for run in runs if head not in REFERENCES else ():
-        if not run.is_file and run.scores(BASELINE, part)[1] and run.scores(head, part)[1]:
-            try:
-                tested[run] = _test((run, BASELINE), (run, head), part)
-            except MerError as error:
-                left_out.append(f"Not tested against {reference}: {run.shown}: {error}.")
+    for run, other in references.items():
+        try:
+            tested[run] = _test(other, (run, head), part)
+        except MerError as error:
+            left_out.append(f"{failed}: {run.shown}: {error}.")
+    frame = _frame(tested)
     if not tested:
-        return Pairs(reference, pd.DataFrame(), "", left_out) if left_out else None
-    frame, first = _frame(tested), next(iter(tested))
-    what = "an SVM on the run's own input in the same folds"
-    return Pairs(
-        reference,
-        frame,
-        _headline(reference, what, first, tested, part),
-        [*_conclusions(reference, tested, frame), *left_out],
-    )
+        return Pairs(reference, frame, "", left_out)
+    first = references[next(iter(tested))][0]
+    headline = _headline(reference, what, first, tested, part)
+    return Pairs(reference, frame, headline, [*_conclusions(reference, tested, frame), *left_out])
 
 
 def _test(one: tuple[Run, str | None], other: tuple[Run, str | None], part: str) -> paired.Paired:
@@ -136,7 +143,7 @@ def _predicted(run: Run, head: str | None, part: str, due: pd.Series) -> pd.Seri
     if run.table is not None:
         column = run.table.set_index("sample_id")["prediction"]
     else:
-        file = f"{BASELINE if chosen == BASELINE else 'predictions'}.parquet"
+        file = file_of(chosen)
         path = find(run.directory, file)
         if path is None:
             raise MerError(f"{run.directory} has no {file}")

@@ -21,7 +21,7 @@ from mer.config import maker
 from mer.errors import MerError
 from mer.files import UNFINISHED, write_json, write_parquet
 from mer.runs import checksums, environment, label_access, members, results, run_files
-from mer.runs.head_columns import BASELINE, ENSEMBLE
+from mer.runs.head_columns import BASELINE, ENSEMBLE, file_of
 from mer.runs.members import Member
 from mer.runs.rundir import find, marked
 from mer.runs.stored_run import Run
@@ -92,7 +92,7 @@ def _write(parsed: Sequence[Member], folder: Path, directory: Path) -> None:
     write_parquet(predictions, folder / marked("predictions.parquet", config))
     baseline = _common_baseline(parsed)
     if baseline is not None:
-        shutil.copyfile(baseline, folder / marked("baseline.parquet", config))
+        shutil.copyfile(baseline, folder / marked(file_of(BASELINE), config))
     label_access.record(folder, predictions, "ensemble")
     classes, seed = first.classes, int(config["seed"])
     result = {
@@ -130,7 +130,7 @@ def _config(parsed: Sequence[Member], directory: Path) -> dict[str, Any]:
 
 def _common_baseline(parsed: Sequence[Member]) -> Path | None:
     """The baseline of the members, where all that have one have the same."""
-    paths = [find(member.run.directory, "baseline.parquet") for member in parsed]
+    paths = [find(member.run.directory, file_of(BASELINE)) for member in parsed]
     there = [path for path in paths if path is not None]
     said = {tuple(run_files.read_table(path).sort_values("sample_id")[BASELINE]) for path in there}
     return there[0] if len(said) == 1 else None

@@ -48,6 +48,11 @@ def score_columns(frame: pd.DataFrame) -> list[str]:
     return [f"{head}_{name}" for head in heads(frame) for name in _classes(frame)]
 
 
+def file_of(head: str) -> str:
+    """Name of the file in a run directory that holds what a head predicts."""
+    return "baseline.parquet" if head == BASELINE else "predictions.parquet"
+
+
 def main_head(names: Iterable[str]) -> str:
     """The head that stands for a run: the first one, or the softmax where there is no other."""
     return next((name for name in names if name not in REFERENCES), SOFTMAX)

@@ -20,7 +20,7 @@ from mer.errors import MerError, raise_all
 from mer.files import sha256
 from mer.runs import checksums, run_files
 from mer.runs.forms import Each, misfit
-from mer.runs.head_columns import BASELINE
+from mer.runs.head_columns import BASELINE, file_of
 from mer.runs.rundir import find, fold_folder
 from mer.runs.standard_scores import Form, form_of, standardise
 from mer.runs.stored_run import Run
@@ -85,7 +85,7 @@ def scores(
 
 def table_of(run: Run, head: str, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of the stored predictions of a head, by sample id."""
-    file = f"{BASELINE if head == BASELINE else 'predictions'}.parquet"
+    file = file_of(head)
     path = find(run.directory, file) or run.directory / file
     table = run_files.read_table(path, ["sample_id", *columns])
     return table.set_index("sample_id")[list(columns)]

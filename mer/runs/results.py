@@ -20,7 +20,7 @@ from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.runs import checksums, label_access, run_files, terminal
-from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, heading, heads, main_head
+from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, file_of, heading, heads, main_head
 from mer.runs.rundir import find, fold_folder, is_done, marked
 
 #: What a network costs, as a sweep may weigh it against a score.
@@ -96,7 +96,7 @@ def score_with_baseline(
 ) -> dict[str, Any]:
     """Score the heads, and the baseline of a run that has one."""
     names = heads(predictions)
-    if path := find(run_dir, "baseline.parquet"):
+    if path := find(run_dir, file_of(BASELINE)):
         baseline = join(run_files.read_table(path, ["sample_id", "fold", BASELINE]), manifest)
         columns = baseline[["sample_id", BASELINE]]
         predictions = predictions.merge(columns, on="sample_id", validate="one_to_one")

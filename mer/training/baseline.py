@@ -26,12 +26,12 @@ from mer.data.dataset import PART, UnifiedDataset
 from mer.files import write_parquet
 from mer.protocols import Fold
 from mer.runs import rundir
-from mer.runs.head_columns import BASELINE
+from mer.runs.head_columns import BASELINE, file_of
 from mer.training.predictions import WHO
 
 log = logging.getLogger(__name__)
 
-FILE = "baseline.parquet"
+FILE = file_of(BASELINE)
 
 #: Side in pixels that larger inputs are reduced to.
 LARGEST = 32
