@@ -31,6 +31,9 @@ NETWORKS = sorted(
     path for path in (conf_dir() / "backbone").glob("*.yaml") if path.stem != "pixels"
 )
 
+#: A run without a network, on small inputs.
+PIXELS = ("backbone=pixels", "macro.enabled=false", "model.augment=null", "input.size=16")
+
 AUGMENT = {
     "flip": 0.5,
     "shift": 0.1,

@@ -41,14 +41,11 @@ def embeddings(dataset: UnifiedDataset, name: str) -> np.ndarray:
 
 def scores(label: np.ndarray, predicted: np.ndarray, persons: list[str]) -> dict[str, float]:
     """Pooled scores with their 95 % intervals over persons."""
-    per_person = metrics.confusion_by(label, predicted, persons, 3)
-    times = metrics.draw_persons(len(per_person), 2000, seed=0)
-    pooled = metrics.scores_from_confusion(per_person.sum(0))
-    drawn = metrics.scores_from_confusion(np.tensordot(times, per_person, axes=1))
     row = {}
-    for name in metrics.SCORES:
-        low, high = np.quantile(drawn[name], [0.025, 0.975])
-        row |= {name: float(pooled[name]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    bounds = metrics.bootstrap_intervals(label, predicted, persons, 3)
+    for name, value in metrics.scores(label, predicted, 3).items():
+        low, high = bounds[name]
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return row
 
 

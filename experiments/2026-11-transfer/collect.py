@@ -19,7 +19,6 @@ from mer.compare import paired
 HERE = Path(__file__).parent
 CLASSES = ("negative", "positive", "surprise")
 HEADS = ("svm", "softmax")
-DRAWS = 2000
 
 #: Part -> folder -> what is trained on which macro samples, and what joins it.
 WAYS = {
@@ -87,14 +86,11 @@ def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
 def scores(table: pd.DataFrame, head: str) -> dict[str, float]:
     """Pooled scores and their 95 % intervals over persons."""
     judged = (numbers(table, "label"), numbers(table, head), table["person"].tolist())
-    per_person = metrics.confusion_by(*judged, len(CLASSES))
-    times = metrics.draw_persons(len(per_person), DRAWS, seed=0)
-    pooled = metrics.scores_from_confusion(per_person.sum(0))
-    drawn = metrics.scores_from_confusion(np.tensordot(times, per_person, axes=1))
     row = {}
-    for name in metrics.SCORES:
-        low, high = np.quantile(drawn[name], [0.025, 0.975])
-        row |= {name: float(pooled[name]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    bounds = metrics.bootstrap_intervals(*judged, len(CLASSES))
+    for name, value in metrics.scores(*judged[:2], len(CLASSES)).items():
+        low, high = bounds[name]
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return row
 
 

@@ -17,6 +17,7 @@ from mer.runs import evidence
 from mer.training import pretrain, runner
 from tests.audit import planting
 from tests.audit.tampering import failures
+from tests.builders import PIXELS
 
 Config = Callable[..., DictConfig]
 
@@ -32,10 +33,7 @@ STOPPED = (
 STOP_ON_TEST = f"+callbacks.stop._target_={planting.__name__}.StopOnTest"
 INNER = (*PLAIN, "protocol.inner.n_splits=2", "protocol.inner.choose=[epochs,svm,thresholds]")
 PIPELINES = (
-    "backbone=pixels",
-    "macro.enabled=false",
-    "model.augment=null",
-    "input.size=16",
+    *PIXELS,
     "protocol.n_splits=2",
     "protocol.inner.n_splits=2",
     "protocol.inner.choose=[pipeline]",

@@ -21,16 +21,10 @@ from mer.models.modules import MacroPretrainModule, MERModule
 from mer.runs import evidence, rundir
 from mer.training import checks, fold_evidence, head_sources, runner
 from mer.training.evaluate import evaluate
-from tests.builders import Config, network
+from tests.builders import PIXELS, Config, network
 
-PIXELS = (
-    "backbone=pixels",
-    "macro.enabled=false",
-    "model.augment=null",
-    "input.size=16",
-    "protocol.n_splits=2",
-)
-SEVERAL = (*PIXELS, "callbacks.svm_head.sources=[embedding,input,{scale: channel}]")
+TWO_FOLDS = (*PIXELS, "protocol.n_splits=2")
+SEVERAL = (*TWO_FOLDS, "callbacks.svm_head.sources=[embedding,input,{scale: channel}]")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,7 +37,7 @@ def finished(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def tiny_dataset(tiny_config: Config) -> tuple[Any, UnifiedDataset]:
-    settings = typed(tiny_config(*PIXELS))
+    settings = typed(tiny_config(*TWO_FOLDS))
     return settings, sources.dataset(settings, sources.load(settings, "micro"))
 
 
@@ -137,7 +131,7 @@ def test_weights_that_know_a_test_person_are_refused(tiny_config: Config, tmp_pa
 def test_sources_that_cannot_be_had_are_named_before_a_run(tiny_config: Config) -> None:
     words = "callbacks.svm_head.sources=[input,nowhere.ckpt,{scale: some}]"
     with pytest.raises(MerError) as caught:
-        checks.check(typed(tiny_config(*PIXELS, words)))
+        checks.check(typed(tiny_config(*TWO_FOLDS, words)))
     assert "callbacks.svm_head.sources: There is no checkpoint nowhere.ckpt" in str(caught.value)
     assert "input.scale is some; set none, joint or channel" in str(caught.value)
 
@@ -149,7 +143,7 @@ def test_a_file_computes_the_input_and_refuses_what_it_cannot(
     error = capfd.readouterr().err
     assert 'svm reads {"scale": "channel"}' in error and "--heads softmax" in error
     pytest.importorskip("onnxruntime")
-    words = (*PIXELS, "callbacks.svm_head.sources=[embedding,input]")
+    words = (*TWO_FOLDS, "callbacks.svm_head.sources=[embedding,input]")
     runner.run(tiny_config(*words), tmp_path / "run")
     fold = next((tmp_path / "run" / "folds").iterdir()).name
     assert main(["export", str(tmp_path / "run"), "--fold", fold]) == 0
@@ -162,7 +156,7 @@ def test_the_audit_knows_who_trained_the_weights_of_a_source(
     _, data = tiny_dataset(tiny_config)
     path, person = tmp_path / "weights.ckpt", data.table["person"].iloc[0]
     checkpoint(path, [person], {})
-    config = tiny_config(*PIXELS, f"callbacks.svm_head.sources=[{path}]")
+    config = tiny_config(*TWO_FOLDS, f"callbacks.svm_head.sources=[{path}]")
     monkeypatch.setattr(head_sources, "refuse_known_persons", lambda *_: None)
     runner.run(config, tmp_path / "run")
     found = {check.name: check for check in audit(tmp_path / "run").checks}

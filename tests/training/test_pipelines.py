@@ -22,17 +22,14 @@ from mer.data import sources
 from mer.runs import rundir
 from mer.training import inner, pipelines, runner
 from mer.training.evaluate import evaluate
-from tests.builders import Config
+from tests.builders import PIXELS, Config
 
 VARIANTS = (
     "{plain: {input.scale: none}, scaled: {input: {scale: channel}, input.blur: 1}, "
     "several: {callbacks.svm_head.sources: [input, {scale: joint}], callbacks.svm_head.C: 2}}"
 )
 WORDS = (
-    "backbone=pixels",
-    "macro.enabled=false",
-    "model.augment=null",
-    "input.size=16",
+    *PIXELS,
     "protocol.n_splits=2",
     "protocol.inner.n_splits=2",
     "protocol.inner.choose=[pipeline]",

@@ -1,13 +1,11 @@
 """A run without a network: softmax and SVM on the input itself."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from mer.audit import audit
 from mer.config import trust
@@ -19,9 +17,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.runs import rundir
 from mer.training import checks, runner
 from mer.training.evaluate import evaluate
-
-Config = Callable[..., DictConfig]
-PIXELS = ("backbone=pixels", "macro.enabled=false", "model.augment=null", "input.size=16")
+from tests.builders import PIXELS, Config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
