@@ -8,6 +8,8 @@ takes no time:
     data = mer.UnifiedDataset.from_stores([store], "samm-5", mer.Input("flow", size=64))
     folds = mer.protocols.loso(data.table)
     run = mer.cross_validate(data, folds, heads=[mer.SVMHead(C=10)], run_dir="runs/samm")
+    model = mer.load("runs/samm")
+    model.predict("onset.png", "apex.png").label
 """
 
 import importlib
@@ -38,7 +40,10 @@ _PUBLIC = {
     "Run": "mer.runs.stored_run",
     "SVMHead": "mer.callbacks.svm_head",
     "UnifiedDataset": "mer.data.dataset",
+    "Prediction": "mer.deploy.prediction",
+    "Predictor": "mer.deploy.predictor",
     "cross_validate": "mer.training.runner",
+    "load": "mer.deploy.predictor",
     "load_run": "mer.runs.stored_run",
     "prepare_samples": "mer.prepare.store",
 }
@@ -64,6 +69,9 @@ if TYPE_CHECKING:
     from mer.config.settings import Transfer as Transfer
     from mer.data.datamodule import MERDataModule as MERDataModule
     from mer.data.dataset import UnifiedDataset as UnifiedDataset
+    from mer.deploy.prediction import Prediction as Prediction
+    from mer.deploy.predictor import Predictor as Predictor
+    from mer.deploy.predictor import load as load
     from mer.errors import MerError as MerError
     from mer.models.modules import MicroFinetuneModule as MicroFinetuneModule
     from mer.prepare.store import prepare_samples as prepare_samples

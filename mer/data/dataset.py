@@ -137,15 +137,17 @@ class UnifiedDataset:
 
     def build(self, position: int) -> NDArray[np.float32]:
         """The input of one sample, made of what its store holds. Shape: (S, S, C), float32."""
+        return self.input.build(self.sample(position))
+
+    def sample(self, position: int) -> Sample:
+        """The arrays of one sample that its input reads, as its store holds them."""
         store_number, row = self._place[position]
         store = self.stores[store_number]
         needs = set(self.kind.needs)
-        return self.input.build(
-            Sample(
-                frames=store.frames[row] if {"apex", "onset"} & needs else None,
-                flow=store.flow[row] if "flow" in needs else None,
-                landmarks=store.landmarks[row] if "landmarks" in needs else None,
-            )
+        return Sample(
+            frames=store.frames[row] if {"apex", "onset"} & needs else None,
+            flow=store.flow[row] if "flow" in needs else None,
+            landmarks=store.landmarks[row] if "landmarks" in needs else None,
         )
 
     @functools.cached_property

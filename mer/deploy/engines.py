@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer.deploy.graph import INPUT, SOFTMAX, Deployed, Scores, label_output
+from mer.deploy.graph import INPUT, SOFTMAX, Deployed, label_output
+from mer.deploy.scores import Scores
 from mer.errors import MerError
 
 PRECISIONS = ("float32", "bfloat16", "int8")

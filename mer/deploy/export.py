@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import nn
 
-    from mer.deploy.graph import Deployed, Scores
+    from mer.deploy.graph import Deployed
+    from mer.deploy.scores import Scores
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from mer.callbacks.head import EMBEDDING
@@ -18,24 +16,6 @@ SOURCES = (EMBEDDING, INPUT_SOURCE)
 
 #: Name of the graph's input, and of the output that every graph has, in every file format.
 INPUT, SOFTMAX = "image", "softmax"
-
-
-class Scores(NamedTuple):
-    """What a model gives for a batch.
-
-    Attributes:
-        scores: Head -> its scores, of the softmax probabilities. The main head comes first, the
-            softmax last. Shape: (B, K), float32.
-        classes: Head -> predicted class numbers, with the thresholds that the fold chose. (B,).
-    """
-
-    scores: dict[str, NDArray[np.float32]]
-    classes: dict[str, NDArray[np.int64]]
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Class numbers by the main head. Shape: (B,)."""
-        return next(iter(self.classes.values()))
 
 
 class Deployed(nn.Module):

@@ -26,6 +26,7 @@ from mer.models.checkpoints import load_module, read_checkpoint
 from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
 from mer.models.motion_module import MotionPretrainModule
 from mer.models.transfer import refuse_known_persons
+from mer.prepare.sample import Sample
 from mer.runs import evidence
 from mer.training.zero_shot import as_strong
 
@@ -76,11 +77,32 @@ def from_stores(
 ) -> NDArray[np.float64]:
     """Compute rows of a source once more, from what the stores hold of these samples."""
     other = dataset.as_input(_input(source, settings, dataset.settings))
-    built = np.stack([other.build(position) for position in positions.tolist()])
-    images = torch.from_numpy(built).permute(0, 3, 1, 2)
-    if is_weights(source):
-        return _embed(_network(source, _trusted(settings)), images, other.kind)
-    return images.flatten(1).double().numpy()
+    samples = [other.sample(position) for position in positions.tolist()]
+    return SourceOfSamples(source, settings)(samples)
+
+
+class SourceOfSamples:
+    """Computes rows of a source from prepared samples, whatever data they come from.
+
+    Args:
+        source: A source of a head, not the embedding of its network.
+        settings: Settings of the run.
+
+    Raises:
+        MerError: If the source cannot be had.
+    """
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        self.input = inputs.make(_input(source, settings, settings.input))
+        self._module = _network(source, _trusted(settings)) if is_weights(source) else None
+
+    def __call__(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Compute a row for each of some samples. Shape: (N, W)."""
+        built = np.stack([self.input.build(sample) for sample in samples])
+        images = torch.from_numpy(built).permute(0, 3, 1, 2)
+        if self._module is not None:
+            return _embed(self._module, images, self.input.kind)
+        return images.flatten(1).double().numpy()
 
 
 def whose(head: Head, settings: Settings, dataset: UnifiedDataset) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Zero-shot scores: what a pretrained network itself says of samples that nothing was fitted on."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from mer.callbacks.head import SCORES
 from mer.config import trust
 from mer.config.conversion import to_plain
-from mer.config.settings import Settings
+from mer.config.settings import Input, Settings
+from mer.data import inputs
 from mer.data.dataset import PART, UnifiedDataset
-from mer.data.inputs import InputKind
 from mer.models import ready_weights
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import load_module, network_of, read_checkpoint, write
 from mer.models.modules import MacroPretrainModule, MERModule
 from mer.models.motion_module import MotionPretrainModule
 from mer.runs.head_columns import ZERO_SHOT
+from mer.synthetic.unit_motion import UNITS
 from mer.training.devices import fold_device
 
 log = logging.getLogger(__name__)
@@ -52,29 +53,64 @@ def network(settings: Settings, run_dir: Path, macro: Path | None = None) -> Pat
     return ready_weights.named(settings.backbone.weights)
 
 
-def scores(
-    settings: Settings, checkpoint: Path, dataset: UnifiedDataset
-) -> NDArray[np.float64] | None:
-    """Score every sample by the pretrained network.
+class Judge:
+    """A pretrained network that scores samples by itself.
 
     Where `input.scale` has not made all samples equally strong, the strength of each sample's
     motion is made equal to that of the samples which trained the network, since lengths differ
     between datasets. No other sample plays a part.
 
     Args:
+        module: The network.
+        classes: Classes to score, all of which it knows.
+        options: Its input.
+
+    Attributes:
+        units: Numbers of the action units that it gives, or nothing.
+    """
+
+    def __init__(self, module: MERModule, classes: Sequence[str], options: Input) -> None:
+        self.module, self.input = module, inputs.make(options)
+        self._columns = [module.classes.index(name) for name in classes]
+        self._any_strength = options.scale == "none"
+        self.units = tuple(UNITS) if isinstance(module, MotionPretrainModule) else ()
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute embeddings of inputs as the data module gives them. Shape: (B, E)."""
+        images = images.to(self.module.device)
+        if self._any_strength:
+            images = as_strong(images, self.module, self.input.kind)
+        return self.module.embed(images)
+
+    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Compute logits of the classes from embeddings. Shape: (B, K), float64, on the CPU."""
+        logits: torch.Tensor = self.module.classifier(embeddings)
+        return logits.cpu().double()[:, self._columns]
+
+    def intensities(self, embeddings: torch.Tensor) -> torch.Tensor | None:
+        """Intensities of the action units on the left and the right half: (B, 2 U), or None."""
+        if not isinstance(self.module, MotionPretrainModule):
+            return None
+        intensities: torch.Tensor = self.module.units(embeddings).sigmoid().cpu()
+        return intensities
+
+
+def judge(settings: Settings, checkpoint: Path, classes: Sequence[str]) -> Judge | None:
+    """Open the pretrained network of a run.
+
+    Args:
         settings: Settings of the run.
         checkpoint: Checkpoint of macro-pretraining.
-        dataset: The samples; their labels are not read.
+        classes: Classes of the run.
 
     Returns:
-        Probabilities of the dataset's classes. Shape: (N, K). None if the network does not know
-        one of them, or was trained on another input.
+        None if the network does not know one of the classes, or was trained on another input.
     """
     named = trust.names(to_plain(settings)).values()
     of_motion = "units.weight" in read_checkpoint(checkpoint)["state_dict"]
     kind = MotionPretrainModule if of_motion else MacroPretrainModule
     module = load_module(kind, checkpoint, named)
-    unknown = [name for name in dataset.classes if name not in module.classes]
+    unknown = [name for name in classes if name not in module.classes]
     if unknown:
         log.info(
             "no zero-shot scores: the pretrained network knows no class %s, only %s",
@@ -89,22 +125,31 @@ def scores(
             " ".join(other),
         )
         return None
-    columns = [module.classes.index(name) for name in dataset.classes]
-    module.to(fold_device(settings))
+    return Judge(module, classes, settings.input)
+
+
+def scores(
+    settings: Settings, checkpoint: Path, dataset: UnifiedDataset
+) -> NDArray[np.float64] | None:
+    """Score every sample by the pretrained network; see `Judge`.
+
+    Args:
+        settings: Settings of the run.
+        checkpoint: Checkpoint of macro-pretraining.
+        dataset: The samples; their labels are not read.
+
+    Returns:
+        Probabilities of the dataset's classes. Shape: (N, K). None where `judge` gives none.
+    """
+    opened = judge(settings, checkpoint, dataset.classes)
+    if opened is None:
+        return None
+    opened.module.to(fold_device(settings))
     parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // PART))
-    with evaluation_mode(module):
-        logits = torch.cat([_logits(module, dataset, part) for part in parts])
-    return logits[:, columns].softmax(dim=1).numpy()
-
-
-def _logits(
-    module: MERModule, dataset: UnifiedDataset, positions: NDArray[np.int64]
-) -> torch.Tensor:
-    images = torch.from_numpy(dataset.images(positions)).permute(0, 3, 1, 2).to(module.device)
-    if dataset.settings.scale == "none":
-        images = as_strong(images, module, dataset.kind)
-    logits: torch.Tensor = module(images)
-    return logits.cpu().double()
+    images = (torch.from_numpy(dataset.images(part)).permute(0, 3, 1, 2) for part in parts)
+    with evaluation_mode(opened.module):
+        logits = torch.cat([opened.logits(opened.embed(part)) for part in images])
+    return logits.softmax(dim=1).numpy()
 
 
 def add(outputs: Iterable[dict[str, torch.Tensor]], values: NDArray[np.float64]) -> None:
@@ -119,7 +164,7 @@ def add(outputs: Iterable[dict[str, torch.Tensor]], values: NDArray[np.float64])
         batch[f"{ZERO_SHOT}{SCORES}"] = torch.from_numpy(values[at])
 
 
-def as_strong(images: torch.Tensor, module: MERModule, kind: InputKind) -> torch.Tensor:
+def as_strong(images: torch.Tensor, module: MERModule, kind: inputs.InputKind) -> torch.Tensor:
     """Give each sample's motion the strength of that which a network was trained on.
 
     Args:

@@ -1,0 +1,277 @@
+"""`mer.load(MODEL)`: a model that labels new clips, prepared as its training samples were.
+
+    with mer.load("runs/demo") as model:
+        prediction = model.predict("onset.png", "apex.png")
+    prediction.label, prediction.confidence, prediction.units
+
+The shipped weights need no run: `mer.load("motion-xxs")`.
+"""
+
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer.config.settings import Flow
+from mer.deploy.facts import Facts
+from mer.deploy.prediction import Prediction
+from mer.deploy.scores import Scores
+from mer.errors import MerError
+from mer.prepare.faces import FaceFinder
+from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture
+from mer.runs.calibration import as_logits, probabilities
+
+#: The model that is opened where none is named.
+SHIPPED = "motion-xxs"
+
+#: A picture: uint8 (H, W, 3) RGB, or its file.
+Picture = NDArray[np.uint8] | str | Path
+
+
+class Score(Protocol):
+    """Scores of prepared samples by some engine; may be called by several threads at a time."""
+
+    def __call__(self, samples: Sequence[Sample]) -> Scores:
+        """Score prepared samples."""
+
+
+class Predictor:
+    """A model that labels clips; made by `mer.load`.
+
+    Threads may share one. Use it as a context manager, or call `close`: it holds a face finder,
+    which is opened by the first pictures.
+
+    Args:
+        score: Scores prepared samples.
+        facts: What is known of the model.
+
+    Attributes:
+        facts: The same.
+    """
+
+    def __init__(self, score: Score, facts: Facts) -> None:
+        self.facts, self._score = facts, score
+        self._faces = _Faces(facts.prepare.confidence)
+        # MediaPipe can hang a process that ends with an open face finder.
+        self._finalizer = weakref.finalize(self, self._faces.close)
+        flow = facts.prepare.flow
+        # Of inputs without flow too: the strength of the motion is needed.
+        self._prepare = replace(facts.prepare, flow=flow if flow.used is not None else Flow())
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the face finder."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Name the model and its classes."""
+        return f"Predictor({self.facts.name!r}, classes={list(self.facts.classes)})"
+
+    def close(self) -> None:
+        """Close the face finder; further pictures would open it again."""
+        self._faces.close()
+
+    def predict(self, onset: Picture, apex: Picture) -> Prediction:
+        """Label the expression between two pictures of one face.
+
+        Args:
+            onset: The face before the expression: uint8 (H, W, 3) RGB, or a file.
+            apex: The face at its height, of the same size.
+
+        Returns:
+            The prediction; without a label, and with a reason, where the pictures cannot be used.
+
+        Raises:
+            MerError: If an array is no picture.
+        """
+        return self.predict_batch([(onset, apex)])[0]
+
+    def predict_batch(self, pairs: Iterable[tuple[Picture, Picture]]) -> list[Prediction]:
+        """Label pairs of onset and apex; see `predict`. The network scores all of them at once."""
+        return self.predict_samples([self.prepare(*pair) for pair in pairs])
+
+    def prepare(self, onset: Picture, apex: Picture) -> Sample | Drop:
+        """Align two pictures and compute the flow between them, as the model's training does.
+
+        Returns:
+            The sample, or why there is none.
+
+        Raises:
+            MerError: If an array is no picture.
+        """
+        names = _name(onset, "the onset"), _name(apex, "the apex")
+        pictures = [_read(one, name) for one, name in zip((onset, apex), names, strict=True)]
+        for picture in pictures:
+            if isinstance(picture, Drop):
+                return picture
+        first, last = (one for one in pictures if not isinstance(one, Drop))
+        if self.facts.prepare.faces != "landmarks":
+            return prepare_pictures(first, last, self._prepare, names=names)
+        with self._faces as finder:
+            return prepare_pictures(first, last, self._prepare, finder, names=names)
+
+    def predict_samples(self, samples: Sequence[Sample | Drop]) -> list[Prediction]:
+        """Label prepared samples; those that could not be prepared get the reason."""
+        usable = [sample for sample in samples if isinstance(sample, Sample)]
+        rest = iter(self._predictions(usable) if usable else ())
+        return [
+            Prediction(None, f"{one.reason}: {one.detail}") if isinstance(one, Drop) else next(rest)
+            for one in samples
+        ]
+
+    def predict_flow(self, flow: NDArray[np.floating]) -> Prediction:
+        """Label a flow field that was computed elsewhere.
+
+        Args:
+            flow: u (right), v (down) and optical strain in pixels of a face crop. (3, S, S).
+
+        Raises:
+            MerError: If it has another shape, or the model sees more than flow.
+        """
+        if flow.ndim != 3 or flow.shape[0] != 3 or flow.shape[1] != flow.shape[2]:
+            raise MerError(f"flow is {flow.shape}; give u, v and strain of a square crop (3, S, S)")
+        return self.predict_samples([Sample(flow=flow.astype(np.float16))])[0]
+
+    def _predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
+        scores = self._score(samples)
+        shares = self._probabilities(scores.scores)
+        return [self._prediction(scores, shares, row) for row in range(len(samples))]
+
+    def _probabilities(
+        self, scores: Mapping[str, NDArray[np.floating]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Calibrated probabilities of the heads that are calibrated. Shape: (B, K) each."""
+        found = {}
+        for head, calibration in self.facts.calibration.items():
+            logits = as_logits(np.asarray(scores[head], np.float64))
+            logits = logits + np.array(self.facts.offsets.get(head, 0.0))
+            found[head] = probabilities(logits, calibration.temperature)
+        return found
+
+    def _prediction(
+        self, scores: Scores, shares: Mapping[str, NDArray[np.float64]], row: int
+    ) -> Prediction:
+        classes, main = self.facts.classes, self.facts.heads[0]
+        number = int(scores.labels[row])
+        sides = self._sides(scores, row)
+        return Prediction(
+            label=classes[number],
+            scores={head: _named(classes, one[row]) for head, one in scores.scores.items()},
+            probabilities={head: _named(classes, one[row]) for head, one in shares.items()},
+            confidence=float(shares[main][row, number]) if main in shares else None,
+            units=None if sides is None else {name: max(both) for name, both in sides.items()},
+            sides=sides,
+        )
+
+    def _sides(self, scores: Scores, row: int) -> dict[str, tuple[float, float]] | None:
+        if scores.units is None:
+            return None
+        left, right = scores.units[row].reshape(2, -1).tolist()
+        names = [f"AU{number}" for number in self.facts.units]
+        return dict(zip(names, zip(left, right, strict=True), strict=True))
+
+
+class _Faces:
+    """A face finder that threads use in turns; opened when it is needed."""
+
+    def __init__(self, confidence: float) -> None:
+        self._confidence, self._lock = confidence, threading.Lock()
+        self._finder: FaceFinder | None = None
+
+    def __enter__(self) -> FaceFinder:
+        self._lock.acquire()
+        if self._finder is None:
+            self._finder = FaceFinder(self._confidence)
+        return self._finder
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def close(self) -> None:
+        """Close the face finder, if it is open."""
+        with self._lock:
+            if self._finder is not None:
+                self._finder.close()
+                self._finder = None
+
+
+def load(
+    model: str | Path = SHIPPED, fold: str | None = None, trust: Iterable[str] = ()
+) -> Predictor:
+    """Open a model that labels new clips.
+
+    >>> import mer, numpy
+    >>> with mer.load("motion-mlps") as model:
+    ...     flow = numpy.zeros((3, 224, 224))
+    ...     model.facts.classes
+    ('negative', 'positive', 'surprise')
+
+    Args:
+        model: A run directory, an `.onnx` file of `mer export`, or the name of shipped weights
+            (`motion-xxs`, the default, or `motion-mlps`).
+        fold: Name of the fold of a run whose network is taken; by default the mean of all.
+        trust: Packages that a run or a file may name beside the listed objects of mer.
+
+    Raises:
+        MerError: If there is no such model, it is damaged, or it names code that is not trusted.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".onnx":
+        from mer.deploy import model_files
+
+        facts = Facts.from_dict(model_files.read_facts(path), path, trust)
+        return Predictor(_OnnxScore(path, facts), facts)
+    from mer.deploy import networks  # brings torch, which a file does not need
+
+    if path.is_dir():
+        return Predictor(*networks.of_run(path, fold, trust))
+    if fold is not None:
+        raise MerError(f"{model} is no run directory, so it has no fold {fold}")
+    return Predictor(*networks.shipped(str(model)))
+
+
+class _OnnxScore:
+    """Scores of prepared samples by an ONNX file."""
+
+    def __init__(self, path: Path, facts: Facts) -> None:
+        from mer.data import inputs
+        from mer.deploy.engines import open_engine
+
+        self._input = inputs.make(facts.input)
+        self._engine = open_engine("onnxruntime", path)
+
+    def __call__(self, samples: Sequence[Sample]) -> Scores:
+        built = np.stack([self._input.build(sample) for sample in samples])
+        return self._engine(np.ascontiguousarray(built.transpose(0, 3, 1, 2)))
+
+
+def _name(picture: Picture, name: str) -> str:
+    return name if isinstance(picture, np.ndarray) else str(picture)
+
+
+def _read(picture: Picture, name: str) -> NDArray[np.uint8] | Drop:
+    if not isinstance(picture, np.ndarray):
+        return read_picture(Path(picture).expanduser())
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise MerError(
+            f"{name} is {picture.dtype} {picture.shape}; give uint8 (H, W, 3) RGB, or a file"
+        )
+    return picture
+
+
+def _named(classes: Sequence[str], values: NDArray[np.floating]) -> dict[str, float]:
+    return dict(zip(classes, map(float, values), strict=True))
