@@ -17,6 +17,9 @@ from mer.errors import MerError
 #: What tables show, the first one decides.
 SCORES = ("uf1", "uar", "accuracy")
 
+#: What a network costs, as a sweep may weigh it against a score.
+COSTS = ("parameters", "latency_ms")
+
 
 def confusion(
     y_true: ArrayLike, y_pred: ArrayLike, n_classes: int, weights: ArrayLike | None = None

@@ -21,6 +21,9 @@ LEAKY = ("random_samples",)
 
 SIDES = ("train", "validation", "test")
 
+#: The protocol that trains on everybody and tests nobody: it makes the model that is used.
+EVERYBODY = "all"
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -84,14 +87,15 @@ def make_folds(
 
     Args:
         table: Samples with `sample_id`, `dataset`, `person` and `label`.
-        name: loso, loso_per_dataset, holdout_dataset, group_kfold or random_samples.
+        name: loso, loso_per_dataset, holdout_dataset, group_kfold, random_samples or all.
         validation: Share of the training persons, per dataset, kept apart for selection; 0 to
             below 1. They take turns: over the folds, each validates about equally often.
         n_splits: Number of groups of `group_kfold` and of parts of `random_samples`.
         seed: Seed of the validation persons, the groups and the parts.
 
     Returns:
-        Folds in a fixed order; each sample is tested exactly once.
+        Folds in a fixed order; each sample is tested exactly once, but by `all`, whose one fold
+        tests none.
 
     Raises:
         MerError: If the protocol is unknown or the table is too small for it.
@@ -102,6 +106,7 @@ def make_folds(
         "holdout_dataset": _holdout_dataset,
         "group_kfold": _group_kfold,
         "random_samples": _random_samples,
+        EVERYBODY: _everybody,
     }
     if name not in makers:
         raise MerError(f"protocol.name is {name}; set one of {', '.join(makers)}.")
@@ -113,7 +118,7 @@ def make_folds(
         _with_validation(fold_name, train, test, validation, seed, turns)
         for fold_name, train, test in makers[name](table, n_splits or 0, seed)
     ]
-    check_folds(folds, table, persons_apart=name not in LEAKY)
+    check_folds(folds, table, persons_apart=name not in LEAKY, tested=name != EVERYBODY)
     return folds
 
 
@@ -161,7 +166,9 @@ def inner_folds(table: pd.DataFrame, fold: Fold, n_splits: int, seed: int = 0) -
     return [replace(split, validation=split.test, test=()) for split in inner]
 
 
-def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool = True) -> None:
+def check_folds(
+    folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool = True, tested: bool = True
+) -> None:
     """Check that the folds are sound.
 
     Args:
@@ -169,17 +176,18 @@ def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool 
         table: All samples, with `sample_id` and `person`.
         persons_apart: Whether test persons must be strangers to the other sides; false for the
             protocols in `LEAKY` alone. Validation persons never train.
+        tested: Whether each sample must be tested once; otherwise none may be.
 
     Raises:
         MerError: If a person (without `persons_apart`, a sample) stands on two sides of a fold, a
-            sample is tested never or twice, a training side is empty, a sample is not in the table,
-            or two folds share a name.
+            sample is tested never or twice (or at all), a training side is empty, a sample is not
+            in the table, or two folds share a name.
     """
     person_of = dict(zip(table["sample_id"], table["person"], strict=True))
     named = {sample for fold in folds for side in SIDES for sample in getattr(fold, side)}
     raise_all("Samples of the folds that the table does not hold:", sorted(named - set(person_of)))
     problems = []
-    tested: dict[str, int] = dict.fromkeys(person_of, 0)
+    times_tested: dict[str, int] = dict.fromkeys(person_of, 0)
     for fold in folds:
         samples = {side: set(getattr(fold, side)) for side in SIDES}
         persons = {side: {person_of[sample] for sample in ids} for side, ids in samples.items()}
@@ -191,10 +199,12 @@ def check_folds(folds: Sequence[Fold], table: pd.DataFrame, persons_apart: bool 
         if not fold.train:
             problems.append(f"fold {fold.name}: no sample is left to train on")
         for sample in fold.test:
-            tested[sample] += 1
-    wrong = [f"{sample} ({times} times)" for sample, times in tested.items() if times != 1]
+            times_tested[sample] += 1
+    due = int(tested)
+    wrong = [f"{name} ({times} times)" for name, times in times_tested.items() if times != due]
     if wrong:
-        problems.append(f"{len(wrong)} samples not tested exactly once: {', '.join(wrong[:3])}")
+        often = "exactly once" if tested else "never"
+        problems.append(f"{len(wrong)} samples not tested {often}: {', '.join(wrong[:3])}")
     names = [fold.name for fold in folds]
     if len(set(names)) != len(names):
         problems.append("two folds share a name")
@@ -298,6 +308,11 @@ def _random_samples(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
         (f"part-{number:02d}", table.iloc[train], table.iloc[test])
         for number, (train, test) in enumerate(rounds)
     ]
+
+
+def _everybody(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
+    """Train on everybody and test nobody."""
+    return [(EVERYBODY, table, table.iloc[:0])]
 
 
 def _with_validation(

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from mer.config import stored
 from mer.errors import MerError, one_line
-from mer.runs import evidence, label_access, members, rundir, twins
+from mer.runs import evidence, label_access, members, rundir, twins, untested
 from mer.runs.head_columns import BASELINE, file_of, read_states
 
 T = TypeVar("T")
@@ -120,6 +120,14 @@ class Artefacts:
         try:
             return bool(members.nodes_of(self.config))
         except (Unavailable, MerError):
+            return False
+
+    @cached_property
+    def tests_nobody(self) -> bool:
+        """Whether it trains on everybody, so that there is nothing to score."""
+        try:
+            return untested.tests_nobody(self.config)
+        except Unavailable:
             return False
 
     @cached_property

@@ -18,9 +18,9 @@ from mer.audit.check_nested import (
 )
 from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings, check, some
+from mer.metrics import COSTS
 from mer.runs import label_access
 from mer.runs.head_columns import main_head
-from mer.runs.results import COSTS
 from mer.runs.rundir import mark
 
 

@@ -20,9 +20,9 @@ from mer.audit.findings import Findings
 from mer.callbacks.head import source_name
 from mer.callbacks.svm_head import SVMHead
 from mer.config import conversion, stored
+from mer.metrics import COSTS
 from mer.runs import rundir
 from mer.runs.head_columns import heads, main_head
-from mer.runs.results import COSTS
 from mer.training import inner, pipelines
 
 #: What a nested search writes into the run that it assembles.

@@ -15,6 +15,7 @@ from mer.audit.check_choices import (
     check_search,
     check_selection,
 )
+from mer.audit.check_everybody import check_like, check_untested
 from mer.audit.check_members import check_members
 from mer.audit.check_persons import check_evidence, check_persons, check_weights
 from mer.audit.check_predictions import check_predictions
@@ -49,6 +50,16 @@ CHECKS_OF_ENSEMBLES: tuple[Callable[[Artefacts], Check], ...] = (
     check_complete,
 )
 
+#: Checks of a model on everybody, which has no score.
+CHECKS_OF_EVERYBODY: tuple[Callable[[Artefacts], Check], ...] = (
+    check_files,
+    check_untested,
+    check_weights,
+    check_evidence,
+    check_selection,
+    check_like,
+)
+
 #: What makes a folder a run directory, even if the rest of it is lost.
 SIGNS = (
     "config.yaml",
@@ -79,10 +90,12 @@ class Audit:
     Attributes:
         run: Run directory.
         checks: One per question.
+        tests_nobody: Whether it is a model on everybody, which has no score.
     """
 
     run: str
     checks: tuple[Check, ...]
+    tests_nobody: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -98,7 +111,9 @@ class Audit:
         if failed:
             number = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
             return f"The score cannot be believed: {number} failed: {', '.join(failed)}."
-        if by_name["complete"].verdict == "unknown":
+        if self.tests_nobody and self.verdict != "fail":
+            return f"There is no score to believe; of its settings, {by_name['like'].evidence}"
+        if "complete" in by_name and by_name["complete"].verdict == "unknown":
             return f"There is nothing to believe yet: {by_name['complete'].evidence}"
         if open_:
             number = "1 check" if len(open_) == 1 else f"{len(open_)} checks"
@@ -136,7 +151,9 @@ def audit(run_dir: Path) -> Audit:
         )
     artefacts = Artefacts(run_dir)
     checks = CHECKS_OF_ENSEMBLES if artefacts.is_ensemble else CHECKS
-    return Audit(str(run_dir), tuple(check(artefacts) for check in checks))
+    checks = CHECKS_OF_EVERYBODY if artefacts.tests_nobody else checks
+    made = tuple(check(artefacts) for check in checks)
+    return Audit(str(run_dir), made, artefacts.tests_nobody)
 
 
 def comparable(runs: Sequence[Path]) -> Check:

@@ -39,7 +39,7 @@ class Summary(Callback):
 
         for manifest in sweep_dir.glob("*/manifest.parquet"):
             path = find(manifest.parent, "metrics.json")
-            if path is None or run_files.read_json(path).get("status") != "complete":
+            if path is None or run_files.read_json(path).get("status") == "incomplete":
                 log.warning("%s is incomplete; the same command goes on", manifest.parent)
                 train.STATUS.append(3)
 

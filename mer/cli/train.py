@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     Raises:
         MerError: If the run cannot be carried out, or something has ended it from inside.
     """
-    words = [_spread(word) for word in take_trust(argv)]
+    words = _with_directory([_spread(word) for word in take_trust(argv)])
     config = check_words(words)
     if config is not None:
         typed(config)
@@ -79,6 +79,13 @@ def _spread(word: str) -> str:
     return found[1] + ",".join(f"{place}/{number}" for place in range(1, number + 1))
 
 
+def _with_directory(words: list[str]) -> list[str]:
+    """Name the directory of a model on everybody after the run whose settings it takes over."""
+    like = [word.partition("=")[2] for word in words if word.startswith("protocol.like=")]
+    named = any(word.startswith(("run.dir=", "-")) for word in words)
+    return words if named or not like else [*words, f"run.dir={like[0].rstrip('/')}-all"]
+
+
 def _check_folders(config: DictConfig) -> None:
     """Refuse links out of the directories that Hydra writes to before the run begins."""
     for folder in (config.run.dir, OmegaConf.select(config, "search.dir")):
@@ -95,7 +102,7 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
     run_dir = Path(cfg.run.dir if shared else hydra_config.runtime.output_dir)
     try:
         with _brief(said=bool(_JOBS)):
-            return train(cfg, run_dir, alone)
+            return train(cfg, run_dir, alone, hydra_config.overrides.task)
     except Exception as error:
         if not alone:
             raise
@@ -123,13 +130,16 @@ def _brief(said: bool) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[float] | None:
+def train(
+    cfg: DictConfig, run_dir: Path, alone: bool = True, words: Sequence[str] = ()
+) -> float | list[float] | None:
     """Carry out a run and print its table.
 
     Args:
         cfg: Composed configuration.
         run_dir: Run directory.
         alone: Whether this is no job of a sweep; only then missing folds give exit status 3.
+        words: Words that were typed, which may only say where and how fast beside `protocol.like`.
 
     Returns:
         The values of `cfg.objective` (a list if that is one), which a sweep may optimise: scores of
@@ -138,10 +148,13 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
     """
     settings = typed(cfg)
 
+    from mer import metrics
     from mer.loggers import make_observers
     from mer.runs import results
-    from mer.training import runner
+    from mer.training import everybody, runner
 
+    if cfg.protocol.get("like") is not None:
+        settings = everybody.settings_like(settings, words)
     observers = make_observers(cfg.logger)
     if cfg.trial.number is not None:
         from mer.search.reporting import TrialReporter
@@ -167,7 +180,7 @@ def train(cfg: DictConfig, run_dir: Path, alone: bool = True) -> float | list[fl
         return None
     single = not isinstance(cfg.objective, list | ListConfig)
     names = [cfg.objective] if single else list(cfg.objective)
-    if not scores and set(names) - set(results.COSTS):
+    if not scores and set(names) - set(metrics.COSTS):
         return None
     values = results.objective(scores, result["cost"], names)
     return values[0] if single else values

@@ -15,9 +15,12 @@ from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.runs import checksums, label_access, members, run_files
 from mer.runs.head_columns import main_head
-from mer.runs.rundir import find, flatten, fold_folder, is_done, is_volatile
+from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_done, is_volatile
 
 Parts = tuple[str, ...]
+
+#: Status of a run that trained on everybody.
+NO_SCORE = "no score: trained on everybody"
 
 #: Behind the name of a run whose score is none to report.
 WARNED = "!!"
@@ -241,7 +244,7 @@ def _read(directory: Path, name: str, given: int) -> Run:
     return Run(
         directory=directory,
         name=name,
-        status="complete" if complete else _progress(directory, manifest),
+        status="complete" if complete else _progress(directory, manifest, metrics.get("status")),
         given=given,
         config=decisive,
         metrics=metrics,
@@ -252,9 +255,11 @@ def _read(directory: Path, name: str, given: int) -> Run:
     )
 
 
-def _progress(directory: Path, manifest: pd.DataFrame | None) -> str:
+def _progress(directory: Path, manifest: pd.DataFrame | None, status: str | None) -> str:
     if manifest is None:
         return "incomplete: no fold yet"
+    if status == UNTESTED:
+        return NO_SCORE
     folds = manifest["fold"].unique()
     done = sum(is_done(directory, fold) for fold in folds)
     pooled = ", not pooled" if done == len(folds) else ""

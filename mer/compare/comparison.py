@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mer.compare.candidates import Parts, Run, shortest_ends
+from mer.compare.candidates import NO_SCORE, Parts, Run, shortest_ends
 from mer.errors import MerError
 from mer.metrics import SCORES, chance, scores_from_confusion
 from mer.runs.head_columns import BASELINE
@@ -141,7 +141,7 @@ def _text(value: Any) -> str:
 def grounds(runs: Sequence[Run], part: str) -> list[str]:
     """Say in which respect runs were not judged on the same ground, and which ones."""
     notes = []
-    trained = [run for run in runs if not run.is_file]
+    trained = [run for run in runs if not run.is_file and run.status != NO_SCORE]
     for what, members, value in (("classes", runs, _classes), ("protocol", trained, _protocol)):
         groups = _groups(members, value)
         if len(groups) > 1:

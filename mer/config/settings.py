@@ -155,8 +155,15 @@ class Protocol:
     """Persons of each side: training, validation and test."""
 
     name: Literal[
-        "loso", "loso_per_dataset", "holdout_dataset", "group_kfold", "random_samples", "custom"
+        "loso",
+        "loso_per_dataset",
+        "holdout_dataset",
+        "group_kfold",
+        "random_samples",
+        "all",
+        "custom",
     ] = "loso"
+    like: StrictStr | None = None
     validation: Share = 0.0
     n_splits: Pair | None = None
     folds: StrictStr | list[StrictStr] | None = None

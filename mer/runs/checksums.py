@@ -12,6 +12,7 @@ from typing import Any
 
 from mer.files import sha256, write_json
 from mer.runs import run_files
+from mer.runs.rundir import COMPLETE, UNTESTED
 
 FILE = "checksums.json"
 
@@ -50,10 +51,10 @@ def changes(run_dir: Path, metrics: Mapping[str, Any], networks: bool = False) -
         networks: Whether to read the checkpoints, too, which are the largest files.
 
     Returns:
-        No sentence for a run that isn't complete, or of an earlier version, without checksums.
+        No sentence for a run that isn't finished, or of an earlier version, without checksums.
     """
     path = run_dir / FILE
-    if metrics.get("status") != "complete" or not path.is_file():
+    if metrics.get("status") not in (COMPLETE, UNTESTED) or not path.is_file():
         return []
     written = run_files.read_json(path)
     found = {SCORES: _of_scores(metrics)}
@@ -87,6 +88,7 @@ def _name(run_dir: Path, path: Path) -> str:
 
 def _of_scores(metrics: Mapping[str, Any]) -> str:
     scores = {name: metrics.get(name) for name in ("heads", "validation")}
+    scores |= {"like": metrics["like"]} if "like" in metrics else {}
     return hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
 
 

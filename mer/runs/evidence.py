@@ -98,7 +98,8 @@ def problems(
         sentences.append("the inputs are not normalised by the statistics of the training side")
     if evidence["normalised"] != [MACRO]:
         sentences += _others(evidence["normalised"], train, ids, "normalised the inputs")
-    rows = predictions[[f"softmax_{name}" for name in classes]].to_numpy(np.float64)
+    columns = [f"softmax_{name}" for name in classes] if len(predictions) else []
+    rows = predictions[columns].to_numpy(np.float64)
     other = [
         sample
         for sample, row in zip(predictions["sample_id"], rows, strict=True)

@@ -54,6 +54,7 @@ FORMS: dict[str, Any] = {
         "cost": Maybe({"parameters": Maybe(NUMBER), "latency_ms": Maybe(NUMBER)}),
         "warnings": Maybe(TEXTS),
         "remarks": Maybe(TEXTS),
+        "like": Maybe({"run": str, "checksums": str, "heads": Each(dict, _SCORES)}),
     },
     "label_access": Each(list, {"at": Maybe(str), "how": str, "sha256": str}),
     "environment": Each(list, {"data_hash": str, "packages": Maybe(Each(dict, Maybe(str)))}),

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mer.metrics import SCORES
+from mer.metrics import COSTS, SCORES
 from mer.runs import run_files
 from mer.runs.curves import last_train_loss
 from mer.runs.head_columns import heads
-from mer.runs.results import COSTS
 from mer.runs.rundir import find, fold_folder
 
 if TYPE_CHECKING:

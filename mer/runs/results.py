@@ -4,6 +4,7 @@ Predictions meet labels by sample id alone, and there is no score while a fold o
 missing.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,12 +21,10 @@ from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
-from mer.runs import checksums, label_access, run_files, terminal
+from mer.protocols import EVERYBODY
+from mer.runs import checksums, label_access, run_files, terminal, untested
 from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, file_of, heading, heads, main_head
-from mer.runs.rundir import find, fold_folder, is_done, marked
-
-#: What a network costs, as a sweep may weigh it against a score.
-COSTS = ("parameters", "latency_ms")
+from mer.runs.rundir import UNTESTED, find, fold_folder, is_done, mark, marked
 
 
 def pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
 
     Returns:
         The content of `metrics.json`. While a fold is missing, `status` is `incomplete` and there
-        are no scores.
+        are no scores; of a model on everybody it is `untested`.
 
     Raises:
         MerError: If a finished fold lacks a sample, or predicts one twice or one of another fold.
@@ -55,6 +55,14 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         "missing_folds": missing,
     }
     if not missing:
+        records = [run_files.read_json(fold_folder(run_dir, name) / "fold.json") for name in names]
+        _add_to_folds(run_dir, records)
+        result["seconds"] = round(sum(record["seconds"] for record in records), 1)
+        cost = run_dir / "cost.json"
+        result["cost"] = run_files.read_json(cost) if cost.exists() else {}
+    if not missing and settings.protocol.name == EVERYBODY:
+        result |= untested.result(run_dir, settings)
+    elif not missing:
         frames = [
             run_files.read_table(path, ["sample_id", "fold"])
             for name in names
@@ -64,9 +72,6 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         write_parquet(predictions, run_dir / marked("predictions.parquet", to_plain(settings)))
         label_access.record(run_dir, predictions, "run")
         result |= label_access.state(run_dir)
-        records = [run_files.read_json(fold_folder(run_dir, name) / "fold.json") for name in names]
-        _add_to_folds(run_dir, records)
-        result["seconds"] = round(sum(record["seconds"] for record in records), 1)
         result["heads"] = score_with_baseline(
             run_dir, predictions, manifest, result["classes"], settings.seed
         )
@@ -77,8 +82,6 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
             labels = manifest.set_index("sample_id")["label"]
             frame["label"] = frame["sample_id"].map(labels)
             result["validation"] = score(frame, result["classes"], settings.seed, per_dataset=False)
-        cost = run_dir / "cost.json"
-        result["cost"] = run_files.read_json(cost) if cost.exists() else {}
     write_json(result, run_dir / marked("metrics.json", to_plain(settings)))
     if missing:
         (run_dir / checksums.FILE).unlink(missing_ok=True)  # those of before do not fit
@@ -312,8 +315,29 @@ def show(settings: Settings, run_dir: Path, result: dict[str, Any]) -> None:
             f"no score. Start the same command with run.dir={run_dir} to do them."
         )
         return
+    if result["status"] == UNTESTED:
+        _show_untested(screen, run_dir, result)
+        return
     title = f"{settings.data.name}, {settings.protocol.name}, "
     title += f"{settings.backbone.name} on {settings.input.name}"
     title += ", macro-pretrained" if settings.macro.enabled else ", not macro-pretrained"
     screen.print(to_table(result, f"{title}: pooled scores and 95 % intervals over persons"))
     screen.print(f"Run directory: {run_dir}", soft_wrap=True)
+    if not mark(to_plain(settings)) and settings.protocol.name != "custom":
+        screen.print(f"A model on everybody: {untested.command(run_dir)}", soft_wrap=True)
+
+
+def _show_untested(screen: Console, run_dir: Path, result: dict[str, Any]) -> None:
+    """Say that a model on everybody has no score, and whose scores stand for it."""
+    screen.print(f"Scores: {untested.NO_SCORES}.")
+    if like := result["like"]:
+        head = main_head(like["heads"])
+        values = like["heads"][head]
+        low, high = values["intervals"]["uf1"]
+        screen.print(
+            f"For its settings stands {os.path.normpath(run_dir / like['run'])}: {heading(head)} "
+            f"UF1 {values['uf1']:.3f} [{low:.2f}, {high:.2f}] under {like['protocol']}.",
+            soft_wrap=True,
+        )
+    screen.print(f"Run directory: {run_dir}", soft_wrap=True)
+    screen.print(f"One file to use: mer export {run_dir}", soft_wrap=True)

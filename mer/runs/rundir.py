@@ -56,6 +56,9 @@ PLANS = (
     "environment.json",
 )
 
+#: `status` in `metrics.json` of a run that is finished: scored, or trained on everybody.
+COMPLETE, UNTESTED = "complete", "untested"
+
 #: Age of an unfinished file that nobody is writing any more.
 UNFINISHED_SECONDS = 600
 
@@ -70,6 +73,7 @@ VOLATILE = (
     "search",
     "trial",
     "protocol.folds",
+    "protocol.like",
     "data.root",
     "data.distinct",
     "prepare.workers",
@@ -181,10 +185,14 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
 def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None:
     """Freeze which samples must be tested, in which fold, with which label.
 
+    A fold that trains on everybody has all samples, none of which is tested.
+
     Raises:
         MerError: If the directory's manifest or sides are others: the data changed under the run.
     """
     fold_of = {sample: fold.name for fold in folds for sample in fold.test}
+    if not fold_of:
+        fold_of = {one: fold.name for fold in folds for one in (*fold.train, *fold.validation)}
     columns = ["sample_id", "dataset", "subject", "person", "label", "emotion", "apex_source"]
     manifest = corpus.table[columns].assign(fold=corpus.table["sample_id"].map(fold_of))
     path = run_dir / "manifest.parquet"

@@ -27,7 +27,7 @@ from mer.files import write_json
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
-from mer.runs import label_access, members, results, run_files, rundir
+from mer.runs import label_access, members, results, run_files, rundir, untested
 from mer.runs.head_columns import heads
 from mer.training import head_sources, inner, zero_shot
 from mer.training.heads import heads_of, make_callbacks, svm_heads
@@ -113,6 +113,8 @@ def evaluate(
     """
     trust = tuple(trust)
     cfg = load_config(run_dir, overrides, trust)
+    if untested.tests_nobody(cfg):
+        raise MerError(f"{run_dir} trained on everybody, so there is nobody to test it on.")
     settings = typed(cfg)
     stored_path = rundir.find(run_dir, "predictions.parquet")
     if stored_path is None:

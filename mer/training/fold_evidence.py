@@ -205,7 +205,7 @@ def _wrong_choices(job: Job) -> list[str]:
 def _wrong_classes(job: Job, test: pd.DataFrame) -> list[str]:
     """Predicted classes that do not have the highest score, chosen thresholds included."""
     classes, sentences = job.run.corpus.classes, []
-    for head in ("softmax", *(head.name for head in job.heads)):
+    for head in ("softmax", *(head.name for head in job.heads)) if len(test) else ():
         scores = test[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
         offsets = job.chosen.get("thresholds", {}).get(head)
         if offsets is not None:

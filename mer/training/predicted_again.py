@@ -58,7 +58,7 @@ def problems(
     Returns:
         A sentence for each difference.
     """
-    if not is_one(job):
+    if not (outputs and is_one(job)):
         return []
     folds, close = len(job.run.folds), _tolerance(job)
     count = SAMPLES_AGAIN // -(-folds // _step(folds))

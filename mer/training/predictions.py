@@ -51,7 +51,7 @@ def to_frame(
 
     Args:
         outputs: One mapping per batch: `index` (B,) positions in `table`, `logits` (B, K), and
-            `<name>_scores` (B, K) of each head.
+            `<name>_scores` (B, K) of each head. None where nobody is expected.
         table: The sample table, all datasets and persons.
         classes: Names of the K classes.
         expected: Positions that must have been predicted, each once; None takes them as they come.
@@ -60,12 +60,14 @@ def to_frame(
         `sample_id`, `dataset`, `subject`, `person`; `softmax_<class>` (probabilities, float64) and
         `softmax` (predicted class name); for each head `<name>_<class>` (scores, float64) and
         `<name>`. Rows are in the order of `table`. True labels are not in it: they join by
-        `sample_id` once the model is fixed.
+        `sample_id` once the model is fixed. Without a batch, the first four columns and no row.
 
     Raises:
         MerError: If a position is missing, repeated, outside the table or not expected, or a score
             is not a number.
     """
+    if not outputs and expected is not None and not len(expected):
+        return table[list(WHO)].iloc[:0].reset_index(drop=True)
     index = _stack(outputs, "index").astype(np.int64)
     logits = _stack(outputs, "logits")
     keys = [key for key in outputs[0] if key.endswith(SCORES)]

@@ -43,7 +43,7 @@ from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, run_files, rundir, twins
+from mer.runs import environment, fold_order, results, run_files, rundir, twins, untested
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
@@ -70,7 +70,8 @@ def run(
         observers: Called at the start, after every fold and at the end.
 
     Returns:
-        The content of `metrics.json`; its `status` is `complete` or `incomplete`.
+        The content of `metrics.json`; its `status` is `complete`, `incomplete` or, of a model on
+        everybody, `untested`.
 
     Raises:
         MerError: If the configuration contradicts itself, data are missing, or the directory
@@ -195,6 +196,7 @@ def _own_scheme(classes: Sequence[str]) -> dict[str, Any]:
 def _check(settings: Settings, observers: Sequence[Observer]) -> None:
     """Find out whether a run can be carried out, before any sample is read."""
     checks.check(settings)
+    untested.require_like(settings)
     check_devices(settings)
     for observer in observers:
         observer.check()
@@ -210,7 +212,8 @@ def _carry_out(
 ) -> dict[str, Any]:
     """Freeze the splits, train what is not done yet, and pool."""
     apart = settings.protocol.name not in protocols.LEAKY
-    protocols.check_folds(folds, corpus.table, persons_apart=apart)
+    judged = settings.protocol.name != protocols.EVERYBODY
+    protocols.check_folds(folds, corpus.table, persons_apart=apart, tested=judged)
     checks.check_sides(settings, folds)
     rundir.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
@@ -220,10 +223,11 @@ def _carry_out(
     if settings.macro.enabled:
         kept = "Finished epochs of macro-pretraining are kept; the same command goes on."
         with when_stopped(kept):
+            # Nobody is tested by a model on everybody, but it takes the weights that were judged.
             weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
         rundir.claim(run_dir, settings, replace=False)
     dataset = sources.dataset(settings, corpus)
-    if (judge := zero_shot.network(settings, run_dir, weights)) is not None:
+    if judged and (judge := zero_shot.network(settings, run_dir, weights)) is not None:
         scores = zero_shot.scores(settings, judge, dataset)
     order = fold_order.running_order(folds, corpus.table)
     heads = [head.name for head in heads_of(make_callbacks(settings.callbacks))]
@@ -232,7 +236,8 @@ def _carry_out(
     with watch(observers, context), when_stopped(lambda: _kept(context)):
         _run_folds(context, observers)
         _write_cost(context)
-        write_baseline(run_dir, settings, dataset, order)
+        if judged:
+            write_baseline(run_dir, settings, dataset, order)
         result = results.pool(run_dir, settings)
         for observer in observers:
             observer.end(result)
