@@ -15,7 +15,7 @@ LEVELS = (
     ("metrics", "protocols", "config", "synthetic", "cache", "integrity", "pages"),
     ("datasets", "models"),
     ("prepare", "callbacks"),
-    ("data",),
+    ("data", "spotting"),
     ("runs",),
     ("training",),
     ("loggers", "deploy"),
@@ -25,7 +25,7 @@ LEVELS = (
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 #: Beyond the levels: training must not need what knows of networks.
-FORBIDDEN = {("data", "models")}
+FORBIDDEN = {("data", "models"), ("spotting", "data"), ("spotting", "models")}
 
 
 def imports(path: Path) -> set[str]:

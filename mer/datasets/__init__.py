@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from mer.config.sentences import sentences
-from mer.datasets.frames import swapped
+from mer.datasets.frame_files import swapped
 from mer.datasets.index import Reading, Remark, validate
 from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all

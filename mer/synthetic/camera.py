@@ -34,6 +34,9 @@ CAMERAS: dict[str, Camera] = {
     "ckplus": Camera((640, 490), 109, False),
     "oulu_casia": Camera((320, 240), 54, True),
     "mug": Camera((448, 448), 96, True),
+    # Long videos are ten times smaller than the real ones, so that a test can make them.
+    "casme_sq": Camera((256, 256), 64, True),
+    "samm_long": Camera((256, 256), 64, False),
 }
 
 _FIELD_STEP = 2  # pixels between the nodes of the displacement field
@@ -86,50 +89,99 @@ def _grid(place: Layout) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+class Scene(NamedTuple):
+    """A person before a camera.
+
+    Attributes:
+        camera: Picture format.
+        face: Looks of the person.
+        portrait: The neutral face; `head` and `backdrop` in the camera's channels.
+        noise: Plate of camera noise.
+    """
+
+    camera: Camera
+    face: Looks
+    portrait: Portrait
+    noise: np.ndarray
+
+    def shoot(
+        self,
+        shift: np.ndarray,
+        folds: list[tuple[np.ndarray, float]],
+        gaps: list[tuple[np.ndarray, np.ndarray]],
+        pose: np.ndarray,
+        gain: float,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Take one picture, (H, W, 3) BGR or (H, W) gray uint8.
+
+        Args:
+            shift: Displacement of the skin in pixels on the coarse grid, (h, w, 2) float32.
+            folds: Darkening by skin folds at an apex and its share now, one pair per expression.
+            gaps: Edges of the opened lips, see `mouth_gap`.
+            pose: Matrix (2, 3) of the head, see `similarity`.
+            gain: Exposure.
+            rng: Source of the grain.
+        """
+        head = self.portrait.head
+        for fold, strength in folds:
+            head = _wrinkled(head, fold, strength)
+        layers = np.dstack([head, self.portrait.cover])
+        picture = _compose(layers, self.portrait.backdrop, shift, pose, self.portrait.layout)
+        for gap in gaps:
+            _open_mouth(picture, gap, self.portrait.layout, pose, self.camera.colour)
+        return _expose(picture, gain, self.noise, rng)
+
+
+def scene(dataset: str, subject: str, seed: int, rng: np.random.Generator) -> Scene:
+    """Set a person before the camera of a corpus; `rng` draws the noise."""
+    camera = CAMERAS[dataset]
+    face, portrait = _portrait(dataset, subject, seed)
+    if not camera.colour:
+        head, backdrop = (
+            cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None]
+            for picture in (portrait.head, portrait.backdrop)
+        )
+        portrait = portrait._replace(head=head, backdrop=backdrop)
+    return Scene(camera, face, portrait, _noise(camera, face.noise, rng))
+
+
 def film(clip: Clip, seed: int) -> Iterator[np.ndarray]:
     """Yield the frames of a clip in order, (H, W, 3) BGR or (H, W) gray uint8."""
-    camera = CAMERAS[clip.dataset]
-    face, portrait = _portrait(clip.dataset, clip.subject, seed)
-    places = points(face)
     performance = act(clip, seed)
     moves = motion(clip, performance, seed)
-    folds = wrinkles(performance.units, places, portrait.layout, performance.peak)
     rng = generator(seed, clip.key, "camera")
-    stand = _stand(rng)
+    stand = sitting(rng)
     wobble = rng.uniform(0.6, 1.6, 2)  # the head does not move evenly
-    noise = _noise(camera, face.noise, rng)
+    stage = scene(clip.dataset, clip.subject, seed, rng)
+    place, scale = stage.portrait.layout, stage.camera.scale
+    places = points(stage.face)
+    folds = wrinkles(performance.units, places, place, performance.peak)
     level = course(clip, performance)
-
-    head, backdrop = portrait.head, portrait.backdrop
-    if not camera.colour:
-        head, backdrop = (cv2.cvtColor(p, cv2.COLOR_BGR2GRAY)[..., None] for p in (head, backdrop))
     exposure = float(rng.uniform(0.92, 1.06))
     for index, strength in enumerate(level):
         moment = index / max(len(level) - 1, 1)
         drift = Drift(*(d * moment ** wobble[i % 2] for i, d in enumerate(performance.drift)))
-        pose = _similarity(portrait.layout, stand, drift)
+        pose = similarity(place, stand, drift)
         closing = float(np.exp(-(((moment - performance.blink_at) / 0.12) ** 2)))
-        turn = np.array([drift.yaw, drift.pitch], np.float32) * camera.scale
+        turn = np.array([drift.yaw, drift.pitch], np.float32) * scale
         shift = moves.expression * np.float32(strength) + moves.blink * closing
         shift += moves.depth[..., None] * turn
-        worn = np.dstack([_wrinkled(head, folds, float(strength)), portrait.cover])
-        picture = _compose(worn, backdrop, shift, pose, portrait.layout)
         gap = mouth_gap(
-            performance.units, places, face.mouth, strength * moves.amount / camera.scale
+            performance.units, places, stage.face.mouth, strength * moves.amount / scale
         )
-        if gap is not None:
-            _open_mouth(picture, gap, portrait.layout, pose, camera.colour)
         gain = exposure * (1 + 0.003 * float(rng.normal()))
-        yield _expose(picture, gain, noise, rng)
+        gaps = [] if gap is None else [gap]
+        yield stage.shoot(shift, [(folds, float(strength))], gaps, pose, gain, rng)
 
 
-def _stand(rng: np.random.Generator) -> Drift:
+def sitting(rng: np.random.Generator) -> Drift:
     """How the person sits in this recording: shift, turn in the picture plane and distance."""
     dx, dy, scale = (float(value) for value in rng.uniform((-0.1, -0.1, -0.03), (0.1, 0.1, 0.03)))
     return Drift(dx, dy, angle=float(rng.normal(0, 1.5)), scale=scale, yaw=0.0, pitch=0.0)
 
 
-def _similarity(place: Layout, stand: Drift, drift: Drift) -> np.ndarray:
+def similarity(place: Layout, stand: Drift, drift: Drift) -> np.ndarray:
     """Matrix (2, 3) from pixels of the portrait to pixels of the layout's part of the picture."""
     angle = stand.angle + drift.angle
     matrix = cv2.getRotationMatrix2D(place.origin, angle, (1 + stand.scale) * (1 + drift.scale))

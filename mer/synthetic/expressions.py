@@ -90,11 +90,14 @@ class Performance(NamedTuple):
         return "+".join(unit.code for unit in self.units)
 
 
-def act(clip: Clip, seed: int) -> Performance:
-    """Return what is acted in a clip; a pure function of the names and the seed."""
+def act(clip: Clip, seed: int, micro: bool | None = None) -> Performance:
+    """Return what is acted in a clip; a pure function of the names and the seed.
+
+    `micro` tells micro from macro in a corpus that has both.
+    """
     rng = generator(seed, clip.key, "act")
     person = style(clip.dataset, clip.subject, seed)
-    micro = clip.dataset in MICRO
+    micro = clip.dataset in MICRO if micro is None else micro
     emotion = clip.emotion.lower()
     if emotion in _ACTED_AS:
         options = _ACTED_AS[emotion]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mer import datasets
-from mer.datasets import action_units, frames, labels
+from mer.datasets import action_units, frame_files, labels
 from mer.datasets.index import make_table
 from tests.fuzz.fuzz_inputs import fuzz, mutated, sizes
 
@@ -37,15 +37,17 @@ def test_frame_names_and_numbers(examples: int) -> None:
     def check(value: tuple[list[str], list[int | None]]) -> None:
         names, (onset, apex, offset) = value
         paths = [Path("clip", name.replace("/", "_").replace("\0", "_") or "_") for name in names]
-        found = {frames.frame_number(path): path for path in paths if frames.is_picture(path)}
+        found = {
+            frame_files.frame_number(path): path for path in paths if frame_files.is_picture(path)
+        }
         found.pop(None, None)
         if not found:
             return
-        span = frames.resolve(found, onset, apex, offset)
+        span = frame_files.resolve(found, onset, apex, offset)
         if span.failure:
             return
         row = {"sample_id": "a/b/c", "dataset": "a", "subject": "a/b", "clip": "c", "role": "micro"}
-        table = make_table([{**row, "emotion": "fear", **frames.span_columns(found, span)}])
+        table = make_table([{**row, "emotion": "fear", **frame_files.span_columns(found, span)}])
         assert table["apex"][0] in found
 
     names = st.lists(mutated(NAMES), min_size=1, max_size=8)

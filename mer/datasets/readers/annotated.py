@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mer.datasets import action_units, folder_search
-from mer.datasets.frames import index_frames, resolve, span_columns
+from mer.datasets.frame_files import index_frames, resolve, span_columns
 from mer.datasets.index import Reading, Remark, make_table
 from mer.datasets.labels import canonical_emotion
 from mer.datasets.readers import workbooks

@@ -54,7 +54,7 @@ def index(root: Path, tree: str | None = None, workbook: str | Path | None = Non
 
     Returns:
         One row per clip with sample ids `casme2/sub01/EP02_01f`, and the remarks. An apex that is
-        missing (`/`) or outside onset to offset is the middle frame, see `frames.resolve`.
+        missing (`/`) or outside onset to offset is the middle frame, see `frame_files.resolve`.
 
     Raises:
         MerError: If root, pictures or workbook cannot be found or do not belong together.

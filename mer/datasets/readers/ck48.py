@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mer.datasets import folder_search
-from mer.datasets.frames import frame_number, is_picture
+from mer.datasets.frame_files import frame_number, is_picture
 from mer.datasets.index import Reading, Remark, make_table
 from mer.datasets.labels import canonical_emotion
 from mer.errors import MerError, raise_all

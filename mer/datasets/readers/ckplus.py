@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mer.datasets import action_units, folder_search
 from mer.datasets.action_units import ActionUnit
-from mer.datasets.frames import index_frames, is_picture
+from mer.datasets.frame_files import index_frames, is_picture
 from mer.datasets.index import Reading, Remark, make_table
 from mer.datasets.number_cells import whole
 from mer.errors import MerError, raise_all

@@ -16,7 +16,7 @@ WIAMIS 2010.
 from pathlib import Path
 
 from mer.datasets import folder_search
-from mer.datasets.frames import index_frames, nearest
+from mer.datasets.frame_files import index_frames, nearest
 from mer.datasets.index import Reading, Remark, make_table
 from mer.datasets.labels import canonical_emotion
 from mer.errors import MerError, raise_all

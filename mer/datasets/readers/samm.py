@@ -54,7 +54,7 @@ def index(root: Path, tree: str | None = None, workbook: str | Path | None = Non
 
     Returns:
         One row per clip with sample ids `samm/006/006_1_2`, and the remarks. An apex outside onset
-        to offset is the middle frame, see `frames.resolve`.
+        to offset is the middle frame, see `frame_files.resolve`.
 
     Raises:
         MerError: If root, pictures or workbook cannot be found or do not belong together.

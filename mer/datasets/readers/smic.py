@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mer.datasets import folder_search
-from mer.datasets.frames import index_frames, nearest
+from mer.datasets.frame_files import index_frames, nearest
 from mer.datasets.index import Reading, Remark, make_table
 from mer.errors import MerError, raise_all
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mer.datasets.frames import swapped
+from mer.datasets.frame_files import swapped
 from mer.datasets.index import APEX_SOURCES, ROLES, Remark
 from mer.datasets.number_cells import number, whole
 from mer.datasets.readers import casme2, samm, smic

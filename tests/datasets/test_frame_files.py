@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mer.datasets.frames import frame_number, index_frames, nearest, resolve
+from mer.datasets.frame_files import frame_number, index_frames, nearest, resolve
 
 
 def frames_of(*numbers: int) -> dict[int, Path]:

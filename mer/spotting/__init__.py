@@ -1,0 +1,1 @@
+"""From a video to candidate intervals: frames, followed faces, motion of facial regions, scores."""
