@@ -99,6 +99,19 @@ class Picture(NamedTuple):
         return _uri("png", content)
 
 
+def heat_over(ground: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Lay a map of heat, 0 or more and of any size, over a picture that turns gray. (H, W, 3)."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    large = Image.fromarray(heat.astype(np.float32)).resize(ground.shape[1::-1])
+    share = np.asarray(large)[..., None]
+    share = 0.65 * share / max(float(share.max()), 1e-12)
+    colour = colormaps["inferno"](share[..., 0] / 0.65)[..., :3] * 255
+    mixed = ground.mean(axis=2, keepdims=True) * (1 - share) + colour * share
+    return np.asarray(mixed, np.uint8)
+
+
 def axes(height: float, width: float = WIDTH, rows: int = 1) -> tuple[Figure, Any]:
     """Make a figure and its axes, one below the other; sizes in inches."""
     figure = Figure(figsize=(width, height))

@@ -14,10 +14,11 @@ from mer.audit.verdict import audit
 from mer.datasets.remarks import reasons
 from mer.errors import MerError
 from mer.files import naming, write_text
+from mer.models import grad_cam
 from mer.pages.plots import Plot, save
 from mer.pages.rendering import render
 from mer.report import (
-    grad_cam,
+    activation,
     person_curve,
     repeat,
     run_facts,
@@ -266,13 +267,13 @@ def _activation(
         return {"missing": missing}
     log.info("%d networks look at their samples", len(run.folds))
     try:
-        seen = grad_cam.activate(networks)
+        seen = activation.activate(networks)
     except Absent as absent:
         log.warning("Where the networks look stays empty: %s", absent)
         return {"missing": f"Not here: {absent}"}
     landmarks = [painter.landmarks(position) for position in range(len(seen.maps))]
     masks = [grad_cam.region_mask(points, size) for points, size in landmarks]
-    shares, area = grad_cam.pool(seen.maps, masks, seen.predicted)
+    shares, area = activation.pool(seen.maps, masks, seen.predicted)
     stored = dict(zip(run.predictions["sample_id"], run.most_probable, strict=True))
     ids = networks.dataset.table["sample_id"]
     overlays = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.dataset import UnifiedDataset
-from mer.pages.plots import Picture
+from mer.pages.plots import Picture, heat_over
 from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
 from mer.runs.head_columns import SOFTMAX
@@ -112,18 +112,10 @@ class Painter:
             maps: Class activation of all samples. Shape: (N, GRID, GRID).
             caption: Text below the picture.
         """
-        from matplotlib import colormaps
-        from PIL import Image
-
         position = self._position(sample)
         shown = self._frames(position)[-1:] or self._motion(position)[1:]
         ground = shown[0] if shown else np.full((SIDE, SIDE, 3), 128, np.uint8)
-        cam = Image.fromarray(maps[position].astype(np.float32))
-        heat = np.asarray(cam.resize((SIDE, SIDE)))[..., None]
-        heat = 0.65 * heat / max(float(heat.max()), 1e-12)
-        colour = colormaps["inferno"](heat[..., 0] / 0.65)[..., :3] * 255
-        mixed = ground.mean(axis=2, keepdims=True) * (1 - heat) + colour * heat
-        return Picture(mixed.astype(np.uint8), f"Activation of {caption}", caption)
+        return Picture(heat_over(ground, maps[position]), f"Activation of {caption}", caption)
 
     def landmarks(self, position: int) -> tuple[NDArray[np.floating] | None, int]:
         """Landmarks (478, 2) of a sample's onset or apex, None without; side of the crop."""

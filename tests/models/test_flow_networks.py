@@ -20,7 +20,7 @@ from mer.models.flow_networks import (
     RegionTransformer,
     STSTNet,
 )
-from mer.report.grad_cam import class_activation, find_layer
+from mer.models.grad_cam import class_activation, find_layer
 from tests.builders import disturb, network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

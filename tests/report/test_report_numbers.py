@@ -9,8 +9,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mer.report import grad_cam, repeat, run_facts, run_scores, sample_pictures
-from mer.report.fold_networks import Absent
+from mer.errors import MerError
+from mer.models import grad_cam
+from mer.report import activation, repeat, run_facts, run_scores, sample_pictures
 from mer.runs.stored_run import Run
 from tests.report.report_inputs import ROWS, write_run
 
@@ -139,7 +140,7 @@ def test_activation_is_shared_out_among_regions_and_averaged_by_predicted_class(
     mask[1] = grad_cam.NAMES.index("mouth")
     maps = np.array([[[1, 0], [2, 1]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]], np.float32)
     predicted = np.array(["positive", "positive", "negative"], object)
-    shares, area = grad_cam.pool(maps, [mask] * 3, predicted)
+    shares, area = activation.pool(maps, [mask] * 3, predicted)
     # One quarter and one half; the last sample has no activation at all.
     assert shares.loc["positive", ["brows", "mouth"]].tolist() == [0.375, 0.625]
     assert shares.loc["negative"].isna().all()
@@ -178,7 +179,7 @@ def test_class_activation_lies_where_the_evidence_is() -> None:
 def test_a_backbone_that_ends_in_no_map_has_no_activation() -> None:
     module = Corner()
     module.backbone.forward_features = lambda image: image.flatten(1)
-    with pytest.raises(Absent, match="ends in no feature map"):
+    with pytest.raises(MerError, match="ends in no feature map"):
         grad_cam.find_layer(module, torch.zeros(1, 3, 8, 8))  # type: ignore[arg-type]
 
 

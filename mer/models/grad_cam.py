@@ -4,23 +4,19 @@ Grad-CAM (Selvaraju et al., ICCV 2017) weights the channels of a feature map by 
 the predicted class's logit and keeps the positive part of their sum.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mer.errors import MerError
 from mer.models.modules import MERModule
-from mer.report.fold_networks import Absent, Networks
 
 #: A map of fewer cells than this to a side says nothing about where.
 LEAST = 4
-
-BATCH = 128
 
 GRID = 56  # side in cells of maps and region masks
 
@@ -99,7 +95,7 @@ def find_layer(module: MERModule, image: torch.Tensor) -> str:
         image: One input. Shape: (1, C, S, S).
 
     Raises:
-        Absent: If the backbone ends in no map, as vision transformers do, or has no fine one.
+        MerError: If the backbone ends in no map, as vision transformers do, or has no fine one.
     """
     steps = _steps(module.backbone)
     seen: dict[str, tuple[int, ...]] = {}
@@ -120,10 +116,12 @@ def find_layer(module: MERModule, image: torch.Tensor) -> str:
             hook.remove()
     kind = type(module.backbone).__name__
     if len(end) != 4 or end[2] != end[3]:
-        raise Absent(f"{kind} ends in no feature map (channels, height, width), so it has no CAM.")
+        raise MerError(
+            f"{kind} ends in no feature map (channels, height, width), so it has no CAM."
+        )
     fine = [n for n, shape in seen.items() if len(shape) == 4 and min(shape[2:]) >= LEAST]
     if not fine:
-        raise Absent(f"No feature map of {kind} has {LEAST} x {LEAST} cells at this input size.")
+        raise MerError(f"No feature map of {kind} has {LEAST} x {LEAST} cells at this input size.")
     return fine[-1]
 
 
@@ -157,57 +155,6 @@ def class_activation(
     cam = torch.relu((weights * kept[-1].detach()).sum(dim=1, keepdim=True))
     large = nn.functional.interpolate(cam, (GRID, GRID), mode="bilinear", align_corners=False)
     return best.indices.numpy(), large[:, 0].numpy()
-
-
-@dataclass
-class Activation:
-    """What the networks of a run see in the samples that they were tested on, in dataset order.
-
-    Attributes:
-        layer: Step of the backbone whose feature map was used.
-        predicted: Class that the softmax predicts for each sample.
-        maps: Class activation of each sample. Shape: (N, GRID, GRID).
-    """
-
-    layer: str
-    predicted: NDArray[np.object_]
-    maps: NDArray[np.float32]
-
-
-def activate(networks: Networks) -> Activation:
-    """Send each sample through the network that was tested on it.
-
-    Raises:
-        Absent: If a network cannot be loaded, or has no usable feature map.
-    """
-    count = len(networks.dataset)
-    seen = Activation("", np.empty(count, object), np.zeros((count, GRID, GRID), np.float32))
-    for tested, module in networks.modules():
-        seen.layer = seen.layer or find_layer(module, networks.batch(tested[:1]))
-        for part in np.array_split(tested, range(BATCH, len(tested), BATCH)):
-            best, seen.maps[part] = class_activation(module, seen.layer, networks.batch(part))
-            seen.predicted[part] = np.asarray(module.classes, object)[best]
-    return seen
-
-
-def pool(
-    maps: NDArray[np.float32], masks: Sequence[NDArray[np.int64]], predicted: NDArray[np.object_]
-) -> tuple[pd.DataFrame, pd.Series]:
-    """Share out activation among the facial regions.
-
-    Args:
-        maps: Class activation. Shape: (N, GRID, GRID).
-        masks: Region of each cell, from `region_mask`.
-        predicted: Class of each sample. Shape: (N,).
-
-    Returns:
-        Mean share of each region's activation, a row per predicted class, samples without
-        activation left out; and the mean share of the area.
-    """
-    areas = [region_shares(np.ones_like(cam), mask) for cam, mask in zip(maps, masks, strict=True)]
-    shares = [region_shares(cam, mask) for cam, mask in zip(maps, masks, strict=True)]
-    table = pd.DataFrame(shares, columns=list(NAMES)).groupby(predicted).mean()
-    return table, pd.Series(np.mean(areas, axis=0), index=list(NAMES))
 
 
 def _steps(backbone: nn.Module) -> dict[str, nn.Module]:
