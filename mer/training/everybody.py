@@ -8,7 +8,8 @@ from pathlib import Path
 from mer.config import maker
 from mer.config.composition import typed
 from mer.config.settings import Protocol, Settings, Trial
-from mer.errors import raise_all
+from mer.errors import MerError, raise_all
+from mer.protocols import EVERYBODY
 from mer.runs import untested
 from mer.training.evaluate import load_config
 
@@ -34,6 +35,8 @@ def settings_like(composed: Settings, words: Sequence[str], trust: Iterable[str]
         MerError: If the run cannot stand for a model, or words would change its settings.
     """
     like = Path(str(composed.protocol.like))
+    if composed.protocol.name != EVERYBODY:
+        raise MerError(f"protocol.like={like} goes with protocol=all: {untested.command(like)}")
     judged = untested.open_like(like)
     raise_all(
         f"protocol.like={like} takes over all settings but where and how fast (trainer.KEY=..., "

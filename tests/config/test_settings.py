@@ -99,7 +99,7 @@ def test_a_configuration_read_and_written_is_the_same(words: list[str]) -> None:
         ("seed=4294967296", "seed is 4294967296; set 4294967295 or less"),
         ("objective=[]", "objective is []; set uf1, uar, accuracy, parameters or latency_ms or a"),
         ("run.dir=''", "run.dir is empty; set text of 1 or more characters"),
-        ("protocol=nan", "protocol=nan: protocol takes one of group_kfold, holdout_dataset"),
+        ("protocol=nan", "protocol=nan: protocol takes one of all, group_kfold, holdout_dataset"),
         ("backbone=null", "backbone=null: backbone takes one of dual_inception, efficientvit_b0"),
         ("hydra=null", "hydra=null: a group takes a name"),
         ("+=", "+=: there is no key in it; type KEY=VALUE"),
