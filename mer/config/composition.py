@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer.config import yaml_parser
 from mer.config.hydra_options import search_path, split_config_dir
 from mer.config.quoting import is_readable, quoted, readable, sentence
 from mer.config.sentences import closest
@@ -83,6 +84,7 @@ def check_words(words: list[str]) -> "DictConfig | None":
     Raises:
         MerError: As `compose` does.
     """
+    yaml_parser.use()
     words, config_dir = split_config_dir(words)
     options = {word for word in words if word.startswith("-")}
     if options - {"-m", "--multirun"}:
@@ -189,6 +191,7 @@ def _compose(overrides: list[str], config_name: str) -> "DictConfig":
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import ConfigCompositionException, HydraException
 
+    yaml_parser.use()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from mer.config import yaml_parser
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Input, Trainer
 from mer.errors import MerError, one_line, raise_all
@@ -39,7 +41,10 @@ def read(path: Path) -> DictConfig:
         raise MerError(f"{path} is damaged (no mapping in it); copy the run again")
     for key, text in _interpolations(plain):
         raise MerError(f"{path}: `mer train` writes no interpolation, and {key} is {text}")
-    return OmegaConf.create(plain)
+    try:
+        return OmegaConf.create(plain)
+    except OmegaConfBaseException as error:
+        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
 
 
 def read_plain(path: Path) -> Any:
@@ -50,8 +55,9 @@ def read_plain(path: Path) -> Any:
     """
     try:
         problem = _out_of_bounds(path)
-        content = None if problem else OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # of OmegaConf, the YAML library, or the file system
+        text = path.read_text(encoding="utf-8")
+        content = None if problem else yaml.load(text, Loader=yaml_parser.loader())
+    except Exception as error:  # of the YAML library or the file system
         raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
     if problem:
         raise MerError(f"{path} {problem}: it is none of `mer train`")

@@ -1,0 +1,35 @@
+"""Let Hydra and OmegaConf parse YAML with the C parser of PyYAML, by their own rules."""
+
+import functools
+from typing import Any
+
+import yaml
+
+
+@functools.cache
+def loader() -> type[Any]:
+    """Loader class with OmegaConf's rules (no key twice, no dates) on the C parser, if it is there.
+
+    It gives the values of OmegaConf's own loader, which parses in Python, ten times as fast.
+    """
+    from omegaconf import _utils
+
+    rules: type[Any] = _utils.get_yaml_loader()
+    if not yaml.__with_libyaml__:
+        return rules
+
+    class Loader(yaml.cyaml.CParser, rules):  # type: ignore[misc, name-defined]
+        def __init__(self, stream: Any) -> None:
+            yaml.cyaml.CParser.__init__(self, stream)
+            yaml.constructor.SafeConstructor.__init__(self)
+            yaml.resolver.Resolver.__init__(self)
+
+    return Loader
+
+
+def use() -> None:
+    """Make it the loader of OmegaConf, and so of Hydra, in this process."""
+    from omegaconf import _utils
+
+    chosen = loader()
+    _utils.get_yaml_loader = lambda: chosen
