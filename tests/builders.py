@@ -24,6 +24,9 @@ from mer.training import fold
 #: What the fixture `tiny_config` is.
 Config = Callable[..., DictConfig]
 
+#: What the fixture `own_cache` is.
+OwnCache = Callable[[Path], str]
+
 CLASSES = ["negative", "positive", "surprise"]
 
 #: Files of `conf/backbone` that name a network: all but the one without weights.

@@ -1,6 +1,7 @@
 """Shared fixtures: the `tiny` synthetic corpora, generated and prepared once per test session."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def tiny_words(tiny_corpora: Path, session_folder: Path) -> list[str]:
         "protocol=group_kfold",
         "trainer.accelerator=cpu",
         "trainer.folds_at_once=1",
+        "prepare.workers=1",
     ]
 
 
@@ -71,7 +73,6 @@ def tiny_config(tiny_words: list[str]) -> Callable[..., DictConfig]:
         return compose(
             [
                 *tiny_words,
-                "prepare.workers=2",
                 "protocol.n_splits=3",
                 "model.epochs=2",
                 "macro.epochs=2",
@@ -81,5 +82,28 @@ def tiny_config(tiny_words: list[str]) -> Callable[..., DictConfig]:
                 *overrides,
             ]
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_stores(tiny_config: Callable[..., DictConfig]) -> list[Path]:
+    """Folders of the prepared stores of the tiny corpora."""
+    from mer.config.composition import typed
+    from mer.data import sources
+
+    settings = typed(tiny_config())
+    stores = [sources.load(settings, role).stores for role in ("micro", "macro")]
+    return [store.path for of_role in stores for store in of_role]
+
+
+@pytest.fixture(scope="session")
+def own_cache(tiny_stores: list[Path]) -> Callable[[Path], str]:
+    """Make a cache that has nothing but the prepared stores; gives the override that names it."""
+
+    def make(folder: Path) -> str:
+        for store in tiny_stores:
+            shutil.copytree(store, folder / "prepared" / store.name)
+        return f"paths.cache={folder}"
 
     return make

@@ -10,6 +10,7 @@ import pytest
 
 import mer
 from mer.training import predicted_again
+from tests.builders import OwnCache
 
 
 def test_every_public_name_is_there_and_explains_itself() -> None:
@@ -29,8 +30,10 @@ def test_importing_mer_imports_nothing_else() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("api")
+def folder(own_cache: OwnCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("api")
+    own_cache(made / "cache")
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def loader() -> type[Any]:
     if not yaml.__with_libyaml__:
         return rules
 
-    class Loader(yaml.cyaml.CParser, rules):  # type: ignore[misc, name-defined]
+    class Loader(yaml.cyaml.CParser, rules):  # type: ignore[misc]
         def __init__(self, stream: Any) -> None:
             yaml.cyaml.CParser.__init__(self, stream)
             yaml.constructor.SafeConstructor.__init__(self)

@@ -80,7 +80,7 @@ def run(search: "Search", number: int) -> None:
         search: The search.
         number: Number of this worker.
     """
-    settings = typed(search.trial_config())
+    settings = typed(search.trial_config)
     found = sources.read(settings, "micro")
     corpus = sources.load(settings, "micro", found["micro"])
     folds = sources.folds(settings, corpus.table)

@@ -9,6 +9,7 @@ import importlib
 import logging
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,6 @@ class Search:
         numbers = [trial.number for trial in trials]
         try:
             batch = [self._words(trial, queue) for trial in trials]
-            self.sweeper.validate_batch_is_legal(batch)
             return self.sweeper.launcher.launch(batch, initial_job_idx=numbers[0])
         except Exception as error:
             # A worker process was killed, or a cluster refused a job. The trials stay in state
@@ -224,7 +224,7 @@ class Search:
                 isinstance(value, int) and value >= 1
             ):
                 raise space.option(name, value, "1 or more")
-        cfg = self.trial_config()
+        cfg = self.trial_config
         checks.check(typed(cfg))
         if self.nested:
             nested.check(cfg, list(self.space.params), options)
@@ -257,6 +257,7 @@ class Search:
             if not rundir.is_volatile(key) or key == "objective"
         }
 
+    @cached_property
     def trial_config(self) -> DictConfig:
         """The configuration that all trials share, with defaults for what is searched."""
         loader = self.sweeper.hydra_context.config_loader
@@ -272,7 +273,7 @@ class Search:
         before = rundir.flatten(OmegaConf.to_container(plain, resolve=True))
         changed = {
             key if key in before else f"+{key}": value
-            for key, value in rundir.flatten(self.trial_config()).items()
+            for key, value in rundir.flatten(self.trial_config).items()
             if before.get(key) != value
             and not rundir.is_volatile(key)
             and not any(key == k or key.startswith(f"{k}.") for k in self.space.params)

@@ -17,9 +17,7 @@ from mer.runs import evidence
 from mer.training import pretrain, runner
 from tests.audit import planting
 from tests.audit.tampering import failures
-from tests.builders import PIXELS
-
-Config = Callable[..., DictConfig]
+from tests.builders import PIXELS, Config, OwnCache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -212,11 +210,15 @@ def refused(config: DictConfig, run_dir: Path) -> str:
 
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_leak_is_refused_and_named(
-    leak: str, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    leak: str,
+    tiny_config: Config,
+    own_cache: OwnCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words, plant, expected = LEAKS[leak]
-    own_cache = [f"paths.cache={tmp_path / 'cache'}"] if "kept" in leak else []
-    config = tiny_config(*words, *own_cache)
+    cache = [own_cache(tmp_path / "cache")] if "kept" in leak else []
+    config = tiny_config(*words, *cache)
     plant(monkeypatch)
     assert expected in refused(config, tmp_path / "run")
 
@@ -261,19 +263,21 @@ def test_a_test_person_in_the_macro_pool(
 
 
 def test_validation_rows_of_the_macro_pool_in_its_training(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config, own_cache: OwnCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planting.loader_gives(planting.some_validated, monkeypatch)
-    config = tiny_config("macro.epochs=1", f"paths.cache={tmp_path / 'cache'}")
+    config = tiny_config("macro.epochs=1", own_cache(tmp_path / "cache"))
     assert "on another side than theirs" in refused(config, tmp_path / "run")
     assert not list((tmp_path / "cache" / "macro").glob("*/best.ckpt"))
 
 
 @pytest.fixture(scope="module")
-def cached(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def cached(
+    tiny_config: Config, own_cache: OwnCache, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
     """Settings of a run on a frozen network whose features are cached."""
     folder = tmp_path_factory.mktemp("cached")
-    words = [*FROZEN, "macro.epochs=1", f"paths.cache={folder / 'cache'}"]
+    words = [*FROZEN, "macro.epochs=1", own_cache(folder / "cache")]
     runner.run(tiny_config(*words), folder / "run")
     return words
 
@@ -303,13 +307,13 @@ def test_cached_activations_of_other_samples(
 
 
 def test_cached_activations_of_other_weights(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config, own_cache: OwnCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = feature_cache.make_key
     monkeypatch.setattr(
         feature_cache, "make_key", lambda kind, _, device: make(kind, {"blocks": ""}, device)
     )
-    words = [*FROZEN, f"paths.cache={tmp_path / 'cache'}"]
+    words = [*FROZEN, own_cache(tmp_path / "cache")]
     runner.run(tiny_config(*words, "macro.epochs=1"), tmp_path / "run")
     text = refused(tiny_config(*words, "macro.epochs=1", "seed=1"), tmp_path / "other")
     assert "are not those of these samples and blocks: 4 of 4" in text
@@ -324,9 +328,9 @@ def test_workers_give_the_evidence_of_a_run_in_one_process(
 
 
 def test_a_kept_network_keeps_the_evidence_of_its_training(
-    tiny_config: Config, tmp_path: Path
+    tiny_config: Config, own_cache: OwnCache, tmp_path: Path
 ) -> None:
-    words = (*PLAIN, "reuse_networks=true", f"paths.cache={tmp_path / 'cache'}")
+    words = (*PLAIN, "reuse_networks=true", own_cache(tmp_path / "cache"))
     runner.run(tiny_config(*words), tmp_path / "trained")
     runner.run(tiny_config(*words, "callbacks.svm_head.C=10"), tmp_path / "kept")
     assert_same_evidence(tmp_path / "trained", tmp_path / "kept")

@@ -1,14 +1,13 @@
 """Bytes of cached files that change at the same size change no prediction."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
 
 from mer.training import runner
+from tests.builders import Config, OwnCache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,10 +23,10 @@ FILES = (
 
 
 def test_changed_caches_are_made_anew(
-    tiny_config: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny_config: Config, own_cache: OwnCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny_config(
-        f"paths.cache={tmp_path}",
+        own_cache(tmp_path),
         "protocol.n_splits=2",
         "model.epochs=1",
         "macro.epochs=1",

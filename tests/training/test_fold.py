@@ -14,7 +14,7 @@ from mer.data.inputs import INPUTS
 from mer.data.views import FreshInputs, SampleView
 from mer.errors import MerError
 from mer.training import fold_network, runner
-from tests.builders import Config
+from tests.builders import Config, OwnCache
 
 HEAD = "callbacks.svm_head.C=0.02"
 
@@ -25,10 +25,10 @@ def predictions(folder: Path, name: str = "predictions") -> pd.DataFrame:
 
 
 def test_a_head_on_kept_networks_equals_one_after_training(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config, own_cache: OwnCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["protocol.n_splits=2", "protocol.validation=0.3", "macro.enabled=false"]
-    cache = f"paths.cache={tmp_path / 'cache'}"
+    cache = own_cache(tmp_path / "cache")
     plain = runner.run(tiny_config(*words, HEAD), tmp_path / "plain")
     keep = [*words, cache, "reuse_networks=true"]
     first = runner.run(tiny_config(*keep), tmp_path / "first")
