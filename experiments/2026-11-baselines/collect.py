@@ -30,6 +30,8 @@ PAPERS = {
     "rcn_a": ("RCN-A", 0.7432, 0.7190, None, None),
     "dual_inception": ("Dual-Inception", 0.7322, 0.7278, None, None),
 }
+#: Folders of runs with options, each beside runs without (`none-SEED`).
+OPTIONS = ("options", "losses", "losses-demo", "units-demo")
 FOLDS = {"loso": "68 persons", "ten": "10", "oracle": "68 persons, oracle epoch"}
 
 
@@ -72,23 +74,41 @@ def baselines(root: Path) -> pd.DataFrame:
 
 
 def options(root: Path) -> pd.DataFrame:
-    """A row per option, seed and head: its scores, and its UF1 minus that without options."""
+    """Rows of each option, by seed and all seeds as one run: scores, and UF1 minus none's."""
     rows = []
-    for run in sorted((root / "options").glob("*-*")):
-        option, _, seed = run.name.rpartition("-")
-        table, plain = predictions(run), predictions(run.parent / f"none-{seed}")
-        if table is None or plain is None:
-            continue
-        for head in HEADS:
-            true, found, persons = codes(table, "label"), codes(table, head), list(table["person"])
-            scores = metrics.scores(true, found, len(CLASSES))
-            row = {"option": option, "seed": int(seed), "head": head}
-            row |= {key: float(scores[key]) for key in metrics.SCORES}
-            if option != "none":
-                pair = paired.compare(true, codes(plain, head), found, persons, len(CLASSES))
-                row |= {"difference": pair.difference["uf1"], "p": pair.p["uf1"]}
-            rows.append(row)
+    for folder in OPTIONS:
+        runs = {run.name.rpartition("-")[::2]: run for run in sorted((root / folder).glob("*-*"))}
+        tables = {
+            key: table for key, run in runs.items() if (table := predictions(run)) is not None
+        }
+        for option in dict.fromkeys(option for option, _ in tables):
+            seeds = [seed for name, seed in tables if name == option and ("none", seed) in tables]
+            for chosen in dict.fromkeys([*((seed,) for seed in seeds), tuple(seeds)]):
+                if not chosen:
+                    continue
+                both = [
+                    pd.concat([tables[name, seed] for seed in chosen]) for name in ("none", option)
+                ]
+                key = {"runs": folder, "option": option, "seed": "+".join(chosen)}
+                rows += [key | {"head": head} | _against(*both, head) for head in HEADS]
     return pd.DataFrame(rows).round(4)
+
+
+def _against(plain: pd.DataFrame, changed: pd.DataFrame, head: str) -> dict[str, float]:
+    true, persons = codes(changed, "label"), list(changed["person"])
+    found, before = codes(changed, head), codes(plain, head)
+    scores = metrics.scores(true, found, len(CLASSES))
+    row = {key: float(scores[key]) for key in metrics.SCORES}
+    if (found == before).all():
+        return row
+    pair = paired.compare(true, before, found, persons, len(CLASSES))
+    low, high = pair.interval["uf1"]
+    return row | {
+        "difference": pair.difference["uf1"],
+        "low": low,
+        "high": high,
+        "p": pair.p["uf1"],
+    }
 
 
 def main(root: Path) -> None:

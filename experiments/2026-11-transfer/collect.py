@@ -2,9 +2,10 @@
 
     python collect.py synthetic runs/study/transfer        results.csv, differences.csv
     python collect.py real runs/study/transfer-real        real-results.csv, real-differences.csv
+    python collect.py megc2019 runs/study/transfer-megc2019        megc2019-results.csv and so on
 
-Runs that are not finished are left out. Seeds count together as one run with as many predictions
-per sample, so intervals and tests draw persons, each with all seeds.
+Runs that are not finished are left out. Seeds count apart, and together as one run with as many
+predictions per sample, so intervals and tests draw persons, each with all seeds.
 """
 
 import sys
@@ -19,6 +20,8 @@ from mer.compare import paired
 HERE = Path(__file__).parent
 CLASSES = ("negative", "positive", "surprise")
 HEADS = ("svm", "softmax")
+#: Columns of predictions that no fold was fitted for, or no network.
+OTHERS = ("zero_shot", "baseline")
 
 #: Part -> folder -> what is trained on which macro samples, and what joins it.
 WAYS = {
@@ -47,6 +50,11 @@ WAYS = {
             }.items()
         },
     },
+    "megc2019": {
+        "none": "nothing",
+        "faces+gate": "macro faces: MobileNetV2 blocks alone; transformer blocks by gate",
+        "motion+all": "synthetic motion: whole; all of it",
+    },
 }
 
 #: Part -> pairs of ways: the first minus the second.
@@ -68,14 +76,20 @@ PAIRS = {
         *((f"motion+{join}", f"ck+{join}") for join in ("gate", "all")),
         *((f"both+{join}", f"motion+{join}") for join in ("gate", "all")),
     ),
+    "megc2019": (("faces+gate", "none"), ("motion+all", "none"), ("motion+all", "faces+gate")),
 }
 
 
 def read(root: Path, way: str) -> dict[str, pd.DataFrame]:
     """Read the predictions of a way: seed -> table in the order of the sample ids."""
-    paths = sorted(root.glob(f"seed*/{way}/predictions.parquet"))
-    tables = {path.parent.parent.name: pd.read_parquet(path) for path in paths}
-    return {seed: table.sort_values("sample_id") for seed, table in tables.items()}
+    tables = {}
+    for path in sorted(root.glob(f"seed*/{way}/predictions.parquet")):
+        table = pd.read_parquet(path)
+        if (beside := path.with_name("baseline.parquet")).exists():
+            columns = ["sample_id", "baseline"]
+            table = table.merge(pd.read_parquet(beside)[columns], on="sample_id")
+        tables[path.parent.parent.name] = table.sort_values("sample_id")
+    return tables
 
 
 def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
@@ -109,21 +123,25 @@ def main(part: str, root: Path) -> None:
     tables = {way: seeds for way in WAYS[part] if (seeds := read(root, way))}
     together = {way: pd.concat(seeds.values()) for way, seeds in tables.items()}
     results, differences = [], []
-    for head in HEADS:
+    for head in (*HEADS, *OTHERS):
         for way, seeds in tables.items():
             for seed, table in {**seeds, f"{len(seeds)} seeds": together[way]}.items():
-                results.append({"way": way, "head": head, "seed": seed} | scores(table, head))
+                if head in table and table[head].notna().all():
+                    results.append({"way": way, "head": head, "seed": seed} | scores(table, head))
+    for head in HEADS:
         for one, other in PAIRS[part]:
             seeds = sorted(tables.get(one, {}).keys() & tables.get(other, {}).keys())
-            if seeds:
-                both = [pd.concat(tables[way][seed] for seed in seeds) for way in (one, other)]
-                key = {"way": one, "minus": other, "head": head, "seeds": len(seeds)}
+            for chosen in dict.fromkeys([*((seed,) for seed in seeds), tuple(seeds)]):
+                if not chosen:
+                    continue
+                both = [pd.concat(tables[way][seed] for seed in chosen) for way in (one, other)]
+                key = {"way": one, "minus": other, "head": head, "seeds": "+".join(chosen)}
                 differences.append(key | difference(*both, head))
     frame = pd.DataFrame(results).round(4)
     frame.to_csv(HERE / f"{prefix}results.csv", index=False)
     pd.DataFrame(differences).round(4).to_csv(HERE / f"{prefix}differences.csv", index=False)
     print(pd.DataFrame(differences).round(3).to_string(index=False))
-    of_all = frame[frame["seed"].str.endswith("seeds")]
+    of_all = frame[frame["seed"].str.endswith("seeds") & frame["head"].isin(HEADS)]
     for way, rows in of_all.groupby("way", sort=False):
         cells = [f"{r.uf1:.3f} [{r.uf1_low:.2f}, {r.uf1_high:.2f}]" for r in rows.itertuples()]
         print(
