@@ -111,7 +111,12 @@ class FaceFinder:
             self._landmarker = None
 
     def find(self, rgb: np.ndarray) -> np.ndarray | None:
-        """Find the landmarks of the largest face.
+        """Find the landmarks of the largest face, see `find_all`; None when there is no face."""
+        faces = self.find_all(rgb)
+        return faces[0] if faces else None
+
+    def find_all(self, rgb: np.ndarray) -> list[np.ndarray]:
+        """Find the landmarks of up to four faces, the largest first.
 
         The detector misses faces that touch the border and faces below a seventh of the picture's
         width, so a picture without face is tried again twice: with a black border of half its size,
@@ -123,8 +128,8 @@ class FaceFinder:
             rgb: uint8 (H, W, 3).
 
         Returns:
-            float32 (478, 2), x and y in pixels of `rgb` (the centre of the first pixel is 0, 0), or
-            None when there is no face.
+            Per face float32 (478, 2), x and y in pixels of `rgb` (the centre of the first pixel is
+            0, 0).
 
         Raises:
             MerError: If the picture has another shape or type, or the model file is damaged.
@@ -138,21 +143,18 @@ class FaceFinder:
                 "This FaceFinder is closed; open a new one: `with FaceFinder() as finder:`"
             )
         height, width = rgb.shape[:2]
-        landmarks = self._detect(rgb)
-        if landmarks is None:
+        faces = self._detect(rgb)
+        if not faces:
             y, x = height // 2, width // 2
             bordered = cv2.copyMakeBorder(rgb, y, y, x, x, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-            landmarks = self._detect(bordered)
-            if landmarks is not None:
-                landmarks -= np.array([x, y], np.float32)
-        if landmarks is None:
+            faces = [face - np.array([x, y], np.float32) for face in self._detect(bordered)]
+        if not faces:
             y, x = height // 4, width // 4
-            landmarks = self._detect(rgb[y : height - y, x : width - x])
-            if landmarks is not None:
-                landmarks += np.array([x, y], np.float32)
-        return landmarks
+            middle = self._detect(rgb[y : height - y, x : width - x])
+            faces = [face + np.array([x, y], np.float32) for face in middle]
+        return faces
 
-    def _detect(self, rgb: np.ndarray) -> np.ndarray | None:
+    def _detect(self, rgb: np.ndarray) -> list[np.ndarray]:
         import mediapipe
 
         if self._landmarker is None:
@@ -162,12 +164,12 @@ class FaceFinder:
         )
         found = self._landmarker.detect(picture).face_landmarks
         if not found:
-            return None
+            return []
         faces = np.array([[(p.x, p.y) for p in face] for face in found], np.float32)
         # MediaPipe measures from the picture's edge, OpenCV from the centre of the first pixel.
         faces = faces * np.array(rgb.shape[1::-1], np.float32) - np.float32(0.5)
         areas = np.prod(np.ptp(faces, axis=1), axis=1)
-        return faces[int(areas.argmax())]
+        return [faces[index] for index in np.argsort(-areas, kind="stable")]
 
 
 def _landmarker(confidence: float) -> Any:
