@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,12 +26,19 @@ from tests.builders import save_config
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def run_dir(tiny_config: Callable[..., DictConfig], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def short(tiny_config: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of one epoch, without macro-pretraining."""
     words = ["macro.enabled=false", "model.epochs=1", "model.augment=null", "model.batch_size=16"]
-    runner.run(tiny_config(*words), tmp_path / "run")
-    return tmp_path / "run"
+    run_dir = tmp_path_factory.mktemp("short") / "run"
+    runner.run(tiny_config(*words), run_dir)
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(short: Path, tmp_path: Path) -> Path:
+    """A copy of it, to train repetitions in."""
+    return Path(shutil.copytree(short, tmp_path / "run"))
 
 
 def verdicts(test: NullTest) -> dict[str, bool]:

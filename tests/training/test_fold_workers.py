@@ -187,7 +187,7 @@ def test_a_killed_worker_costs_nothing(
     assert "another process" not in caplog.text
 
 
-@pytest.mark.parametrize("interrupted", [True, False])
+@pytest.mark.parametrize("interrupted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_run_that_stops_early_leaves_no_worker(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
 ) -> None:

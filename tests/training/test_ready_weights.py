@@ -1,5 +1,6 @@
 """Weights that come with the package: made to the last bit, verified, loaded, used as a judge."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,11 +38,22 @@ SMALL = Ready(
 )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
+    """File of small weights, its checksum, and the macro weights that it was made from."""
+    folder = tmp_path_factory.mktemp("ready")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(READY, "small", SMALL)
+        path, digest = make("small", folder / "assets", [f"paths.cache={folder / 'cache'}"])
+    [whole] = (folder / "cache" / "macro").glob("*/best.ckpt")
+    return path, digest, whole
+
+
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of small weights, in place of those of the package."""
-    monkeypatch.setitem(READY, "small", SMALL)
-    path, digest = make("small", tmp_path / "assets", [f"paths.cache={tmp_path / 'cache'}"])
+def small(made: tuple[Path, str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the file, in place of the weights of the package."""
+    file, digest, _ = made
+    path = Path(shutil.copy(file, tmp_path))
     monkeypatch.setitem(READY, "small", SMALL._replace(sha256=digest))
     monkeypatch.setattr(ready_weights, "file_of", lambda name: path)
     return path
@@ -57,8 +69,10 @@ def test_they_are_made_again_to_the_last_bit(
     assert main([*words, f"paths.cache={tmp_path / 'other'}", "seed=1"]) == 1
 
 
-def test_half_precision_keeps_what_the_network_says(small: Path, tmp_path: Path) -> None:
-    whole = next((tmp_path / "cache" / "macro").glob("*/best.ckpt"))
+def test_half_precision_keeps_what_the_network_says(
+    made: tuple[Path, str, Path], small: Path
+) -> None:
+    whole = made[2]
     nets = [load_module(MotionPretrainModule, path).eval() for path in (whole, small)]
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images *= nets[0].input_std
