@@ -31,7 +31,7 @@ class Event(NamedTuple):
     clip: Clip
 
 
-class LongVideo(NamedTuple):
+class LongRecording(NamedTuple):
     """What happens in a long video.
 
     Attributes:
@@ -55,7 +55,7 @@ class LongVideo(NamedTuple):
 
 def plan_video(
     dataset: str, subject: str, video: str, fps: float, seconds: float, seed: int
-) -> LongVideo:
+) -> LongRecording:
     """Draw what happens in a video; a pure function of the names and the seed."""
     rng = generator(seed, dataset, subject, video, "plan")
     frames = round(seconds * fps)
@@ -74,10 +74,10 @@ def plan_video(
         start += length + float(rng.uniform(*PAUSE))
     moments = np.cumsum(rng.uniform(2.0, 6.0, int(seconds)))
     blinks = tuple(1 + round(moment * fps) for moment in moments if moment < seconds - 0.3)
-    return LongVideo(dataset, subject, video, fps, frames, tuple(events), blinks)
+    return LongRecording(dataset, subject, video, fps, frames, tuple(events), blinks)
 
 
-def film_video(video: LongVideo, seed: int) -> Iterator[np.ndarray]:
+def film_video(video: LongRecording, seed: int) -> Iterator[np.ndarray]:
     """Yield the frames of a long video in order, (H, W, 3) BGR or (H, W) gray uint8."""
     rng = generator(seed, video.dataset, video.subject, video.video, "camera")
     stand = sitting(rng)
@@ -119,7 +119,7 @@ def _neutral(blink: float) -> Performance:
     return Performance("neutral", "", [], 0.0, 1.0, 0.0, blink, 0.0, rest)
 
 
-def _level(event: Event, performance: Performance, video: LongVideo) -> np.ndarray:
+def _level(event: Event, performance: Performance, video: LongRecording) -> np.ndarray:
     """Strength of one expression in each frame of the video; what is left at its offset fades."""
     level = np.zeros(video.frames)
     shown = course(event.clip, performance)
@@ -130,7 +130,7 @@ def _level(event: Event, performance: Performance, video: LongVideo) -> np.ndarr
     return level
 
 
-def _head(video: LongVideo, restlessness: float, rng: np.random.Generator) -> np.ndarray:
+def _head(video: LongRecording, restlessness: float, rng: np.random.Generator) -> np.ndarray:
     """Head pose in each frame, (frames, 6) as in `Drift`: some slow waves on each axis."""
     seconds = np.arange(video.frames) / video.fps
     spread = restlessness * np.array([0.03, 0.03, 0.8, 0.008, 0.012, 0.012])
@@ -143,7 +143,7 @@ def _head(video: LongVideo, restlessness: float, rng: np.random.Generator) -> np
     return waves
 
 
-def _lids(video: LongVideo, rng: np.random.Generator) -> np.ndarray:
+def _lids(video: LongRecording, rng: np.random.Generator) -> np.ndarray:
     """Lid closure in each frame, eye distances."""
     seconds = np.arange(video.frames) / video.fps
     closing = np.zeros(video.frames)
