@@ -6,6 +6,7 @@ A head may be fitted on other sources than the network's embedding, or on severa
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ class Rows(NamedTuple):
     arrays: dict[str, NDArray[np.float64]]
 
 
-class Head(pl.Callback):
+class Head(pl.Callback, ABC):
     """A classifier that is fitted on embeddings when a training ends.
 
     A subclass has a `name`, `fit` and `scores`. Predictions then hold a column `<name>_<class>`
@@ -72,6 +73,7 @@ class Head(pl.Callback):
     source_rows: Mapping[str, SourceRows] = {}
     fitted_on: Rows | None = None
 
+    @abstractmethod
     def fit(
         self, embeddings: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
     ) -> None:
@@ -82,8 +84,8 @@ class Head(pl.Callback):
             labels: Class numbers; a class may be absent. Shape: (N,).
             n_classes: K.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no fit")
 
+    @abstractmethod
     def scores(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score embeddings.
 
@@ -93,7 +95,6 @@ class Head(pl.Callback):
         Returns:
             One score per class; the highest one is the predicted class. Shape: (B, K).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no scores")
 
     def export(self) -> nn.Module | None:
         """Give the fitted head as a module from what `scores` gets to what it gives, float64.

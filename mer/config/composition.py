@@ -98,6 +98,8 @@ def check_words(words: list[str]) -> "DictConfig | None":
 def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:
     """Raise a `MerError` that names every bad override, if overrides are to blame for `error`.
 
+    Wrong values among the good ones are named, too.
+
     Bad overrides are set aside one by one until the rest composes, so that all of them are reported
     at once and suggestions come from the configuration that the good ones give.
 
@@ -129,8 +131,23 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
     keys = [] if config is None else list(_flat_keys(config))
     raise_all(
         f"conf/{config_name}.yaml does not accept:",
-        (_sentence(override, problem, keys) for override, problem in bad),
+        [
+            *(_sentence(override, problem, keys) for override, problem in bad),
+            *(_wrong_values(config, good) if bad and config is not None else []),
+        ],
     )
+
+
+def _wrong_values(config: "DictConfig", overrides: list[str]) -> list[str]:
+    """Say which values of overrides are wrong, unless their configuration lacks others."""
+    from mer.config.conversion import problems
+
+    try:
+        found = problems(to_plain(config))
+    except MerError:
+        return []
+    typed_keys = tuple(_key(override) for override in overrides)
+    return [problem for problem in found if problem.startswith(typed_keys)]
 
 
 def to_plain(config: "DictConfig") -> dict[str, Any]:

@@ -49,6 +49,17 @@ def read(config: Mapping[str, Any]) -> Settings:
     Raises:
         MerError: With every wrong value and every unknown key.
     """
+    made, wrong = _read(config)
+    raise_all("The configuration cannot be used:", wrong)
+    return made
+
+
+def problems(config: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with a configuration, as `read` does; empty if nothing is."""
+    return _read(config)[1]
+
+
+def _read(config: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     plain = {**config, "trainer": _with_options(config.get("trainer"))}
     problems: list[str] = []
     made = Settings()
@@ -66,8 +77,7 @@ def read(config: Mapping[str, Any]) -> Settings:
         except ValidationError as error:
             known = [f"callbacks.{name}.{key}" for key in keys(kind)]
             problems += sentences(error, known, f"callbacks.{name}")
-    raise_all("The configuration cannot be used:", problems)
-    return made
+    return made, problems
 
 
 def updated(made: T, changes: Mapping[str, Any], prefix: str) -> T:

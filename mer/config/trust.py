@@ -107,6 +107,9 @@ def call(function: Any, key: str, target: str, options: Mapping[str, Any], *argu
     where = f"{key}._target_={target}"
     if not callable(function) or isinstance(function, ModuleType):
         raise MerError(f"{where} is no class or function")
+    if inspect.isabstract(function):
+        lacks = ", ".join(sorted(function.__abstractmethods__))
+        raise MerError(f"{where} is incomplete: define its methods {lacks}")
     special = [f"{key}.{name}: remove it" for name in options if name.startswith("_")]
     raise_all("Of the keys with an underscore only `_target_` has a meaning:", special)
     try:

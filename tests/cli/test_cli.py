@@ -217,6 +217,7 @@ def test_all_bad_overrides_are_named_with_the_closest(small_conf: Path) -> None:
         "  - lr=0.1: there is no key lr (closest: model.optimizer.lr)",
         "  - xyz=1: there is no key xyz (on the top level: seed, model, same, input)",
         "  - seed=[1: Hydra cannot read this; type 'seed=[1]'",
+        "  - seed is [1]; set a whole number",
     }
 
 

@@ -149,3 +149,15 @@ def test_wrong_values_are_found_before_torch_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "status 2 False"
     assert "model.epochs is 0; set 1 or more" in done.stderr
+
+
+def test_unknown_keys_and_wrong_values_are_told_together() -> None:
+    with pytest.raises(MerError) as caught:
+        compose(["modle.epochs=1", "model.epochs=0", "seed=one", "labels=casme2-5"])
+    first, *rest = str(caught.value).splitlines()
+    assert first == "conf/train.yaml does not accept:"
+    assert len(rest) == 3 and rest[0].startswith("  - modle.epochs=1: there is no key")
+    assert rest[1:] == [
+        "  - model.epochs is 0; set 1 or more",
+        "  - seed is one; set a whole number",
+    ]

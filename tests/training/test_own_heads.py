@@ -36,6 +36,11 @@ class Nearest(Head):
         return -np.linalg.norm(embeddings[:, None] - self.means, axis=2)
 
 
+class Unready(Head):
+    def fit(self, embeddings, labels, n_classes):
+        pass
+
+
 class Watcher(pl.Callback):
     """Writes a line for every epoch."""
 
@@ -244,6 +249,7 @@ def test_the_report_shows_an_own_head_first(
         ("callbacks.svm_head.name=nearest", "callbacks.svm_head.name is nearest, a column of"),
         ("callbacks.svm_head.name=label", "callbacks.svm_head.name is label, a column of every"),
         ("callbacks.watcher._target_=own_heads.Typo", "own_heads has no Typo"),
+        ("callbacks.nearest._target_=own_heads.Unready", "incomplete: define its methods scores"),
         ("callbacks.watcher._target_=collections.Counter", "callbacks.watcher is no callback"),
     ],
 )
