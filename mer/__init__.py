@@ -40,6 +40,7 @@ _PUBLIC = {
     "Run": "mer.runs.stored_run",
     "SVMHead": "mer.callbacks.svm_head",
     "UnifiedDataset": "mer.data.dataset",
+    "ClipPrediction": "mer.deploy.video",
     "Prediction": "mer.deploy.prediction",
     "Predictor": "mer.deploy.predictor",
     "cross_validate": "mer.training.runner",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from mer.deploy.prediction import Prediction as Prediction
     from mer.deploy.predictor import Predictor as Predictor
     from mer.deploy.predictor import load as load
+    from mer.deploy.video import ClipPrediction as ClipPrediction
     from mer.errors import MerError as MerError
     from mer.models.modules import MicroFinetuneModule as MicroFinetuneModule
     from mer.prepare.store import prepare_samples as prepare_samples

@@ -77,6 +77,16 @@ COMMANDS: dict[str, Command] = {
         "prove or deny from a run's artefacts that its score can be believed",
         "Folds that --null has finished are kept; the same command goes on.",
     ),
+    "predict": Command(
+        "mer.cli.predict:main",
+        "label the expressions of a video, a folder of frames, two pictures or a camera",
+        "Pictures of finished clips are kept.",
+    ),
+    "app": Command(
+        "mer.cli.app:main",
+        "open a page on this machine: drop a clip or use the camera, see what the model says",
+        "No clip is kept.",
+    ),
     "export": Command(
         "mer.cli.export:main",
         "write a fold's model, normalisation and SVM head included, into one ONNX file",

@@ -16,7 +16,7 @@ from mer.data import inputs
 from mer.deploy.facts import Facts
 from mer.deploy.scores import Scores
 from mer.errors import MerError
-from mer.models import ready_weights
+from mer.models import grad_cam, ready_weights
 from mer.models.checkpoints import load_module
 from mer.models.modules import MERModule, MicroFinetuneModule
 from mer.models.motion_module import MotionPretrainModule
@@ -37,6 +37,9 @@ class Network(Protocol):
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Array]:
         """Score samples: head -> (B, K); and `units` (B, 2 U) where there are any."""
+
+    def activation(self, sample: Sample) -> NDArray[np.float32] | None:
+        """Grad-CAM of the class that the network favours (56, 56); None without a feature map."""
 
 
 class Model(NamedTuple):
@@ -71,6 +74,13 @@ class Mean:
             offsets = np.array(self._facts.offsets.get(head, 0.0))
             classes[head] = (as_logits(values) + offsets).argmax(axis=1)
         return Scores(scores, classes, mean.get(UNITS))
+
+    def activation(self, sample: Sample) -> NDArray[np.float32] | None:
+        """Mean Grad-CAM of the networks of the first one's kind; see `Network.activation`."""
+        kind = type(self._networks[0])
+        maps = [one.activation(sample) for one in self._networks if type(one) is kind]
+        drawn = [one for one in maps if one is not None]
+        return np.mean(drawn, axis=0) if drawn else None
 
 
 #: Key of the intensities of the action units among scores.
@@ -108,6 +118,10 @@ class FoldNetwork:
         }
         return {**scores, SOFTMAX: logits.softmax(dim=1).numpy()}
 
+    def activation(self, sample: Sample) -> NDArray[np.float32] | None:
+        """See `Network`."""
+        return grad_cam.explain(self.module, images(self._input, [sample]))
+
 
 class ZeroShotNetwork:
     """A pretrained network that scores samples by itself, with action units where it has them."""
@@ -122,6 +136,12 @@ class ZeroShotNetwork:
         scores = {ZERO_SHOT: self._judge.logits(embedding).softmax(dim=1).numpy()}
         units = self._judge.intensities(embedding)
         return scores if units is None else {**scores, UNITS: units.double().numpy()}
+
+    def activation(self, sample: Sample) -> NDArray[np.float32] | None:
+        """See `Network`."""
+        return grad_cam.explain(
+            self._judge.module, self._judge.seen(images(self._judge.input, [sample]))
+        )
 
 
 def images(made: inputs.SampleInput, samples: Sequence[Sample]) -> torch.Tensor:

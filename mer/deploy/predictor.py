@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer.config.settings import Flow
+from mer.deploy import video
 from mer.deploy.facts import Facts
 from mer.deploy.prediction import Prediction
 from mer.deploy.scores import Scores
+from mer.deploy.video import ClipPrediction
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture
 from mer.runs.calibration import as_logits, probabilities
+from mer.spotting.frames import Progress, Source
 
 #: The model that is opened where none is named.
 SHIPPED = "motion-xxs"
@@ -145,6 +148,47 @@ class Predictor:
         if flow.ndim != 3 or flow.shape[0] != 3 or flow.shape[1] != flow.shape[2]:
             raise MerError(f"flow is {flow.shape}; give u, v and strain of a square crop (3, S, S)")
         return self.predict_samples([Sample(flow=flow.astype(np.float16))])[0]
+
+    def activation(self, sample: Sample) -> NDArray[np.float32] | None:
+        """Where the network looks in a prepared sample, for the class that it favours.
+
+        Returns:
+            Grad-CAM, 0 or more. Shape: (56, 56). None where the model has no feature map, or is a
+            file, which knows no gradients.
+        """
+        explain = getattr(self._score, "activation", None)
+        return None if explain is None else explain(sample)
+
+    def predict_video(
+        self,
+        source: Source,
+        fps: float | None = None,
+        *,
+        onset: int | None = None,
+        apex: int | None = None,
+        offset: int | None = None,
+        progress: Progress | None = None,
+    ) -> ClipPrediction:
+        """Label the expressions of a clip: spotted ones, or the one whose frames are given.
+
+        Args:
+            source: File of a video; folder of frames; number of a camera, which is watched until
+                Ctrl-C; or pictures uint8 (H, W, 3) RGB in order.
+            fps: Frames per second, where the source does not know them or is wrong.
+            onset: Number of the frame where the one expression begins: 0 for the first of a video,
+                the number in the file name for a folder.
+            apex: Number of the frame of its height.
+            offset: Number of the frame where it ends; may be left out.
+            progress: Called after each frame with the number of frames so far and of all.
+
+        Raises:
+            MerError: If the source cannot be read, or has no such frames.
+        """
+        if onset is None and apex is None and offset is None:
+            return video.predict_spotted(self, source, fps, progress)
+        if onset is None or apex is None:
+            raise MerError("an annotated expression needs its onset and its apex")
+        return video.predict_annotated(self, source, onset, apex, offset, fps, progress)
 
     def _predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
         scores = self._score(samples)

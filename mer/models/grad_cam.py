@@ -4,6 +4,7 @@ Grad-CAM (Selvaraju et al., ICCV 2017) weights the channels of a feature map by 
 the predicted class's logit and keeps the positive part of their sum.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +156,25 @@ def class_activation(
     cam = torch.relu((weights * kept[-1].detach()).sum(dim=1, keepdim=True))
     large = nn.functional.interpolate(cam, (GRID, GRID), mode="bilinear", align_corners=False)
     return best.indices.numpy(), large[:, 0].numpy()
+
+
+def explain(module: MERModule, image: torch.Tensor) -> NDArray[np.float32] | None:
+    """Grad-CAM of the class that a network favours; other threads may use the network meanwhile.
+
+    Args:
+        module: A trained model in evaluation mode.
+        image: One input. Shape: (1, C, S, S).
+
+    Returns:
+        Shape: (GRID, GRID); None where there is no usable feature map.
+    """
+    module = copy.deepcopy(module)  # its layers get hooks
+    try:
+        layer = find_layer(module, image)
+    except MerError:
+        return None
+    map_of_image: NDArray[np.float32] = class_activation(module, layer, image)[1][0]
+    return map_of_image
 
 
 def _steps(backbone: nn.Module) -> dict[str, nn.Module]:

@@ -235,7 +235,10 @@ def _video(path: Path, fps: float | None, progress: Progress | None) -> Frames:
             f"{path} is no video that can be decoded; if it was cut off while it was written, its "
             "index is lost. Expected: MP4, MOV, AVI, MKV, WebM"
         )
-    rate, warnings = _rate(str(path), fps, capture.get(cv2.CAP_PROP_FPS))
+    reported = float(capture.get(cv2.CAP_PROP_FPS))
+    if fps is None and reported > _FAST:
+        reported = _measured_rate(path)
+    rate, warnings = _rate(str(path), fps, reported)
     promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = promised if promised > 0 else None
 
@@ -266,6 +269,24 @@ def _video(path: Path, fps: float | None, progress: Progress | None) -> Frames:
         close=capture.release,
         progress=progress,
     )
+
+
+#: Frames per second from which on the times of frames are asked: browsers write films whose rate
+#: is the resolution of their clock, 1000.
+_FAST = 200.0
+
+
+def _measured_rate(path: Path) -> float:
+    """Frames per second by the times of the first frames; 0 where they have none."""
+    import cv2
+
+    capture = _capture(str(path), cv2.CAP_FFMPEG)
+    times: list[float] = []
+    while len(times) < 30 and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    capture.release()
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return 1 / step if step > 0 else 0.0
 
 
 def _camera(index: int, fps: float | None, progress: Progress | None) -> Frames:

@@ -31,6 +31,7 @@ class Face:
         first: Time at which it was seen first, seconds.
         last: Time at which it was seen last, seconds.
         width: Width in pixels at the last look.
+        box: Left, top, right and bottom of the face in pixels at the last look.
         times: Seconds, one per frame that was looked at.
         levels: Motion at these times in multiples of what the face shows at rest.
         blinks: Times of blinks.
@@ -40,6 +41,7 @@ class Face:
     first: float
     last: float
     width: float
+    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     times: "array[float]" = field(default_factory=lambda: array("d"))
     levels: "array[float]" = field(default_factory=lambda: array("f"))
     blinks: list[float] = field(default_factory=list)
@@ -130,6 +132,8 @@ class Spotter:
                 self.faces.append(Face(track.number, track.first, track.last, track.width))
             face = self.faces[track.number]
             face.last, face.width = track.last, track.width
+            (left, top), (right, bottom) = track.landmarks.min(axis=0), track.landmarks.max(axis=0)
+            face.box = float(left), float(top), float(right), float(bottom)
             watcher = self._watchers[track.number]
             spotted += watcher.add(frame, motions[track.number])
             face.times.append(frame.time)

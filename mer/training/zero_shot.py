@@ -77,10 +77,14 @@ class Judge:
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Compute embeddings of inputs as the data module gives them. Shape: (B, E)."""
+        return self.module.embed(self.seen(images))
+
+    def seen(self, images: torch.Tensor) -> torch.Tensor:
+        """Inputs as the network sees them, of equal strength. Shape: (B, C, S, S)."""
         images = images.to(self.module.device)
         if self._any_strength:
             images = as_strong(images, self.module, self.input.kind)
-        return self.module.embed(images)
+        return images
 
     def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Compute logits of the classes from embeddings. Shape: (B, K), float64, on the CPU."""

@@ -1,0 +1,147 @@
+"""What is typed for `mer predict`: a model, and clips of several kinds, all checked at once."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mer.datasets.frame_files import EXTENSIONS
+from mer.datasets.text_tables import read_csv
+from mer.deploy.predictor import SHIPPED
+from mer.errors import MerError, raise_all
+from mer.models.ready_weights import PREFIX, READY
+from mer.prepare.sample import Drop, read_picture
+from mer.spotting.frames import open_frames
+
+#: Endings of tables of pairs.
+TABLES = frozenset({".csv", ".tsv", ".txt"})
+
+_CAMERA = re.compile(r"camera(?::(\d+))?")
+
+
+class Pair(NamedTuple):
+    """Two pictures of one face, and their name."""
+
+    name: str
+    onset: Path
+    apex: Path
+
+
+class Clip(NamedTuple):
+    """A video, a folder of frames, or the number of a camera."""
+
+    source: Path | int
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return f"camera-{self.source}" if isinstance(self.source, int) else self.source.stem
+
+
+class Request(NamedTuple):
+    """What is to be predicted, and by which model."""
+
+    model: str | Path
+    pairs: list[Pair]
+    clips: list[Clip]
+
+
+def read_request(words: Sequence[str]) -> Request:
+    """Sort words into a model and clips, and look at each of them.
+
+    Args:
+        words: A model or none, then videos, folders of frames, pairs of pictures, tables, cameras.
+
+    Raises:
+        MerError: If one of them cannot be used; it names all that cannot.
+    """
+    words = list(words)
+    model = words.pop(0) if words and _is_model(words[0]) else SHIPPED
+    if not words:
+        raise MerError(
+            "there is nothing to label: name a video, a folder of frames, two pictures (onset "
+            "and apex), a CSV of such pairs, or `camera`"
+        )
+    pairs: list[Pair] = []
+    clips: list[Clip] = []
+    faults: list[str] = []
+    single = [word for word in words if _is_picture(word)]
+    if len(single) == 2:
+        pairs.append(_pair(*single))
+    elif single:
+        faults.append(
+            f"{len(single)} single pictures ({', '.join(single[:3])}): an expression needs its "
+            "onset and its apex; type ONSET,APEX for each"
+        )
+    for word in words:
+        if word in single:
+            continue
+        try:
+            _add(word, pairs, clips)
+        except MerError as error:
+            faults.append(str(error))
+    faults += [fault for pair in pairs for fault in _unreadable(pair)]
+    raise_all("these inputs cannot be used:", faults)
+    return Request(model, pairs, clips)
+
+
+def _is_model(word: str) -> bool:
+    """Whether a word names a model: a run, a file of `mer export`, or shipped weights."""
+    path = Path(word).expanduser()
+    run = path.is_dir() and ((path / "config.yaml").exists() or (path / "folds").is_dir())
+    shipped = word.startswith(PREFIX) or word in READY
+    return run or shipped or path.suffix in (".onnx", ".pt2", ".ckpt")
+
+
+def _is_picture(word: str) -> bool:
+    return "," not in word and Path(word).suffix.lower() in EXTENSIONS
+
+
+def _add(word: str, pairs: list[Pair], clips: list[Clip]) -> None:
+    path = Path(word).expanduser()
+    if camera := _CAMERA.fullmatch(word):
+        clips.append(Clip(int(camera[1] or 0)))
+    elif path.is_file() and path.suffix.lower() in TABLES:
+        pairs += _rows(path)
+    elif "," in word and not path.exists():
+        names = [part.strip() for part in word.split(",")]
+        if len(names) != 2 or not all(names):
+            raise MerError(f"{word}: expected two pictures, ONSET,APEX")
+        pairs.append(_pair(*names))
+    else:
+        with open_frames(path):  # reads its first frame
+            clips.append(Clip(path))
+
+
+def _pair(onset: str, apex: str) -> Pair:
+    first, last = Path(onset).expanduser(), Path(apex).expanduser()
+    return Pair(f"{first.stem}-{last.stem}", first, last)
+
+
+def _rows(path: Path) -> Iterator[Pair]:
+    table = read_csv(path)
+    lacking = [name for name in ("onset_path", "apex_path") if name not in table.cells]
+    if lacking:
+        raise MerError(
+            f"{path} has no column {' and '.join(lacking)}; it has "
+            f"{', '.join(table.cells) or 'none'}. A table of pairs names the pictures of each row"
+        )
+    faults = [f"row {number}: {fault}" for number, fault in table.faults.items()]
+    for number, row in table.cells.iterrows():
+        empty = [name for name in ("onset_path", "apex_path") if not row[name]]
+        if empty:
+            faults.append(f"row {number}: no {' and no '.join(empty)}")
+    raise_all(f"{path} cannot be used:", faults)
+    if table.cells.empty:
+        raise MerError(f"{path} has no row below its header")
+    for number, row in table.cells.iterrows():
+        yield Pair(
+            f"{path.stem}-{number}", path.parent / row["onset_path"], path.parent / row["apex_path"]
+        )
+
+
+def _unreadable(pair: Pair) -> Iterator[str]:
+    for path in (pair.onset, pair.apex):
+        picture = read_picture(path)
+        if isinstance(picture, Drop):
+            yield f"{picture.reason}: {picture.detail}"

@@ -1,0 +1,293 @@
+"""From a clip to predictions: frames, faces followed, intervals spotted, each of them labelled.
+
+    with mer.load() as model:
+        result = model.predict_video("clip.mp4")
+    for expression in result.expressions:
+        expression.apex.seconds, expression.prediction.label
+
+A video of any length needs the memory of a few frames.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer.deploy.prediction import Prediction
+from mer.errors import MerError
+from mer.prepare.sample import Sample
+from mer.spotting.frames import Frame, Progress, Source, open_frames
+from mer.spotting.intervals import Expression
+from mer.spotting.spotter import Spotter
+
+if TYPE_CHECKING:
+    from mer.deploy.predictor import Predictor
+
+#: Seconds from onset to offset of the longest micro-expression, and of the longest expression at
+#: all (Yan et al., J. Nonverbal Behav. 37, 2013; Ekman, Ann. N.Y. Acad. Sci. 1000, 2003).
+LONGEST_MICRO, LONGEST = 0.5, 4.0
+
+#: Points of the motion of a face over time that are kept.
+POINTS = 2000
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame: its number in the source (0 for a video's first), and seconds from the first one."""
+
+    frame: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FoundExpression:
+    """One expression of a clip.
+
+    Attributes:
+        prediction: What the model says of it.
+        face: Number of the face, 0 for the first one that was seen.
+        onset: Where it begins; None for two pictures without a time.
+        apex: Its height.
+        offset: Where it ends; None where that is not known.
+        annotated: Whether these frames were given, not spotted.
+        sample: Its crops, flow and landmarks, as the model's training has them; None where they
+            could not be prepared. Not part of `as_dict`.
+    """
+
+    prediction: Prediction
+    face: int = 0
+    onset: Moment | None = None
+    apex: Moment | None = None
+    offset: Moment | None = None
+    annotated: bool = False
+    sample: Sample | None = field(default=None, repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = asdict(replace(self, sample=None))
+        del plain["sample"]
+        return {**plain, "prediction": self.prediction.as_dict()}
+
+
+@dataclass(frozen=True)
+class ClipPrediction:
+    """What a model says of a clip.
+
+    Attributes:
+        source: Name of the clip.
+        expressions: What was found, in the order of the time.
+        reason: Why nothing was found; None where something was.
+        fps: Frames per second; None for two pictures.
+        frames: Number of frames that were looked at.
+        seconds: Length of what was looked at; None for two pictures.
+        faces: Number of faces that were followed; None where none was followed.
+        curves: Motion of each face over time: seconds, and multiples of what the face shows at
+            rest; the largest of neighbouring frames where there are many.
+        warnings: What makes the result doubtful, in sentences.
+    """
+
+    source: str
+    expressions: tuple[FoundExpression, ...] = ()
+    reason: str | None = None
+    fps: float | None = None
+    frames: int = 2
+    seconds: float | None = None
+    faces: int | None = None
+    curves: tuple[tuple[tuple[float, float], ...], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = {**vars(self), "warnings": list(self.warnings)}
+        plain["curves"] = [[list(point) for point in curve] for curve in self.curves]
+        return {**plain, "expressions": [one.as_dict() for one in self.expressions]}
+
+
+def predict_pairs(
+    predictor: "Predictor", pairs: Iterable[tuple[str, Any, Any]], batch: int = 32
+) -> Iterator[ClipPrediction]:
+    """Label pairs of onset and apex, each a clip of its own.
+
+    Args:
+        predictor: The model.
+        pairs: Name, onset and apex of each; pictures as `Predictor.predict` takes them.
+        batch: Number of pairs that are scored at once.
+    """
+    waiting: list[tuple[str, Any]] = []
+
+    def score() -> Iterator[ClipPrediction]:
+        samples = [sample for _, sample in waiting]
+        for (name, sample), one in zip(waiting, predictor.predict_samples(samples), strict=True):
+            kept = sample if isinstance(sample, Sample) else None
+            yield ClipPrediction(name, (FoundExpression(one, annotated=True, sample=kept),))
+        waiting.clear()
+
+    for name, onset, apex in pairs:
+        waiting.append((name, predictor.prepare(onset, apex)))
+        if len(waiting) == batch:
+            yield from score()
+    yield from score()
+
+
+def predict_annotated(
+    predictor: "Predictor",
+    source: Source,
+    onset: int,
+    apex: int,
+    offset: int | None = None,
+    fps: float | None = None,
+    progress: Progress | None = None,
+) -> ClipPrediction:
+    """Label one expression of a clip whose frames are known.
+
+    Args:
+        predictor: The model.
+        source: Video, folder, camera or pictures; see `mer.spotting.frames.open_frames`.
+        onset: Number of the frame where it begins: 0 for the first of a video, the number in the
+            file name for a folder.
+        apex: Number of the frame of its height.
+        offset: Number of the frame where it ends.
+        fps: Frames per second, where the source does not know them.
+        progress: Called after each frame.
+
+    Raises:
+        MerError: If the source cannot be read, or has no such frames.
+    """
+    numbers = [onset, apex] + ([] if offset is None else [offset])
+    if numbers != sorted(numbers):
+        raise MerError(f"onset, apex and offset are frames {numbers}; expected them in this order")
+    kept: dict[int, Frame] = {}
+    with open_frames(source, fps, progress) as frames:
+        count, last = 0, 0.0
+        for count, frame in enumerate(frames, start=1):
+            last = frame.time
+            if frame.number in numbers:
+                kept[frame.number] = frame
+                if frame.number == numbers[-1]:
+                    break
+            if count == 1:
+                first = frame.number
+            end = frame.number
+    if lacking := [str(number) for number in numbers if number not in kept]:
+        raise MerError(
+            f"{frames.name} has no frame {', '.join(lacking)}: its frames are {first} to {end}"
+        )
+    sample = predictor.prepare(kept[onset].picture, kept[apex].picture)
+    moments = [_moment(kept[number]) for number in numbers]
+    length = moments[-1].seconds - moments[0].seconds
+    prediction = of_length(predictor.predict_samples([sample])[0], length)
+    found = FoundExpression(
+        prediction,
+        0,
+        moments[0],
+        moments[1],
+        moments[2] if offset is not None else None,
+        annotated=True,
+        sample=sample if isinstance(sample, Sample) else None,
+    )
+    return ClipPrediction(
+        frames.name,
+        (found,),
+        fps=frames.fps,
+        frames=count,
+        seconds=last,
+        warnings=tuple(frames.warnings),
+    )
+
+
+def predict_spotted(
+    predictor: "Predictor",
+    source: Source,
+    fps: float | None = None,
+    progress: Progress | None = None,
+) -> ClipPrediction:
+    """Follow the faces of a clip, spot their expressions, and label each.
+
+    A camera is watched until Ctrl-C. Arguments and errors are those of `predict_annotated`.
+    """
+    prepare = predictor.facts.prepare
+    found: list[FoundExpression] = []
+    with (
+        open_frames(source, fps, progress) as frames,
+        Spotter(frames.fps, confidence=prepare.confidence, min_face=prepare.min_face) as spotter,
+    ):
+        last = 0.0
+        try:
+            for frame in frames:
+                last = frame.time
+                found += [_label(predictor, one, spotter) for one in spotter.add(frame)]
+        except KeyboardInterrupt:
+            if not frames.live:
+                raise
+        found += [_label(predictor, one, spotter) for one in spotter.close()]
+    limits, reason = spotter.warnings, None
+    if not spotter.faces:
+        reason = limits.pop()
+    elif not found:
+        reason = "no expression was spotted"
+    return ClipPrediction(
+        frames.name,
+        tuple(sorted(found, key=lambda one: (one.onset.seconds if one.onset else 0, one.face))),
+        reason,
+        frames.fps,
+        spotter.frames,
+        round(last, 4),
+        len(spotter.faces),
+        tuple(thinned(face.times, face.levels) for face in spotter.faces),
+        (*frames.warnings, *limits),
+    )
+
+
+def _label(predictor: "Predictor", spotted: Expression, spotter: Spotter) -> FoundExpression:
+    """Prepare and label a spotted expression."""
+    onset, apex = spotted.onset.picture, spotted.apex.picture
+    if len(spotter.faces) > 1:  # preparation takes the largest face
+        box = spotter.faces[spotted.face].box
+        onset, apex = around(onset, box), around(apex, box)
+    sample = predictor.prepare(onset, apex)
+    prediction = of_length(predictor.predict_samples([sample])[0], spotted.seconds)
+    return FoundExpression(
+        prediction,
+        spotted.face,
+        _moment(spotted.onset),
+        _moment(spotted.apex),
+        _moment(spotted.offset),
+        sample=sample if isinstance(sample, Sample) else None,
+    )
+
+
+def around(picture: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Any:
+    """Cut out a face (left, top, right, bottom) with half its size around it."""
+    left, top, right, bottom = box
+    x, y = (right - left) / 2, (bottom - top) / 2
+    rows = slice(max(0, int(top - y)), int(bottom + y) + 1)
+    return picture[rows, max(0, int(left - x)) : int(right + x) + 1]
+
+
+def thinned(times: Sequence[float], levels: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """At most `POINTS` points; of neighbours the largest counts."""
+    step = -(-len(times) // POINTS) or 1
+    return tuple(
+        (round(float(times[i]), 3), round(float(max(levels[i : i + step])), 3))
+        for i in range(0, len(times), step)
+    )
+
+
+def of_length(prediction: Prediction, seconds: float) -> Prediction:
+    """Take the length of an interval into account, from its onset to its offset or apex."""
+    if seconds > LONGEST:
+        reason = f"{seconds:.1f} s are too long for one expression ({LONGEST:g} s at most)"
+        return replace(prediction, label=None, confidence=None, reason=reason)
+    if seconds > LONGEST_MICRO:
+        warning = (
+            f"It lasts {seconds:.1f} s: an expression, but no micro-expression "
+            f"({LONGEST_MICRO:g} s at most)"
+        )
+        return replace(prediction, warnings=(*prediction.warnings, warning))
+    return prediction
+
+
+def _moment(frame: Frame) -> Moment:
+    return Moment(frame.number, round(frame.time, 4))
