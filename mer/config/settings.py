@@ -3,123 +3,39 @@
 The classes mirror the tree of `conf/`: `Settings.model.transfer.blocks` is the key
 `model.transfer.blocks`. Defaults are those of `conf/` (a test compares them), and the comments of
 `conf/` explain every key. Functions below `mer.training.runner` take these objects, so they can be
-called without Hydra; `mer.config.conversion` reads them from a composed configuration.
+called without Hydra; `mer.config.conversion` reads them from a composed configuration. Every class
+can be imported from here.
 """
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 
+from mer.config.prepare_settings import DIS as DIS
+from mer.config.prepare_settings import TVL1 as TVL1
+from mer.config.prepare_settings import Farneback as Farneback
+from mer.config.prepare_settings import Flow as Flow
+from mer.config.prepare_settings import Prepare as Prepare
+from mer.config.training_settings import Augment as Augment
+from mer.config.training_settings import Finetune as Finetune
+from mer.config.training_settings import Motion as Motion
+from mer.config.training_settings import Optimizer as Optimizer
+from mer.config.training_settings import Pretrain as Pretrain
+from mer.config.training_settings import Transfer as Transfer
 from mer.config.validation import (
     Count,
     NotNegative,
     Number,
     Pair,
     Positive,
-    Probability,
     Share,
     Whole,
+    Workers,
     made_by,
     settings,
 )
 
 Side = Annotated[int, Field(strict=True, ge=1, le=1024)]
-Workers = Annotated[int, Field(strict=True, ge=0, le=1024)]
-
-
-@settings
-class Optimizer:
-    """Optimizer and learning-rate schedule."""
-
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Positive = 1e-3
-    weight_decay: NotNegative = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_epochs: NotNegative = 2
-    kwargs: dict[str, Any] = made_by(dict)
-    target: StrictStr | None = Field(default=None, alias="_target_")
-
-
-@settings
-class Transfer:
-    """Which blocks fine-tuning takes over from macro-pretraining, and how others join them."""
-
-    blocks: StrictStr | list[StrictStr] | None = "auto"
-    insertion: Literal["random", "gate", "residual"] = "gate"
-    freeze: StrictStr | list[StrictStr] | None = made_by(list)
-    input_stats: Literal["fold", "macro"] = "fold"
-    lr_scale: NotNegative = 1.0
-
-
-@settings
-class Augment:
-    """Augmentation of training samples, see `mer.data.augmentation`."""
-
-    flip: Probability = 0.5
-    shift: Share = 0.05
-    scale: Share = 0.05
-    rotate: Annotated[Number, Field(ge=0, le=180)] = 5.0
-    gain: Probability = 0.1
-    offset: Probability = 0.1
-    noise: NotNegative = 0.02
-    transforms: list[dict[str, Any]] = made_by(list)
-
-
-ClassWeights = Literal["balanced"] | list[Positive] | None
-
-
-@settings
-class Finetune:
-    """Micro fine-tuning: one network per fold."""
-
-    epochs: Count = 30
-    batch_size: Pair = 32
-    class_weights: ClassWeights = "balanced"
-    label_smoothing: Share = 0.1
-    loss: dict[str, Any] | None = None
-    dropout: Share = 0.2
-    optimizer: Optimizer = made_by(Optimizer)
-    transfer: Transfer = made_by(Transfer)
-    augment: Augment | None = made_by(Augment)
-    augment_draws: Count | None = None
-
-
-@settings
-class Motion:
-    """Synthetic motion as macro samples; see `mer.synthetic.motion_fields`."""
-
-    real: Literal["none", "after", "mixed"] = "none"
-    samples: Count = 102400
-    batch_size: Pair = 128
-    layout: Literal["auto", "aligned", "megc2019", "both"] = "auto"
-    free: Share = 0.3
-    shares: dict[str, Positive] | None = None
-    units_weight: NotNegative = 4.0
-
-
-@settings
-class Pretrain:
-    """Macro-pretraining: one network for all folds."""
-
-    labels: dict[str, Any] = made_by(dict)
-    enabled: StrictBool = True
-    network: Literal["auto", "mobilenetv2", "whole"] = "auto"
-    motion: Motion | None = None
-    validation: Share = 0.2
-    epochs: Count = 25
-    batch_size: Pair = 32
-    devices: Count = 1
-    class_weights: ClassWeights = "balanced"
-    label_smoothing: Share = 0.0
-    loss: dict[str, Any] | None = None
-    dropout: Share = 0.1
-    optimizer: Optimizer = made_by(lambda: Optimizer(lr=2e-3))
-    augment: Augment | None = made_by(Augment)
-
-    @property
-    def reads_datasets(self) -> bool:
-        """Whether macro datasets take part."""
-        return self.enabled and (self.motion is None or self.motion.real != "none")
 
 
 @settings
@@ -207,75 +123,6 @@ class Backbone:
     def has_weights(self) -> bool:
         """Whether it starts from weights of its own."""
         return self.pretrained or self.weights is not None
-
-
-@settings
-class DIS:
-    """Dense inverse search (OpenCV)."""
-
-    smooth: NotNegative = 1.5
-    finest_scale: Whole = 1
-    patch_size: Count = 8
-    patch_stride: Count = 3
-    refinements: Whole = 20
-    smoothness: NotNegative = 40.0
-
-
-@settings
-class Farneback:
-    """Polynomial expansion (OpenCV)."""
-
-    smooth: NotNegative = 0.0
-    levels: Count = 3
-    pyramid_scale: Annotated[Number, Field(gt=0, lt=1)] = 0.5
-    window: Count = 21
-    iterations: Count = 5
-    neighbourhood: Count = 5
-    sigma: Positive = 1.1
-
-
-@settings
-class TVL1:
-    """Total variation with an L1 data term."""
-
-    smooth: NotNegative = 1.0
-    weight: Positive = 0.05
-    scales: Count = 3
-    warps: Count = 2
-    iterations: Count = 24
-
-
-@settings
-class Flow:
-    """Optical flow from onset to apex, by a built-in method or an own function."""
-
-    method: Literal["dis", "farneback", "tvl1"] | None = "dis"
-    stabilise: StrictBool = True
-    face_only: StrictBool = True
-    dis: DIS = made_by(DIS)
-    farneback: Farneback = made_by(Farneback)
-    tvl1: TVL1 = made_by(TVL1)
-    kwargs: dict[str, Any] = made_by(dict)
-    target: StrictStr | None = Field(default=None, alias="_target_")
-
-    @property
-    def used(self) -> str | None:
-        """Name of the method, or of an own function; None for no flow."""
-        return None if self.method is None else self.target or self.method
-
-
-@settings
-class Prepare:
-    """From pictures to aligned faces and optical flow."""
-
-    faces: Literal["landmarks", "as_is"] = "landmarks"
-    size: Annotated[int, Field(strict=True, ge=32, le=1024)] = 224
-    margin: Annotated[Number, Field(ge=-0.3, le=2)] = 0.15
-    confidence: Probability = 0.5
-    min_face: Whole = 60
-    flow: Flow = made_by(Flow)
-    array_channels: list[Literal["strain", "u", "v"]] = made_by(lambda: ["strain", "v", "u"])
-    workers: Workers | None = None
 
 
 @settings

@@ -15,6 +15,7 @@ T = TypeVar("T")
 Count = Annotated[int, Field(strict=True, ge=1)]
 Pair = Annotated[int, Field(strict=True, ge=2)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
+Workers = Annotated[int, Field(strict=True, ge=0, le=1024)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]

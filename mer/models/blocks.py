@@ -57,6 +57,28 @@ def select(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
+def freeze(backbone: nn.Module, blocks: str | Sequence[str]) -> list[nn.Module]:
+    """Stop the gradients of a selection of a backbone.
+
+    Args:
+        backbone: Changed in place.
+        blocks: See `select`.
+
+    Returns:
+        The batch norms in it, whose statistics have to stand still.
+    """
+    frozen = set(select(backbone, blocks))
+    for name, parameter in backbone.named_parameters():
+        if name in frozen:
+            parameter.requires_grad_(False)
+    return [
+        module
+        for prefix, module in backbone.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and f"{prefix}.running_mean" in frozen
+    ]
+
+
 def resolve_auto(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
     """Give a selection as a list of words, `mobilenetv2` or `all` in place of `auto`."""
     words = [blocks] if isinstance(blocks, str) else list(blocks)

@@ -15,7 +15,7 @@ from torch import nn
 
 from mer import __version__
 from mer.errors import MerError, raise_all
-from mer.models import backbones, blocks, insertion, optim
+from mer.models import backbones, blocks, insertion, module_arguments, optim
 from mer.models import loss as losses
 from mer.models.dropout import DropoutDraws
 from mer.models.epoch_counts import EpochTally
@@ -94,7 +94,7 @@ class MERModule(pl.LightningModule):
         loss, taken_over = plain(loss), plain(taken_over)
         optimizer = optim.complete(plain(optimizer))
         self.save_hyperparameters(logger=False)
-        self._check_arguments()
+        raise_all("The model cannot be built:", module_arguments.problems(self.hparams))
 
         #: What checkpoints say of their making: `persons`, `input`, `data_hash`, and more.
         self.provenance: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class MERModule(pl.LightningModule):
         self.loss = self.configure_loss()
         self._epochs: dict[str, EpochTally] = {}
         self.seen = SeenSamples()
-        self._frozen_norms = self._freeze(blocks.select(self.backbone, freeze or []))
+        self._frozen_norms = blocks.freeze(self.backbone, freeze or [])
         self.train()
 
     def configure_backbone(self) -> nn.Module:
@@ -296,45 +296,6 @@ class MERModule(pl.LightningModule):
             key = f"{stage}/{name}"
             self.log(key, value, prog_bar=key == self.monitor, sync_dist=True)
         return values
-
-    def _freeze(self, names: list[str]) -> list[nn.Module]:
-        """Stop the gradients of some backbone tensors; return the batch norms that stand still."""
-        frozen = set(names)
-        for name, parameter in self.backbone.named_parameters():
-            if name in frozen:
-                parameter.requires_grad_(False)
-        return [
-            module
-            for prefix, module in self.backbone.named_modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm)
-            and f"{prefix}.running_mean" in frozen
-        ]
-
-    def _check_arguments(self) -> None:
-        given = self.hparams
-        n_classes, in_chans = len(given["classes"]), given["in_chans"]
-        problems = [
-            f"{name} has {len(given[name])} values, the input {in_chans} channels"
-            for name in ("input_mean", "input_std")
-            if len(given[name]) != in_chans
-        ]
-        if not all(value > 0 for value in given["input_std"]):
-            problems.append(f"input_std must be positive, found {given['input_std']}")
-        if n_classes < 2 or len(set(given["classes"])) < n_classes:
-            problems.append(f"classes must be two or more different names: {given['classes']}")
-        weights = given["class_weights"]
-        if weights is not None and len(weights) != n_classes:
-            problems.append(f"class_weights has {len(weights)} values for {n_classes} classes")
-        for name in ("label_smoothing", "dropout"):
-            if not 0 <= given[name] < 1:
-                problems.append(f"{name}={given[name]} must lie in [0, 1)")
-        if given["transformers"] not in insertion.WAYS:
-            problems.append(
-                f"transformers={given['transformers']}; set {', '.join(insertion.WAYS)}"
-            )
-        if given["lr_scale"] < 0:
-            problems.append(f"lr_scale={given['lr_scale']} must be 0 or more")
-        raise_all("The model cannot be built:", problems)
 
 
 def first_classifier(classifier: nn.Linear, seed: int) -> None:
