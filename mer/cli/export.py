@@ -1,30 +1,53 @@
-"""`mer export RUN`: a fold's model as one self-contained file, from input crop to labels."""
+"""`mer export MODEL`: a model as one self-contained file, from aligned input to labels."""
 
 import argparse
 from pathlib import Path
 
 from mer.cli.options import add_trust
-from mer.deploy.export import FORMATS, export
+from mer.deploy.export import FORMATS, PRECISIONS, export
 
 
 def main(argv: list[str]) -> int:
-    """Write the model file of one fold.
+    """Write a model file, and its model card beside it.
 
     Returns:
         Exit status 0.
     """
     parser = argparse.ArgumentParser(prog="mer export", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("--fold", metavar="NAME", help="which fold; by default the first")
+    parser.add_argument(
+        "model", metavar="MODEL", help="run directory, or weights of the package: mer:motion-xxs"
+    )
+    parser.add_argument(
+        "--fold", metavar="NAME", help="which fold; by default the first, or that on everybody"
+    )
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
-    parser.add_argument("--int8", action="store_true", help="quantise; needs the run's data")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: beside the checkpoint")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="float16: half the size, computed in float32; int8: 8-bit convolutions",
+    )
+    parser.add_argument(
+        "--int8", dest="precision", action="store_const", const="int8", help="--precision int8"
+    )
+    parser.add_argument(
+        "--lossy", action="store_true", help="write a smaller file even if it changes too much"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: in the run directory")
     parser.add_argument(
         "--heads", metavar="NAMES", help="heads beside the softmax, e.g. svm,mine; by default all"
     )
     add_trust(parser)
     given = parser.parse_args(argv)
-    heads = None if given.heads is None else given.heads.split(",")
-    path = export(given.run, given.fold, given.format, given.int8, given.out, given.trust, heads)
+    path = export(
+        given.model,
+        given.fold,
+        given.format,
+        given.precision,
+        given.out,
+        given.trust,
+        None if given.heads is None else given.heads.split(","),
+        given.lossy,
+    )
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer.deploy.graph import INPUT, SOFTMAX, Deployed, label_output
+from mer.deploy.graph import INPUT, UNITS, Deployed, label_output
 from mer.deploy.scores import Scores
 from mer.errors import MerError
 
@@ -140,13 +140,11 @@ def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
     }
     graph = core.read_model(path)
     # A tensor may have more names than that of the output.
-    names = [
-        name
-        for scores, labels in zip(graph.outputs[::2], graph.outputs[1::2], strict=False)
-        for head in scores.names
-        if label_output(head) in labels.names
-        for name in (head, label_output(head))
-    ]
+    every = [output.names for output in graph.outputs]
+    known = {name for names in every for name in names}
+    heads = {name for name in known if label_output(name) in known}
+    given = {*heads, *map(label_output, heads), UNITS}
+    names = [next(iter(given & names), "") for names in every]
     _check_outputs(names, path)
 
     @functools.cache
@@ -187,17 +185,19 @@ def _import_openvino() -> Any:
 
 def named_scores(names: Sequence[str], values: Sequence[Any]) -> Scores:
     """Put the outputs of a graph, which have the names `Deployed.outputs`, under their heads."""
-    pairs = zip(names[::2], values[::2], values[1::2], strict=True)
-    scores, classes = {}, {}
-    for head, shown, numbers in pairs:
-        scores[head] = np.asarray(shown, dtype=np.float32)
-        classes[head] = np.asarray(numbers, dtype=np.int64)
-    return Scores(scores, classes)
+    values_of = dict(zip(names, map(np.asarray, values), strict=True))
+    heads = [name for name in names if label_output(name) in values_of]
+    return Scores(
+        {head: values_of[head].astype(np.float32, copy=False) for head in heads},
+        {head: values_of[label_output(head)].astype(np.int64, copy=False) for head in heads},
+        values_of.get(UNITS),
+    )
 
 
 def _check_outputs(names: list[str], path: Path) -> None:
-    heads = names[::2]
-    if heads[-1:] != [SOFTMAX] or names[1::2] != [label_output(head) for head in heads]:
+    heads = [name for name in names if label_output(name) in names]
+    given = {*heads, *map(label_output, heads), UNITS}
+    if not heads or set(names) - given:
         raise MerError(
             f"{path} gives {', '.join(names) or 'nothing'}, which is not what `mer export` writes: "
             "export the run again"

@@ -17,6 +17,9 @@ SOURCES = (EMBEDDING, INPUT_SOURCE)
 #: Name of the graph's input, and of the output that every graph has, in every file format.
 INPUT, SOFTMAX = "image", "softmax"
 
+#: Name of the output with the intensities of action units, as far as a model has some.
+UNITS = "units"
+
 
 class Deployed(nn.Module):
     """A trained model from image to scores, in evaluation mode; a copy, so the module stays as is.
@@ -29,6 +32,8 @@ class Deployed(nn.Module):
             class before the highest one wins; nothing where a head is missing.
         facts: Metadata of its files; plain values.
         sources: Name of a head -> its sources, some of `SOURCES`; by default the embedding.
+        softmax: Name of the head that is the network's own softmax.
+        units: Layer from embeddings to logits of action units; None where there is none.
     """
 
     mean: torch.Tensor
@@ -42,6 +47,8 @@ class Deployed(nn.Module):
         offsets: Mapping[str, Sequence[float]] | None = None,
         facts: dict[str, Any] | None = None,
         sources: Mapping[str, Sequence[str]] | None = None,
+        softmax: str = SOFTMAX,
+        units: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.facts = dict(facts or {})
@@ -50,7 +57,8 @@ class Deployed(nn.Module):
         self.register_buffer("std", module.input_std.detach().clone())
         self.backbone = deepcopy(module.backbone)
         self.classifier = deepcopy(module.classifier)
-        self.head_names = [*(heads or {}), SOFTMAX]
+        self.units = deepcopy(units)
+        self.head_names = [*(heads or {}), softmax]
         self.sources = [list((sources or {}).get(name, [EMBEDDING])) for name in heads or {}]
         self.heads = nn.ModuleList(deepcopy(head) for head in (heads or {}).values())
         nothing = [0.0] * len(module.classes)
@@ -60,14 +68,16 @@ class Deployed(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the outputs: scores and class numbers of each head, the main head first."""
-        return [output for name in self.head_names for output in (name, label_output(name))]
+        """Names of the outputs: scores and class numbers of each head, then action units."""
+        heads = [output for name in self.head_names for output in (name, label_output(name))]
+        return heads if self.units is None else [*heads, UNITS]
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Score images as the data module gives them, not normalised. (B, C, S, S), float32.
 
         Returns:
-            See `outputs`. Scores (B, K), float32; class numbers (B,), int64.
+            See `outputs`. Scores (B, K), float32; class numbers (B,), int64; action units (B, 2 U),
+            float32.
         """
         x = (image - self.mean) / self.std
         embedding = self.backbone.forward_head(self.backbone.forward_features(x), pre_logits=True)
@@ -83,7 +93,10 @@ class Deployed(nn.Module):
         # In float64, as a run's predictions are: rounding must not turn over a class.
         logarithms = logits.double().log_softmax(dim=1)
         softmax = logits.float().softmax(dim=1)
-        return (*shown, softmax, (logarithms + self.offsets[-1]).argmax(dim=1))
+        shown += [softmax, (logarithms + self.offsets[-1]).argmax(dim=1)]
+        if self.units is not None:
+            shown.append(self.units(embedding).sigmoid())
+        return tuple(shown)
 
     def example(self, batch: int) -> torch.Tensor:
         """Images with the mean and deviation of the training side. Shape: (B, C, S, S)."""

@@ -17,10 +17,11 @@ from mer.config import trust
 from mer.config.composition import typed
 from mer.config.settings import Input, Prepare, Settings
 from mer.data import sources
-from mer.deploy import export, model_files
+from mer.deploy import fold_graphs, model_files, small_files
 from mer.deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
 from mer.deploy.graph import Deployed
 from mer.deploy.measurement import Measurement, milliseconds, summarise
+from mer.deploy.parity_samples import CALIBRATION, fold_images
 from mer.deploy.sample_input import Picture, align, load, sample_input, to_input
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
@@ -67,7 +68,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
                 )  # fmt: skip
             else:
                 engines[variant] = engine
-        test = export.fold_images(run_dir, fold, "test", trust=own)
+        test = fold_images(run_dir, fold, "test", trust=own)
         note = f"{cfg.backbone.name} at {cfg.input.size} px, input {cfg.input.name}"
         yield from _engines(engines, pairs, make, test, rounds, note)
 
@@ -108,7 +109,7 @@ def _stages(
 
 def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, Engine | MerError]]:
     """Open each engine in each precision, or give the reason why it cannot run here."""
-    model = export.load(run_dir, fold, own)
+    model = fold_graphs.load(run_dir, fold, own)
 
     def source(engine: str, precision: str) -> Deployed | Path:
         plain, small = run_dir / "model.onnx", run_dir / "int8.onnx"
@@ -117,8 +118,8 @@ def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, E
         if not plain.exists():
             model_files.write_onnx(model, plain)
         if precision == "int8" and not small.exists():
-            images = export.fold_images(run_dir, fold, "train", export.CALIBRATION, own)
-            model_files.write_int8(plain, images, small)
+            images = fold_images(run_dir, fold, "train", CALIBRATION, own)
+            small_files.write_int8(plain, images, small)
         return small if precision == "int8" else plain
 
     for name in ENGINES:

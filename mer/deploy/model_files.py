@@ -1,4 +1,4 @@
-"""Model files: ONNX and PyTorch's exported program, float32 or int8, with their metadata inside.
+"""Model files: ONNX and PyTorch's exported program, with their metadata inside.
 
 The metadata are one JSON text under the key `mer`: classes, input, preparation, provenance.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch.nn import functional
 
 from mer.deploy.graph import INPUT, Deployed
 from mer.errors import MerError
@@ -25,15 +25,16 @@ OPSET = 17
 
 
 def write_onnx(model: Deployed, path: Path) -> None:
-    """Write an ONNX file; batches may have any size.
+    """Write an ONNX file; batches may have any size, all else is fixed.
 
     Raises:
-        MerError: If the packages for it are not installed.
+        MerError: If the packages for it are not installed, or the graph would have to find out the
+            size of a picture while it runs.
     """
-    onnx = _onnx()
+    onnx = onnx_package()
     # The layout of the weights in memory is no part of a file.
     model = model.to(memory_format=torch.contiguous_format)
-    with _quiet():
+    with quiet(), _fixed_sizes():
         # Tracing takes a tenth of the time of the exporter on torch.export, and no further package.
         torch.onnx.export(
             model,
@@ -46,6 +47,12 @@ def write_onnx(model: Deployed, path: Path) -> None:
             dynamic_axes={name: {0: "batch"} for name in (INPUT, *model.outputs)},
         )
     written = onnx.load(path)
+    if sized := [node.name for node in written.graph.node if node.op_type == "Resize"]:
+        raise MerError(
+            f"{path.name} would resize pictures by sizes that it finds out while it runs, at "
+            f"{', '.join(sized[:3])}; let the network resize by torch.nn.functional.interpolate, "
+            "bilinear without align_corners"
+        )
     onnx.helper.set_model_props(written, {KEY: json.dumps(model.facts)})
     onnx.checker.check_model(written)
     onnx.save(written, path)
@@ -55,55 +62,11 @@ def write_pt2(model: Deployed, path: Path) -> None:
     """Write an exported program, which `torch.export.load` runs without this package."""
     model = model.to(memory_format=torch.contiguous_format)
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
+    with quiet():
         program = torch.export.export(
             model, (model.example(2),), dynamic_shapes={"image": {0: batch}}
         )
         torch.export.save(program, path, extra_files={KEY: json.dumps(model.facts)})
-
-
-def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
-    """Quantise an ONNX file: weights per channel, activations by their range over some images.
-
-    Convolutions alone are quantised: with attention, sums and products in 8 bit as well, MobileViT
-    takes longer, since every change of type in between costs a pass over the activations.
-
-    Args:
-        source: File of `write_onnx`.
-        images: Training samples. Shape: (N, C, S, S), float32.
-        path: New file.
-
-    Raises:
-        MerError: If the packages for it are not installed.
-    """
-    onnx = _onnx()
-    try:
-        from onnxruntime import quantization
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
-        raise MerError(f"int8 needs onnxruntime ({error}): pip install 'mer[deploy]'") from error
-    prepared = path.with_suffix(".prepared")
-    facts = read_facts(source)
-    try:
-        with _quiet():
-            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-            quantization.quantize_static(
-                str(prepared),
-                str(path),
-                _Calibration(images),
-                quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=["Conv"],
-                per_channel=True,
-                # Without it 8-bit products overflow on processors without VNNI.
-                reduce_range=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-            )
-    finally:
-        prepared.unlink(missing_ok=True)
-    written = onnx.load(path)
-    onnx.helper.set_model_props(written, {KEY: json.dumps({**facts, "precision": "int8"})})
-    onnx.save(written, path)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -112,24 +75,15 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         MerError: If it has none.
     """
-    properties = {entry.key: entry.value for entry in _onnx().load(path).metadata_props}
+    properties = {entry.key: entry.value for entry in onnx_package().load(path).metadata_props}
     if KEY not in properties:
         raise MerError(f"{path} has no metadata: it is no file of `mer export`")
-    return json.loads(properties[KEY])
+    facts: dict[str, Any] = json.loads(properties[KEY])
+    return facts
 
 
-class _Calibration:
-    """Hands images to the quantiser, one by one; None ends it."""
-
-    def __init__(self, images: NDArray[np.float32]) -> None:
-        self._rest: Iterator[NDArray[np.float32]] = iter(images)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        image = next(self._rest, None)
-        return None if image is None else {INPUT: image[None]}
-
-
-def _onnx() -> Any:
+def onnx_package() -> Any:
+    """Import onnx, or say how to install it."""
     try:
         import onnx
     except ImportError as error:
@@ -137,8 +91,49 @@ def _onnx() -> Any:
     return onnx
 
 
+def write_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Replace the metadata of an ONNX file."""
+    onnx = onnx_package()
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {KEY: json.dumps(facts)})
+    onnx.save(model, path)
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _fixed_sizes() -> Iterator[None]:
+    """Let `interpolate`, bilinear, be a product with constants: a traced size is none."""
+    before: Any = functional.interpolate
+
+    def interpolate(
+        images: torch.Tensor, size: Any = None, *more: Any, **options: Any
+    ) -> torch.Tensor:
+        bilinear = options.get("mode") == "bilinear" and not options.get("align_corners")
+        if not bilinear or size is None or more:
+            resized: torch.Tensor = before(images, size, *more, **options)
+            return resized
+        rows, columns = (
+            _resizing(int(old), int(new)) for old, new in zip(images.shape[2:], size, strict=True)
+        )
+        return rows @ images @ columns.T
+
+    def _resizing(old: int, new: int) -> torch.Tensor:
+        """Weights of old pixels in new ones, as a constant. Shape: (new, old)."""
+        at = np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0)
+        low = np.floor(at).astype(int)
+        weights = np.zeros((new, old), np.float32)
+        np.add.at(weights, (np.arange(new), low), 1 - (at - low))
+        np.add.at(weights, (np.arange(new), np.minimum(low + 1, old - 1)), at - low)
+        return torch.from_numpy(weights)
+
+    functional.interpolate = interpolate  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        functional.interpolate = before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keep the exporters' own chatter away; their errors still arrive as exceptions."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -14,6 +14,7 @@ from mer.config.conversion import updated
 from mer.config.settings import Input, Prepare, Settings
 from mer.data import inputs
 from mer.deploy.facts import Facts
+from mer.deploy.graph import UNITS
 from mer.deploy.scores import Scores
 from mer.errors import MerError
 from mer.models import grad_cam, ready_weights
@@ -81,10 +82,6 @@ class Mean:
         maps = [one.activation(sample) for one in self._networks if type(one) is kind]
         drawn = [one for one in maps if one is not None]
         return np.mean(drawn, axis=0) if drawn else None
-
-
-#: Key of the intensities of the action units among scores.
-UNITS = "units"
 
 
 class FoldNetwork:

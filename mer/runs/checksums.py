@@ -31,7 +31,7 @@ FILES = (
 )
 
 #: Endings of files that are no part of a run: locks, and what `mer export` puts beside the weights.
-BESIDE = (".lock", ".onnx", ".pt2", ".data")
+BESIDE = (".lock", ".onnx", ".pt2", ".data", ".md")
 
 NAMED = 3  # files that a sentence names
 

@@ -15,9 +15,11 @@ from omegaconf import DictConfig
 from mer.callbacks.head import add_scores
 from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
-from mer.deploy import engines, export, model_files
+from mer.deploy import engines, model_files, small_files
 from mer.deploy.engines import Unavailable, open_engine
+from mer.deploy.fold_graphs import TOLERANCE
 from mer.deploy.graph import Deployed
+from mer.deploy.parity import require_equal
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
 from mer.training import runner
@@ -94,10 +96,10 @@ def test_a_file_gives_the_scores_of_module_and_head_on_all_samples_in_batches_of
     run = open_engine(engine, onnx_file)
     found = [run(part.numpy()) for part in images.split(batch)]
     np.testing.assert_allclose(
-        np.concatenate([f.scores["softmax"] for f in found]), softmax, rtol=0, atol=export.TOLERANCE
+        np.concatenate([f.scores["softmax"] for f in found]), softmax, rtol=0, atol=TOLERANCE
     )
     np.testing.assert_allclose(
-        np.concatenate([f.scores["svm"] for f in found]), svm, rtol=0, atol=export.TOLERANCE
+        np.concatenate([f.scores["svm"] for f in found]), svm, rtol=0, atol=TOLERANCE
     )
     labels = np.concatenate([f.labels for f in found])
     assert labels.tolist() == svm.argmax(1).tolist()
@@ -189,7 +191,7 @@ def test_int8_files_say_so_and_agree_with_float32_on_most_samples(
 ) -> None:
     pytest.importorskip("onnxruntime")
     path = tmp_path / "int8.onnx"
-    model_files.write_int8(onnx_file, images.numpy(), path)
+    small_files.write_int8(onnx_file, images.numpy(), path)
     assert model_files.read_facts(path) == {
         "classes": CLASSES,
         "fold": "samm-006",
@@ -262,9 +264,9 @@ def test_a_file_that_differs_from_the_model_is_not_written(
         scores={**scores.scores, "svm": scores.scores["svm"] + np.float32(0.01)}
     )
     with pytest.raises(MerError, match=r"differ by up to 0\.01.*0 labels differ"):
-        export._require_equal(scores, moved, tmp_path / ".model.onnx")
+        require_equal(scores, moved, tmp_path / ".model.onnx")
     close = {name: values + 1e-5 for name, values in scores.scores.items()}
-    export._require_equal(scores, scores._replace(scores=close), tmp_path / "x")
+    require_equal(scores, scores._replace(scores=close), tmp_path / "x")
 
 
 @pytest.mark.slow
@@ -286,12 +288,13 @@ def test_export_writes_the_model_of_a_fold_and_the_file_repeats_its_predictions(
     assert not set(facts["persons"]) & set(predicted["person"])
     scores = open_engine("onnxruntime", file)(inputs_of(run_dir, fold, predicted))
     columns = [f"svm_{name}" for name in facts["classes"]]
-    np.testing.assert_allclose(
-        scores.scores["svm"], predicted[columns], rtol=0, atol=export.TOLERANCE
-    )
+    np.testing.assert_allclose(scores.scores["svm"], predicted[columns], rtol=0, atol=TOLERANCE)
     assert [facts["classes"][n] for n in scores.labels] == predicted["svm"].tolist()
 
-    assert main(["export", str(run_dir), "--int8", "--out", str(tmp_path / "small.onnx")]) == 0
+    assert (
+        main(["export", str(run_dir), "--int8", "--lossy", "--out", str(tmp_path / "small.onnx")])
+        == 0
+    )
     assert model_files.read_facts(tmp_path / "small.onnx")["precision"] == "int8"
     assert main(["export", str(run_dir), "--format", "pt2"]) == 0
     first = sorted(path.name for path in (run_dir / "folds").iterdir())[0]

@@ -12,9 +12,11 @@ from omegaconf import DictConfig
 from mer.callbacks.head import Head, fit_heads
 from mer.callbacks.svm_head import SVMHead
 from mer.cli import main
-from mer.deploy import export, model_files
+from mer.deploy import model_files
 from mer.deploy.engines import named_scores, open_engine
+from mer.deploy.fold_graphs import TOLERANCE
 from mer.deploy.graph import Deployed
+from mer.deploy.parity import require_equal
 from mer.models.modules import MERModule
 from mer.training import inner, runner
 from mer.training.predictions import predict, to_frame
@@ -75,7 +77,7 @@ def test_every_head_has_its_scores_and_its_labels_with_thresholds(
     assert list(found.scores) == list(found.classes) == ["linear", "svm", "softmax"]
     for head, scores in found.scores.items():
         columns = frame[[f"{head}_{name}" for name in CLASSES]].to_numpy()
-        np.testing.assert_allclose(scores, columns, rtol=0, atol=export.TOLERANCE)
+        np.testing.assert_allclose(scores, columns, rtol=0, atol=TOLERANCE)
         labels = [CLASSES[number] for number in found.classes[head]]
         assert labels == frame[head].tolist()
         # Thresholds that change nothing would prove nothing.
@@ -143,6 +145,11 @@ def test_inserted_transformer_blocks_are_part_of_a_file(
     disturb(made)  # so that they add something
     model = Deployed(made.train(False))
     model_files.write_onnx(model, tmp_path / "model.onnx")
-    export._verify_onnx(model, tmp_path / "model.onnx")
+    given = model.example(3)
+    wanted = open_engine("eager", model)(given.numpy())
+    found = open_engine("onnxruntime", tmp_path / "model.onnx")(given.numpy())
+    require_equal(wanted, found, tmp_path / "model.onnx")
     model_files.write_pt2(model, tmp_path / "model.pt2")
-    export._verify_pt2(model, tmp_path / "model.pt2")
+    outputs = torch.export.load(tmp_path / "model.pt2").module()(given)
+    found = named_scores(model.outputs, [part.numpy() for part in outputs])
+    require_equal(wanted, found, tmp_path / "model.pt2")

@@ -1,0 +1,146 @@
+"""Graphs of trained models: a fold of a run with its heads, or weights of the package."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from mer.callbacks.head import EMBEDDING, INPUT, source_name
+from mer.deploy import networks
+from mer.deploy.facts import Facts
+from mer.deploy.graph import Deployed
+from mer.errors import MerError, raise_all
+from mer.models import insertion, ready_weights
+from mer.models.checkpoints import load_module
+from mer.models.modules import MERModule, MicroFinetuneModule
+from mer.models.motion_module import MotionPretrainModule
+from mer.protocols import EVERYBODY
+from mer.runs import run_files, rundir
+from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, read_states
+from mer.training.evaluate import fold_config, load_config
+from mer.training.heads import heads_of, make_callbacks
+
+#: Largest difference between the scores of a file and those of the model it was written from.
+TOLERANCE = 1e-4
+
+
+def load(
+    run_dir: Path, fold: str, trust: Iterable[str] = (), heads: Sequence[str] | None = None
+) -> Deployed:
+    """Load the model of a finished fold with its heads and the thresholds that it chose.
+
+    Args:
+        run_dir: Run directory.
+        fold: Name of a finished fold.
+        trust: Packages that the run may name beside the listed objects of mer.
+        heads: Names of the heads beside the softmax; None takes all.
+
+    Raises:
+        MerError: If the run names code that is neither listed nor trusted, or a head cannot be
+            part of a file.
+    """
+    trust = tuple(trust)
+    cfg = fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust)
+    folder = rundir.fold_folder(run_dir, fold)
+    module = load_module(MicroFinetuneModule, folder / "model.ckpt", trust)
+    channels, side = module.hparams["in_chans"], module.hparams["image_size"]
+    widths = {EMBEDDING: module.embedding_width, INPUT: channels * side**2}
+    graphs, sources = _graphs(cfg, folder / "heads.pt", heads, widths)
+    known = networks.of_run(run_dir, fold, trust).facts
+    name = run_dir.resolve().name + ("" if fold == EVERYBODY else f", fold {fold}")
+    facts = _facts(module, replace(known, name=name, heads=(*graphs, SOFTMAX), units=()))
+    return Deployed(module, graphs, known.offsets, facts, sources)
+
+
+def shipped(name: str) -> Deployed:
+    """Load weights that come with the package; they give classes and action units by themselves.
+
+    Args:
+        name: Name in `mer.models.ready_weights.READY`, with or without `mer:` before it.
+
+    Raises:
+        MerError: If there are no such weights.
+    """
+    facts = networks.shipped(name).facts
+    file = ready_weights.checkpoint(f"{ready_weights.PREFIX}{facts.name}")
+    module = load_module(MotionPretrainModule, file)
+    assert isinstance(module, MotionPretrainModule)
+    return Deployed(module, facts=_facts(module, facts), softmax=ZERO_SHOT, units=module.units)
+
+
+def _facts(module: MERModule, facts: Facts) -> dict[str, Any]:
+    """What a file says of its model: the facts, the backbone, and blocks that stay float."""
+    more = {
+        "backbone": dict(module.hparams["backbone"]),
+        "precision": "float32",
+        "float_blocks": insertion.transformer_blocks(module.backbone),
+    }
+    return {**facts.as_dict(), **more}
+
+
+def _graphs(
+    cfg: DictConfig, path: Path, wanted: Sequence[str] | None, widths: Mapping[str, int]
+) -> tuple[dict[str, nn.Module], dict[str, list[str]]]:
+    """Load the heads of a fold, each as a module from its sources to scores.
+
+    Args:
+        cfg: Configuration of the fold.
+        path: Its `heads.pt`.
+        wanted: See `load`.
+        widths: Sources that a file can compute -> width.
+
+    Returns:
+        Name -> module; name -> sources.
+
+    Raises:
+        MerError: If there is no such head, it cannot be part of a file, or its module gives other
+            scores.
+    """
+    made = {head.name: head for head in heads_of(make_callbacks(cfg.callbacks))}
+    names = list(made) if wanted is None else [name for name in made if name in wanted]
+    unknown = sorted({*(wanted or ())} - {*made, SOFTMAX})
+    there = ", ".join([*made, SOFTMAX])
+    raise_all("The run has other heads:", (f"{name}: name some of {there}" for name in unknown))
+    states = run_files.read(path, read_states, dict)
+    graphs, sources, problems, elsewhere = {}, {}, [], []
+    for name in names:
+        head, graph = made[name], None
+        sources[name] = [source_name(source) for source in head.sources]
+        if unknown := [source for source in sources[name] if source not in widths]:
+            elsewhere.append(f"{name} reads {', '.join(unknown)}")
+            continue
+        rows = np.random.default_rng(0).standard_normal(
+            (4, sum(widths[source] for source in sources[name]))
+        )
+        state = {key: value for key, value in states[name].items() if key != "fitted_on"}
+        if state:
+            head.load_state_dict(state)
+            graph = head.export()
+        if graph is None:
+            problems.append(f"{name} ({type(head).__name__})")
+            continue
+        with torch.no_grad():
+            shown = graph(torch.from_numpy(rows)).numpy()
+        if not np.allclose(shown, head.scores(rows), rtol=0, atol=TOLERANCE):
+            raise MerError(
+                f"The module that `export` of the head {name} gives has other scores than the "
+                f"head's own `scores`. Mend {type(head).__name__}, or leave the head out."
+            )
+        graphs[name] = graph
+    raise_all(
+        f"A file computes {' and '.join(widths)} from the image, and no other source of heads; "
+        f"name the heads to export: mer export --heads {','.join([*graphs, SOFTMAX])}",
+        elsewhere,
+    )
+    raise_all(
+        "These heads cannot be part of a file. Their classes need `state_dict`, `load_state_dict` "
+        "and `export` (see mer.callbacks.head.Head); or name the heads to export: mer export "
+        f"--heads {','.join([*graphs, SOFTMAX])}",
+        problems,
+    )
+    return graphs, sources
