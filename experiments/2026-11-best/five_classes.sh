@@ -17,5 +17,5 @@ for set in casme2 samm; do
     mer train experiment=ready_weights "${common[@]}" run.dir="$runs/$set/frozen"
     mer train backbone=mobilevit_xxs backbone.weights=mer:motion-xxs macro.enabled=false input=flow input.size=32 "${scaled[@]}" \
         model.epochs=10 "${common[@]}" run.dir="$runs/$set/mobilevit"
-    python "$here/collect.py" five-$set.csv "$runs/$set"/{raw,scaled,chosen,frozen,mobilevit}
+    python "$here/collect.py" five-$set.csv "$runs/$set"/{raw,scaled,chosen,frozen,frozen:softmax,mobilevit,mobilevit:softmax}
 done
