@@ -53,7 +53,7 @@ WAYS = {
     "megc2019": {
         "none": "nothing",
         "faces+gate": "macro faces: MobileNetV2 blocks alone; transformer blocks by gate",
-        "motion+all": "synthetic motion: whole; all of it",
+        "motion+all": "synthetic motion (weights of the package): all of it",
     },
 }
 
