@@ -20,7 +20,7 @@ from mer.errors import MerError
 TELLING = ("label", "emotion", "action_units")
 
 #: What a dataset knows of every sample.
-KEPT = ("moments", "rows")
+KEPT = ("moments", "rows", "units")
 
 
 class OpenSamples(UnifiedDataset):
