@@ -67,7 +67,6 @@ class Finetune:
     class_weights: ClassWeights = "balanced"
     label_smoothing: Share = 0.1
     loss: dict[str, Any] | None = None
-    units_weight: NotNegative = 0.0
     dropout: Share = 0.2
     optimizer: Optimizer = made_by(Optimizer)
     transfer: Transfer = made_by(Transfer)

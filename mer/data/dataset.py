@@ -18,13 +18,11 @@ from mer.config.conversion import without_cache
 from mer.config.settings import Input
 from mer.data import inputs
 from mer.data.corpus import Corpus, combine
-from mer.datasets import action_units
 from mer.datasets.index import Remark
 from mer.errors import MerError, raise_all
 from mer.files import write_json, write_whole
 from mer.prepare.sample import Sample
 from mer.prepare.store import Store
-from mer.synthetic.unit_motion import UNITS
 
 log = logging.getLogger(__name__)
 
@@ -157,13 +155,6 @@ class UnifiedDataset:
         """The input of every sample in one row, channel by channel. Shape: (N, C * S * S)."""
         images = self.images(np.arange(len(self)))
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(self), -1)
-
-    @functools.cached_property
-    def units(self) -> NDArray[np.float32]:
-        """Action units of every sample (see `action_units.on_both_sides`). Shape: (N, 2 U)."""
-        there = "action_units" in self.table
-        written = self.table["action_units"].fillna("") if there else [""] * len(self)
-        return np.stack([action_units.on_both_sides(text, list(UNITS)) for text in written])
 
     def as_input(self, settings: Input) -> "UnifiedDataset":
         """The same samples as another input, built once.

@@ -20,7 +20,7 @@ from mer.errors import MerError
 TELLING = ("label", "emotion", "action_units")
 
 #: What a dataset knows of every sample.
-KEPT = ("moments", "rows", "units")
+KEPT = ("moments", "rows")
 
 
 class OpenSamples(UnifiedDataset):

@@ -95,8 +95,7 @@ class SampleView(Dataset[dict[str, Any]]):
             items: Indices into `positions`; in training with the epoch, which decides the changes.
 
         Returns:
-            `image` float32 (B, C, H, W), `label` int64 (B,), `index` int64 (B,), and with labels
-            `units` float32 (B, 2 U), action units left and right, -1 where not known.
+            `image` float32 (B, C, H, W), `label` int64 (B,), `index` int64 (B,).
         """
         pairs = [item if isinstance(item, tuple) else (item, 0) for item in items]
         positions = self.positions[[index for index, _ in pairs]]
@@ -104,13 +103,9 @@ class SampleView(Dataset[dict[str, Any]]):
             image = self.inputs.augmented(positions, [epoch for _, epoch in pairs], self.seed)
         else:
             image = self.inputs.plain(positions)
-        dataset = self.inputs.dataset
-        labels = dataset.labels[positions]
-        batch = {
+        labels = self.inputs.dataset.labels[positions]
+        return {
             "image": image,
             "label": torch.from_numpy(labels if self.labelled else np.full_like(labels, -1)),
             "index": torch.from_numpy(positions),
         }
-        if self.labelled:
-            batch["units"] = torch.from_numpy(dataset.units[positions])
-        return batch

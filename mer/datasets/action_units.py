@@ -6,11 +6,7 @@ The workbooks mix whole numbers with text that carries sides, intensities, alter
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 _UNIT = re.compile(
     r"(?:AU\s*)?(?P<prefix>[LRATB]?)\s*0?(?P<number>[1-9]\d?)\s*(?P<intensity>[A-E]?)"
@@ -80,31 +76,6 @@ def parse(value: object) -> Parsed:
 def text(units: list[ActionUnit]) -> str:
     """Write units canonically: sorted by number, then prefix, without repetition, joined by `+`."""
     return "+".join(str(unit) for unit in sorted(set(units)))
-
-
-def on_both_sides(written: str, numbers: Sequence[int]) -> NDArray[np.float32]:
-    """Which of some units a sample shows on the left and on the right half of the face.
-
-    Args:
-        written: Canonical text of its units; empty where they are not annotated.
-        numbers: FACS numbers of U units.
-
-    Returns:
-        1 or 0 for each unit left, then for each right; -1 throughout where nothing is known.
-        Shape: (2 U,).
-    """
-    shown = [(unit.number, unit.prefix) for unit in parse(written).units]
-    if not shown:
-        return np.full(2 * len(numbers), -1, np.float32)
-    other = {"L": "R", "R": "L"}
-    return np.array(
-        [
-            any(number == n and prefix != other[side] for n, prefix in shown)
-            for side in "LR"
-            for number in numbers
-        ],
-        np.float32,
-    )
 
 
 def _read(piece: str, mark: str, units: list[ActionUnit], remarks: list[str]) -> None:

@@ -21,8 +21,7 @@ from mer.models.dropout import DropoutDraws
 from mer.models.epoch_counts import EpochTally
 from mer.models.plain import plain
 from mer.models.seen_samples import SeenSamples
-from mer.randomness import derived_seed, generator
-from mer.synthetic.unit_motion import UNITS
+from mer.randomness import generator
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -59,7 +58,6 @@ class MERModule(pl.LightningModule):
         transformers: How transformer blocks enter the network, one of `insertion.WAYS`.
         taken_over: Blocks that `mer.models.transfer` will bring in; transformer blocks among them
             enter as timm makes them.
-        units_weight: Weight of the loss on action units beside that on the classes; 0 for none.
 
     Raises:
         MerError: If values contradict each other; all are listed.
@@ -88,7 +86,6 @@ class MERModule(pl.LightningModule):
         loss: Mapping[str, Any] | None = None,
         transformers: str = "random",
         taken_over: str | Sequence[str] | None = None,
-        units_weight: float = 0.0,
     ) -> None:
         super().__init__()
         # save_hyperparameters reads these local names, so they are made plain first.
@@ -120,9 +117,6 @@ class MERModule(pl.LightningModule):
         self.dropout = DropoutDraws(dropout, seed)
         self.classifier = nn.Linear(self.embedding_width, len(classes))
         first_classifier(self.classifier, seed)
-        if units_weight:
-            self.units = nn.Linear(self.embedding_width, 2 * len(UNITS))
-            first_classifier(self.units, derived_seed("units", seed))
         self.loss = self.configure_loss()
         self._epochs: dict[str, EpochTally] = {}
         self.seen = SeenSamples()
@@ -287,19 +281,13 @@ class MERModule(pl.LightningModule):
                 "label (-1) may be predicted, never trained or validated on."
             )
         mask = self.dropout.mask(len(label), self.embedding_width) if stage == "train" else None
+        image = batch["image"]
         with self.seen.named():
-            logits, further = self.outputs(batch, None if mask is None else mask.to(self.device))
+            logits = self(image) if mask is None else self(image, mask.to(self.device))
         loss = self.loss(logits, label)
         self._epochs[stage].add(loss.detach(), logits.detach(), label)
         self.seen.add(stage, batch)
-        return loss + further
-
-    def outputs(
-        self, batch: Batch, mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | float]:
-        """Logits (B, K) of a batch, and its loss beside that on the classes."""
-        image = batch["image"]
-        return self(image) if mask is None else self(image, mask), 0.0
+        return loss
 
     def _log_epoch(self, stage: str) -> dict[str, float]:
         """Log `stage/loss` and the scores of the counts pooled over batches and devices."""
@@ -327,27 +315,6 @@ class MacroPretrainModule(MERModule):
 
 
 class MicroFinetuneModule(MERModule):
-    """Learns micro-expressions, as a rule from blocks that macro-pretraining has trained.
-
-    A batch may hold `units` (B, 2 U): 1 or 0 for every action unit left and right, -1 where none is
-    annotated.
-    """
+    """Learns micro-expressions, as a rule from blocks that macro-pretraining has trained."""
 
     monitor = "val/uf1"
-
-    def outputs(
-        self, batch: Batch, mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | float]:
-        """Logits of a batch, and its loss on the action units of samples whose units are known."""
-        weight = self.hparams["units_weight"]
-        if not weight:
-            return super().outputs(batch, mask)
-        embedding = self.embed(batch["image"])
-        embedding = embedding if mask is None else embedding * mask
-        known = batch["units"][:, 0] >= 0
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            self.units(embedding[known]), batch["units"][known], reduction="sum"
-        )
-        return self.classifier(embedding), float(weight) * loss / max(
-            1, batch["units"][known].numel()
-        )

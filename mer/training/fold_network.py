@@ -83,7 +83,6 @@ def seeded_module(job: Job) -> tuple[MicroFinetuneModule, list[str]]:
     pl.seed_everything(derived_seed(settings.seed, job.fold.name), workers=True, verbose=False)
     module = MicroFinetuneModule(
         **arguments(job),
-        units_weight=settings.model.units_weight,
         freeze=settings.model.transfer.freeze,
         lr_scale=settings.model.transfer.lr_scale,
     )

@@ -11,7 +11,6 @@ from mer.config.settings import Input
 from mer.data.augmentation import augmentation
 from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
-from mer.data.open_samples import OpenSamples
 from mer.data.views import FreshInputs, SampleView
 from mer.errors import MerError
 from tests.builders import AUGMENT, CLASSES
@@ -124,13 +123,3 @@ def test_augmentation_is_for_training_alone_and_follows_seed_sample_and_epoch() 
     other = SampleView(inputs, np.array([4]), augmented=True, seed=8)
     for found in (second, plain, other[0, 0]["image"]):
         assert not torch.equal(found, first)
-
-
-def test_action_units_of_closed_samples_are_not_known() -> None:
-    data = make()
-    data.table["action_units"] = ["12", "4", "L1", "", "2", "12"]
-    assert data.units[0].sum() == 2  # left and right
-    assert (data.units[3] == -1).all()
-    part = OpenSamples(data, np.array([0, 2]))
-    assert part.units[2].sum() == 1
-    assert (part.units[[1, 3, 4, 5]] == -1).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mer.datasets.action_units import ActionUnit, on_both_sides, parse, text
+from mer.datasets.action_units import ActionUnit, parse, text
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,3 @@ def test_a_unit_knows_its_parts() -> None:
     (left, kept), _ = parse("L12C+AU4(k)")
     assert left == ActionUnit(12, "L", "C", "")
     assert kept == ActionUnit(4, "", "", "k")
-
-
-def test_units_of_both_halves() -> None:
-    # 1, 12, 14 on the left, then on the right: L12 is left, 14 both, 9 not asked for.
-    assert on_both_sides("9+L12+14", [1, 12, 14]).tolist() == [0, 1, 1, 0, 0, 1]
-    assert on_both_sides("", [1, 12]).tolist() == [-1, -1, -1, -1]

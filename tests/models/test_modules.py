@@ -231,18 +231,6 @@ def test_class_weights_enter_the_loss() -> None:
     assert float(loss(logits, torch.tensor([0, 1]))) == pytest.approx(expected)
 
 
-def test_action_units_enter_the_loss() -> None:
-    # A head that always says logit 0 costs log 2 for each unit; the third sample has no annotation.
-    model, plain = make(units_weight=4.0, dropout=0.0), make(dropout=0.0)
-    torch.nn.init.zeros_(model.units.weight)
-    torch.nn.init.zeros_(model.units.bias)
-    units = torch.stack([torch.ones(34), torch.zeros(34), torch.full((34,), -1.0)])
-    batch = {"image": torch.rand(3, 3, 32, 32), "units": units}
-    assert float(model.outputs(batch, None)[1]) == pytest.approx(4 * math.log(2))
-    assert float(model.outputs(batch | {"units": units[[2, 2, 2]]}, None)[1]) == 0
-    assert plain.outputs(batch, None)[1] == 0.0
-
-
 def test_divergence_stops_the_training(tmp_path: Path) -> None:
     class Diverges(MicroFinetuneModule):
         def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -52,7 +52,6 @@ def applies(run: RunContext) -> bool:
         and _chooses_here(run)
         and not settings.reuse_networks
         and settings.model.loss is None
-        and not settings.model.units_weight
         and settings.model.optimizer.target is None
         and settings.trainer.precision == "32-true"
         and not settings.trainer.options

@@ -38,7 +38,6 @@ def obstacles(settings: Settings) -> list[str]:
         f"protocol.validation={settings.protocol.validation}": bool(settings.protocol.validation),
         "protocol.inner makes choices": settings.protocol.inner.n_splits is not None,
         "reuse_networks": settings.reuse_networks,
-        "model.units_weight": settings.model.units_weight > 0,
         "model.loss": settings.model.loss is not None,
         "model.optimizer._target_": settings.model.optimizer.target is not None,
         "model.augment_draws": augment is None or settings.model.augment_draws is not None,
