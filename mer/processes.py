@@ -7,6 +7,7 @@ so that a killed one does not end the others.
 
 import atexit
 import contextlib
+import ctypes
 import logging
 import logging.handlers
 import math
@@ -78,6 +79,16 @@ def free_memory() -> float:
             files = int(dict(line.split() for line in lines)["inactive_file"])  # given up on demand
             free.append(limit - used + files)
     return max(0, min(free))
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the system, where the C library has `malloc_trim` (glibc).
+
+    Its allocator keeps what is freed between small objects that live on. Without this, RCN-A in ten
+    folds grew from 1.0 to 3.3 GB, of which 0.2 GB were in use.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _control_groups() -> list[Path]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -217,3 +218,22 @@ def test_a_script_needs_no_main_guard_and_workers_end_when_it_is_killed(tmp_path
     process.kill()
     process.wait()
     wait_until(lambda: not alive(pid))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+def test_freed_memory_returns_to_the_system():
+    script = """
+from mer import processes
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+blocks = [bytearray(100_000) for _ in range(1000)]  # 100 MB below the size that is mapped alone
+between = blocks[::2]  # live on between those that are freed
+del blocks
+held = resident()
+processes.return_freed_memory()
+print(held - resident() > 40e6)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
 from mer.callbacks.head import Head
+from mer import processes
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.data.datamodule import MERDataModule
@@ -47,6 +48,14 @@ def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
     """
     started = time.time()
     job = begin(run, fold, announce)
+    try:
+        _run(job, started)
+    finally:
+        processes.return_freed_memory()
+
+
+def _run(job: Job, started: float) -> None:
+    run, fold = job.run, job.fold
     if not run.settings.reuse_networks:
         conclude(job, *_train(job), started)
         return
