@@ -221,7 +221,7 @@ def test_a_script_needs_no_main_guard_and_workers_end_when_it_is_killed(tmp_path
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
-def test_freed_memory_returns_to_the_system():
+def test_freed_memory_returns_to_the_system() -> None:
     script = """
 from mer import processes
 

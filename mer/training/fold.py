@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from mer import processes
 from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
 from mer.callbacks.head import Head
-from mer import processes
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.data.datamodule import MERDataModule
