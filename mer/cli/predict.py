@@ -31,9 +31,7 @@ def main(argv: list[str]) -> int:
     """
     given = _parser().parse_args(argv)
 
-    from mer.deploy.clip_files import Writer, to_json
     from mer.deploy.clip_words import read_request
-    from mer.deploy.predictor import load
     from mer.errors import MerError
     from mer.runs.terminal import console
 
@@ -41,7 +39,11 @@ def main(argv: list[str]) -> int:
     annotated = given.onset, given.apex, given.offset
     if annotated != (None, None, None) and (request.pairs or len(request.clips) != 1):
         raise MerError("--onset, --apex and --offset are frames of one video or folder of frames")
-    with load(request.model, given.fold, given.trust) as model:
+
+    from mer.deploy.clip_files import Writer, to_json
+    from mer.deploy.predictor import SHIPPED, load
+
+    with load(request.model or SHIPPED, given.fold, given.trust) as model:
         writer = None if given.out is None else Writer(given.out, model)
         clips = list(_predict(model, request, given, writer))
         if writer is not None:
@@ -136,13 +138,13 @@ def _to_table(clips: list["ClipPrediction"], model: str) -> "Table":
         table.add_column(name, justify="right" if name in ("confidence", "motion") else "left")
     for clip in clips:
         if not clip.expressions:
-            table.add_row(clip.source, "", "", "none", "", "", "")
+            table.add_row(_name(clip), "", "", "none", "", "", "")
         for one in clip.expressions:
             said = one.prediction
             times = [f"{at.seconds:.2f}" for at in (one.onset, one.apex, one.offset) if at]
             units = sorted((said.units or {}).items(), key=lambda unit: -unit[1])
             table.add_row(
-                clip.source,
+                _name(clip),
                 str(one.face) if clip.faces and clip.faces > 1 else "",
                 " ".join(times),
                 said.label or "none",
@@ -157,11 +159,16 @@ def _sentences(clips: list["ClipPrediction"], of_model: tuple[str, ...]) -> list
     """Reasons and warnings, each once."""
     lines = list(of_model)
     for clip in clips:
-        lines += [] if clip.reason is None else [f"{clip.source}: {clip.reason}"]
-        lines += [w if w.startswith(clip.source) else f"{clip.source}: {w}" for w in clip.warnings]
+        name = _name(clip)
+        lines += [] if clip.reason is None else [f"{name}: {clip.reason}"]
+        lines += [f"{name}: {text.removeprefix(f'{clip.source}: ')}" for text in clip.warnings]
         for one in clip.expressions:
-            when = f"{clip.source}, {one.apex.seconds:.2f} s" if one.apex else clip.source
+            when = f"{name}, {one.apex.seconds:.2f} s" if one.apex else name
             said = one.prediction
             reasons = [] if said.reason is None else [f"no label: {said.reason}"]
             lines += [f"{when}: {text}" for text in (*reasons, *said.warnings)]
     return list(dict.fromkeys(lines))
+
+
+def _name(clip: "ClipPrediction") -> str:
+    return Path(clip.source).name

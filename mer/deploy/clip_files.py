@@ -14,6 +14,7 @@ from mer.deploy.clip_words import Clip, Pair
 from mer.deploy.video import ClipPrediction, FoundExpression
 from mer.errors import MerError
 from mer.files import write_csv, write_text, write_whole
+from mer.prepare.faces import native_silence
 from mer.spotting.frames import open_frames
 
 if TYPE_CHECKING:
@@ -146,10 +147,9 @@ def annotate(asked: Clip, clip: ClipPrediction, path: Path, fps: float | None = 
 def _video_writer(path: Path, fps: float, size: tuple[int, int]) -> Any:
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"VP80"), min(fps, 120.0), size
-    )
+    code = cv2.VideoWriter_fourcc(*"VP80")
+    with native_silence():  # OpenCV does not know that this code is the container's
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, min(fps, 120.0), size)
     if not writer.isOpened():
         raise MerError("this OpenCV writes no WebM (VP8): pip install -U opencv-python-headless")
     return writer

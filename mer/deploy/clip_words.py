@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from mer.datasets.frame_files import EXTENSIONS
 from mer.datasets.text_tables import read_csv
-from mer.deploy.predictor import SHIPPED
 from mer.errors import MerError, raise_all
-from mer.models.ready_weights import PREFIX, READY
 from mer.prepare.sample import Drop, read_picture
 from mer.spotting.frames import open_frames
 
 #: Endings of tables of pairs.
 TABLES = frozenset({".csv", ".tsv", ".txt"})
+
+#: Endings of models.
+MODELS = frozenset({".onnx", ".pt2", ".ckpt"})
 
 _CAMERA = re.compile(r"camera(?::(\d+))?")
 
@@ -39,9 +40,9 @@ class Clip(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is to be predicted, and by which model."""
+    """What is to be predicted, and by which model; None for the shipped one."""
 
-    model: str | Path
+    model: str | None
     pairs: list[Pair]
     clips: list[Clip]
 
@@ -56,7 +57,7 @@ def read_request(words: Sequence[str]) -> Request:
         MerError: If one of them cannot be used; it names all that cannot.
     """
     words = list(words)
-    model = words.pop(0) if words and _is_model(words[0]) else SHIPPED
+    model = words.pop(0) if words and _is_model(words[0]) else None
     if not words:
         raise MerError(
             "there is nothing to label: name a video, a folder of frames, two pictures (onset "
@@ -65,13 +66,15 @@ def read_request(words: Sequence[str]) -> Request:
     pairs: list[Pair] = []
     clips: list[Clip] = []
     faults: list[str] = []
+    if model is not None and Path(model).suffix in MODELS and not Path(model).is_file():
+        faults.append(f"{model} does not exist; expected a file of `mer export`")
     single = [word for word in words if _is_picture(word)]
     if len(single) == 2:
         pairs.append(_pair(*single))
     elif single:
         faults.append(
-            f"{len(single)} single pictures ({', '.join(single[:3])}): an expression needs its "
-            "onset and its apex; type ONSET,APEX for each"
+            f"pictures without a partner ({', '.join(single[:3])}): an expression needs its onset "
+            "and its apex; type ONSET,APEX for each pair"
         )
     for word in words:
         if word in single:
@@ -88,9 +91,13 @@ def read_request(words: Sequence[str]) -> Request:
 def _is_model(word: str) -> bool:
     """Whether a word names a model: a run, a file of `mer export`, or shipped weights."""
     path = Path(word).expanduser()
-    run = path.is_dir() and ((path / "config.yaml").exists() or (path / "folds").is_dir())
-    shipped = word.startswith(PREFIX) or word in READY
-    return run or shipped or path.suffix in (".onnx", ".pt2", ".ckpt")
+    if path.is_dir():
+        return (path / "config.yaml").exists() or (path / "folds").is_dir()
+    if path.suffix or path.exists() or "," in word or _CAMERA.fullmatch(word):
+        return path.suffix in MODELS
+    from mer.models.ready_weights import PREFIX, READY  # brings torch
+
+    return word.startswith(PREFIX) or word in READY
 
 
 def _is_picture(word: str) -> bool:
@@ -100,7 +107,8 @@ def _is_picture(word: str) -> bool:
 def _add(word: str, pairs: list[Pair], clips: list[Clip]) -> None:
     path = Path(word).expanduser()
     if camera := _CAMERA.fullmatch(word):
-        clips.append(Clip(int(camera[1] or 0)))
+        with open_frames(int(camera[1] or 0)):  # sees whether it is there
+            clips.append(Clip(int(camera[1] or 0)))
     elif path.is_file() and path.suffix.lower() in TABLES:
         pairs += _rows(path)
     elif "," in word and not path.exists():
@@ -131,7 +139,8 @@ def _rows(path: Path) -> Iterator[Pair]:
         empty = [name for name in ("onset_path", "apex_path") if not row[name]]
         if empty:
             faults.append(f"row {number}: no {' and no '.join(empty)}")
-    raise_all(f"{path} cannot be used:", faults)
+    if faults:
+        raise MerError(f"{path}: {'; '.join(faults)}")
     if table.cells.empty:
         raise MerError(f"{path} has no row below its header")
     for number, row in table.cells.iterrows():

@@ -280,7 +280,7 @@ def of_length(prediction: Prediction, seconds: float) -> Prediction:
     if seconds > LONGEST:
         reason = f"{seconds:.1f} s are too long for one expression ({LONGEST:g} s at most)"
         return replace(prediction, label=None, confidence=None, reason=reason)
-    if seconds > LONGEST_MICRO:
+    if round(seconds, 1) > LONGEST_MICRO:
         warning = (
             f"It lasts {seconds:.1f} s: an expression, but no micro-expression "
             f"({LONGEST_MICRO:g} s at most)"

@@ -183,7 +183,7 @@ def _landmarker(confidence: float) -> Any:
         min_face_detection_confidence=confidence,
     )
     _ignore_profiling_signal()
-    with _native_silence():
+    with native_silence():
         return vision.FaceLandmarker.create_from_options(options)
 
 
@@ -200,7 +200,7 @@ def _ignore_profiling_signal() -> None:
 
 
 @contextmanager
-def _native_silence() -> Iterator[None]:
+def native_silence() -> Iterator[None]:
     """Keep what native code writes to stderr away: MediaPipe reports every start there.
 
     None of its documented log switches has an effect in 1.2.3. Errors still arrive as exceptions.

@@ -1,0 +1,109 @@
+"""`mer predict`: inputs of every kind, all wrong ones named at once, files that it writes."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import mer
+from mer import cli
+from mer.spotting.frames import open_frames
+from tests.builders import Config
+from tests.deploy.clips import Clip, clip_of, write_video
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_config: Config) -> Clip:
+    return clip_of(tiny_config)
+
+
+def test_all_wrong_inputs_are_named_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("picture.jpg")
+    Path("picture.jpg").rename("picture.mp4")
+    Path("text.mp4").write_text("no video")
+    whole = write_video(tmp_path / "whole.mkv", [np.zeros((64, 64, 3), np.uint8)] * 50)
+    Path("cut.mp4").write_bytes(b"\0\0\0\x20ftypisom" + whole.read_bytes()[100:300])
+    Path("folder").mkdir()
+    Path("other.csv").write_text("a,b\n1,2\n")
+    Path("rows.csv").write_text("onset_path,apex_path\nno.png,nor.png\n")
+    words = ["model.onnx", "gone.mp4", "picture.mp4", "text.mp4", "cut.mp4", "folder", "lone.png"]
+    assert cli.main(["predict", *words, "other.csv", "rows.csv", "a.png,b.png,c.png"]) == 2
+    said = capsys.readouterr().err
+    for sentence in (
+        "model.onnx does not exist",
+        "gone.mp4 does not exist",
+        "picture.mp4 is one JPEG picture, no video",
+        "text.mp4 is a text file, no video",
+        "cut.mp4 is no video that can be decoded",
+        "folder holds no numbered picture",
+        "pictures without a partner (lone.png)",
+        "other.csv has no column onset_path and apex_path; it has a, b",
+        "no.png does not exist",
+        "a.png,b.png,c.png: expected two pictures, ONSET,APEX",
+    ):
+        assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["motion-xxs"], "there is nothing to label"),
+        (["mer:motion-huge", "{clip}"], "There is no model motion-huge"),
+        (["{clip}", "--apex", "3"], "needs its onset and its apex"),
+        (["{clip}", "{clip}", "--onset", "0", "--apex", "1"], "frames of one video"),
+        (["{clip}", "--fps", "0"], "expected 1 to 2000 frames per second"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = write_video(tmp_path / "clip.mkv", [np.zeros((64, 64, 3), np.uint8)] * 5)
+    assert cli.main(["predict", *(word.format(clip=film) for word in words)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_pairs_and_tables_give_what_the_library_gives(
+    clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = {"onset.png": clip.pictures[clip.onset], "apex.png": clip.pictures[clip.apex]}
+    for name, picture in pictures.items():
+        cv2.imwrite(str(tmp_path / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    table = tmp_path / "pairs.csv"
+    table.write_text("subject;onset_path;apex_path\np1;onset.png;apex.png\n")
+    two = [str(tmp_path / name) for name in pictures]
+    with mer.load("motion-mlps") as model:
+        expected = model.predict(*two).as_dict()
+    for words in (two, [",".join(two)], [str(table)]):
+        assert cli.main(["predict", "mer:motion-mlps", *words, "--json", "-"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        (found,) = result["clips"]
+        assert found["expressions"][0]["prediction"]["scores"] == expected["scores"]
+        assert result["model"]["classes"] == ["negative", "positive", "surprise"]
+
+
+def test_files_of_a_video(clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film, out = write_video(tmp_path / "a film.mkv", clip.pictures), tmp_path / "out"
+    frames = ["--onset", str(clip.onset), "--apex", str(clip.apex)]
+    assert cli.main(["predict", str(film), *frames, "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "by motion-xxs" in shown.out and "a film.mkv" in shown.out
+    assert "OpenCV" not in shown.err
+    names = ["-1.png", "-annotated.webm", "-timeline.png"]
+    kept = [f"a film{name}" for name in names] + ["predictions.csv", "predictions.json"]
+    assert sorted(path.name for path in out.iterdir()) == kept
+    row = pd.read_csv(out / "predictions.csv").iloc[0]
+    plain = json.loads((out / "predictions.json").read_text())
+    prediction = plain["clips"][0]["expressions"][0]["prediction"]
+    assert (row["apex_frame"], row["label"]) == (clip.apex, prediction["label"])
+    assert row["zero_shot_positive"] == prediction["scores"]["zero_shot"]["positive"]
+    with Image.open(out / "a film-1.png") as strip:
+        assert strip.width > 4 * 224  # onset, apex, motion, activation
+    with open_frames(out / "a film-annotated.webm") as frames:
+        assert len(list(frames)) == len(clip.pictures)
