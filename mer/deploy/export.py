@@ -89,7 +89,8 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
     file = f"{path.name}, SHA-256 `{sha256(path)}`."
-    card = model_card.text(made.model.facts, made.run_dir, made.fold, [file, *said])
+    facts = {**made.model.facts, "precision": precision}
+    card = model_card.text(facts, made.run_dir, made.fold, [file, *said])
     write_text(card, path.with_suffix(".md"))
     return path
 
@@ -144,29 +145,25 @@ def _write(made: Source, form: str, precision: Precision, path: Path, lossy: boo
     finally:
         if plain != path:
             plain.unlink(missing_ok=True)
-    found = open_engine("onnxruntime", path)(samples.images)
-    said = _changes(made, expected, found, precision, lossy)
-    facts = {**model.facts, "precision": precision}
-    facts["card"] = model_card.text(facts, made.run_dir, made.fold, said)
-    model_files.write_facts(path, facts)
-    return said
-
-
-def _changes(
-    made: Source, expected: "Scores", found: "Scores", precision: str, lossy: bool
-) -> list[str]:
-    """What a smaller file changes, in sentences.
-
-    Raises:
-        MerError: If that is too much, unless `lossy`.
-    """
-    samples, n_classes = made.samples, len(made.model.facts["classes"])
-    all_of_them = changes(expected, found, samples.labels, n_classes)
+    found = changes(
+        expected,
+        open_engine("onnxruntime", path)(samples.images),
+        samples.labels,
+        len(model.facts["classes"]),
+    )
     if not lossy:
-        require_close(all_of_them, precision)
-    said = [f"{precision} against float32 on {samples.words}: {one}." for one in all_of_them]
+        require_close(found, precision)
+    said = [f"{precision} against float32 on {samples.words}: {one}." for one in found]
     for sentence in said:
         log.info("%s", sentence)
+    facts = {**model.facts, "precision": precision}
+    facts["warnings"] = facts["warnings"] + [
+        f"This {precision} file changes {one.labels} of {one.samples} labels of {one.head}"
+        for one in found
+        if one.too_much
+    ]
+    facts["card"] = model_card.text(facts, made.run_dir, made.fold, said)
+    model_files.write_facts(path, facts)
     return said
 
 

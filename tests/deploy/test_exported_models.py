@@ -150,7 +150,10 @@ def test_a_smaller_file_that_changes_too_much_is_refused_unless_asked_for(
         export(everybody, precision="int8", out=path)
     assert not list(tmp_path.iterdir())
     export(everybody, precision="int8", out=path, lossy=True)
-    assert model_files.read_facts(path)["precision"] == "int8"
+    facts = model_files.read_facts(path)
+    assert facts["precision"] == "int8"
+    assert "labels of svm" in facts["warnings"][0]
+    assert "32 pixels, int8." in path.with_suffix(".md").read_text()
     names = sorted(one.name for one in tmp_path.iterdir())
     assert names == ["small.md", "small.onnx"]
 
