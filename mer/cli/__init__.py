@@ -58,6 +58,11 @@ COMMANDS: dict[str, Command] = {
         "score a finished run again from its checkpoints",
         "The run directory is as it was.",
     ),
+    "spot": Command(
+        "mer.cli.spot:main",
+        "find expressions in videos: onset, apex and offset; scores on datasets of long videos",
+        "Inputs that are finished have their files.",
+    ),
     "compare": Command(
         "mer.cli.compare:main",
         "put runs side by side: scores with intervals, cost, and the settings that differ",

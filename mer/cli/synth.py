@@ -16,6 +16,8 @@ the layouts of the real datasets. What is complete is kept; the same command wri
   preset=demo      149 micro clips, 252 macro sequences: for a first look (0.5 GB; the default)
   preset=megc2019  all 578 micro clips, of which MEGC2019 keeps 442, 493 macro sequences (1.8 GB,
                    some minutes)
+  preset=long      long videos for `mer spot`: look-alikes of CAS(ME)^2 and SAMM long videos, 4
+                   persons, 30 s each (0.2 GB, some minutes)
   out              default: data/synthetic/PRESET, where `mer train` looks for them
   seed             another number gives other faces and clips (default 0)
   workers          processes (default: all cores)
@@ -46,12 +48,24 @@ def main(argv: list[str]) -> int:
     from mer.synthetic.plan import plan
 
     preset, seed = str(config.preset), config.seed
+    if preset == "long":
+        _write_long(Path(config.out), seed, config.workers)
+        return 0
     with when_stopped("Complete corpora are kept; the same command writes the missing ones."):
         roots = generate(preset, Path(config.out), seed, config.workers, bool(config.overwrite))
     counts = Counter(clip.dataset for clip in plan(preset, seed))
     for name, root in roots.items():
         print(f"{name:<11} {counts[name]:4d} clips  {root}")
     return 0
+
+
+def _write_long(out: Path, seed: int, workers: int | None) -> None:
+    from mer import processes
+    from mer.synthetic.long_trees import ROOTS, write_long_videos
+
+    count = processes.cores() if workers is None else workers
+    for name in ROOTS:
+        print(f"{name:<11} {write_long_videos(out, name, seed=seed, workers=count)}")
 
 
 def _check_numbers(seed: object, workers: object) -> None:

@@ -1,0 +1,159 @@
+"""`mer spot`: find expressions in videos, or score the spotting on a dataset of long videos."""
+
+import argparse
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mer.errors import MerError
+
+DESCRIPTION = """\
+Find micro- and macro-expressions in videos: onset, apex and offset of each, by the motion of facial
+regions. INPUT is
+
+  a video file, a folder of numbered frames, or the index of a camera (0 is the first; Ctrl-C ends)
+  DATASET=FOLDER   all long videos of a dataset, with scores against its annotation; DATASET is
+                   samm_long (SAMM long videos), casme_sq (CAS(ME)^2) or casme3 (CAS(ME)^3, part A)
+
+Each input gives NAME.csv and NAME.json with its intervals and NAME.svg with a line of time in the
+folder --out. `mer synth preset=long` writes look-alikes of two of the datasets.
+"""
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Spot, print a table per input, and write the files.
+
+    Returns:
+        Exit status 0.
+    """
+    parser = argparse.ArgumentParser(
+        prog="mer spot",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="video, folder, camera, dataset")
+    parser.add_argument("--out", type=Path, default=Path("spotted"), help="folder (spotted)")
+    parser.add_argument("--fps", type=float, help="frames per second, where the input is wrong")
+    parser.add_argument(
+        "--threshold", type=float, help="least motion in multiples of a face's rest"
+    )
+    parser.add_argument("--min-face", type=float, default=60.0, help="least width in px (60)")
+    parser.add_argument("--workers", type=int, help="processes for the videos of a dataset")
+    given = parser.parse_args(argv)
+
+    from mer.spotting.intervals import Settings
+
+    settings = Settings()
+    if given.threshold is not None:
+        if not given.threshold > 0:
+            raise MerError(f"--threshold {given.threshold}: type a number above 0, such as 5")
+        settings = replace(settings, threshold=given.threshold)
+    for text in given.inputs:
+        name, _, root = text.partition("=")
+        if root and not Path(text).exists():
+            _dataset(name, Path(root).expanduser(), given, settings)
+        else:
+            _video(
+                int(text) if text.isdigit() and not Path(text).exists() else text, given, settings
+            )
+    return 0
+
+
+def _video(source: str | int, given: argparse.Namespace, settings: Any) -> None:
+    from tqdm import tqdm
+
+    from mer.spotting.evaluation import spot_video, write_intervals
+    from mer.spotting.timeline import timeline
+
+    name = f"camera-{source}" if isinstance(source, int) else Path(source).stem or "video"
+    with tqdm(unit="frame", desc=name, disable=None) as bar:
+
+        def show(done: int, count: int | None) -> None:
+            bar.total = count
+            bar.update()
+
+        video = spot_video(
+            source, given.fps, settings, name=name, min_face=given.min_face, progress=show
+        )
+    facts = {
+        "source": str(source),
+        "fps": video.fps,
+        "frames": video.frames,
+        "faces": [
+            {"face": f.number, "first": f.first, "last": f.last, "blinks": list(f.blinks)}
+            for f in video.faces
+        ],
+        "warnings": video.warnings,
+    }
+    stem = _stem(name)
+    write_intervals(video.table, given.out, stem, facts)
+    plot = timeline(name, video.faces, video.table, settings.threshold)
+    plot.figure.savefig(given.out / f"{stem}.svg", metadata={"Date": None})
+    for text in video.warnings:
+        log.warning("%s", text)
+    _print_intervals(name, video.table)
+    print(f"Intervals and line of time: {given.out / stem}.csv, .json, .svg")
+
+
+def _print_intervals(name: str, table: Any) -> None:
+    from rich.table import Table
+
+    from mer.runs.terminal import console
+
+    shown = Table(title=f"{name}: {len(table)} spotted", title_justify="left")
+    columns = ("face", "kind", "onset", "apex", "offset", "seconds", "strength", "regions")
+    for column in columns:
+        shown.add_column(column)
+    for row in table.itertuples():
+        seconds = f"{row.onset_time:.2f} to {row.offset_time:.2f}"
+        numbers = (row.face, row.kind, row.onset, row.apex, row.offset, seconds)
+        shown.add_row(*map(str, numbers), f"{row.strength:.2f} px", row.regions)
+    if len(table):
+        console().print(shown)
+    else:
+        print(f"{name}: nothing was spotted.")
+
+
+def _dataset(name: str, root: Path, given: argparse.Namespace, settings: Any) -> None:
+    from rich.table import Table
+
+    from mer import processes
+    from mer.datasets.long_videos import read_long_videos
+    from mer.runs.terminal import console
+    from mer.spotting.evaluation import evaluate, write_intervals
+
+    dataset = read_long_videos(name, root, given.fps)
+    for remark in dataset.remarks:
+        log.info("%s %s: %s", remark.item, remark.action, remark.reason)
+    workers = processes.cores() if given.workers is None else given.workers
+    result = evaluate(dataset, settings, min(workers, len(dataset.videos)))
+    scores = {kind: counts.as_dict() for kind, counts in result.counts.items()}
+    facts = {
+        "dataset": name,
+        "videos": len(dataset.videos),
+        "least_overlap": 0.5,
+        "scores": scores,
+        "apex_error_frames": result.apex_frames,
+        "warnings": result.warnings,
+    }
+    write_intervals(result.table, given.out, _stem(name), facts)
+    shown = Table(title=f"{name}: {len(dataset.videos)} videos, IoU >= .5", title_justify="left")
+    for column in ("", "annotated", "spotted", "right", "precision", "recall", "F1"):
+        shown.add_column(column)
+    for kind, counts in result.counts.items():
+        numbers = (counts.right + counts.missed, counts.right + counts.wrong, counts.right)
+        shares = (counts.precision, counts.recall, counts.f1)
+        shown.add_row(kind, *map(str, numbers), *(f"{share:.3f}" for share in shares))
+    terminal = console()
+    terminal.print(shown)
+    if result.apex_frames is not None:
+        terminal.print(f"Apexes of right intervals lie {result.apex_frames:.2f} frames off.")
+    print(f"Intervals and scores: {given.out / _stem(name)}.csv, .json")
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "video"
