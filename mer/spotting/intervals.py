@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mer.spotting.frames import Frame
-from mer.spotting.regions import EXPRESSIVE, Motion
+from mer.spotting.regions import EXPRESSIVE, WATCHED, Motion
 
 #: Longest micro-expression and longest macro-expression in seconds.
 MICRO, MACRO = 0.5, 4.0
@@ -23,6 +23,15 @@ MICRO, MACRO = 0.5, 4.0
 #: expected to show at rest before anything is known, px of a crop of 224 px.
 SCALES = ((0.2, 0.1), (0.6, 0.2), (1.3, 0.35))
 
+#: Moments after which the resting face is known; before, nothing is judged.
+KNOWN = 15
+
+#: Least motion that a region is believed to show at rest, px of a crop of 224 px.
+LEAST = 0.02
+
+#: Seconds between two moments, more or less.
+STEP = 0.02
+
 #: Seconds after its apex until an expression is certain.
 LATENCY = 2.6 * SCALES[-1][0]
 
@@ -30,7 +39,7 @@ LATENCY = 2.6 * SCALES[-1][0]
 KEPT, DENSE, THIN = 4.5, 0.9, 0.08
 
 _NAMES = tuple(EXPRESSIVE)
-_COUNT = len(EXPRESSIVE)
+_COUNT, _WATCHED = len(EXPRESSIVE), WATCHED
 _BROWS = np.array([name.startswith("brow") for name in _NAMES])
 
 #: What the eyes move at rest, px of a crop of 224 px.
@@ -51,8 +60,8 @@ class Settings:
         memory: Seconds from which the resting face is known.
     """
 
-    threshold: float = 4.0
-    floor: float = 0.15
+    threshold: float = 4.5
+    floor: float = 0.2
     blink: float = 1.5
     drag: float = 0.2
     drag_brows: float = 1.3
@@ -108,6 +117,34 @@ class Expression:
         return self.offset.time - self.onset.time
 
 
+class _Series:
+    """Rows of numbers that grow at the end and are let go of at the beginning."""
+
+    def __init__(self, *shape: int) -> None:
+        """Begin without a row; `shape` is that of a row."""
+        self._rows = np.empty((64, *shape))
+        self._start = self._end = 0
+
+    def append(self, row: np.ndarray | float) -> None:
+        """Add a row."""
+        if self._end == len(self._rows):
+            kept = self._rows[self._start : self._end]
+            size = max(64, 2 * len(kept))
+            self._rows = np.concatenate([kept, np.empty((size, *kept.shape[1:]))])
+            self._start, self._end = 0, len(kept)
+        self._rows[self._end] = row
+        self._end += 1
+
+    def drop(self, count: int) -> None:
+        """Let go of the first rows."""
+        self._start += count
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All rows, (N, ...), a view."""
+        return self._rows[self._start : self._end]
+
+
 class _Bump(NamedTuple):
     """A moment compared with the moments round it at one scale.
 
@@ -115,13 +152,11 @@ class _Bump(NamedTuple):
         time: Its time.
         moved: Motion of the expressive regions that is no blink, (13, 2) px.
         level: The same in multiples of the resting face's.
-        eyes: Motion of the eyes in px.
     """
 
     time: float
     moved: np.ndarray
     level: float
-    eyes: float
 
 
 class _Found(NamedTuple):
@@ -132,11 +167,66 @@ class _Found(NamedTuple):
     bump: _Bump
 
 
+class _Scale:
+    """Moments compared with those round them at one scale, and what regions do at rest there."""
+
+    def __init__(self, reach: float, rest: float) -> None:
+        """Begin without a moment.
+
+        Args:
+            reach: Seconds to the moments before and after.
+            rest: Motion that is expected at rest, px.
+        """
+        self.reach = reach
+        self.noise = np.full(_COUNT, rest)
+        self.times, self.levels, self.eyes = _Series(), _Series(), _Series()
+        self.moved = _Series(_COUNT, 2)
+        self.rest = _Series(_COUNT)
+        self.rested = self.judged = -np.inf
+
+    @property
+    def known(self) -> bool:
+        """Whether the resting face is known."""
+        return len(self.rest.rows) >= KNOWN
+
+    def add(self, time: float, moved: np.ndarray, eyes: float) -> None:
+        """Add a moment; those that are judged and far behind are let go of."""
+        self.times.append(time)
+        self.moved.append(moved)
+        self.eyes.append(eyes)
+        self.levels.append(level_of(moved / self.noise[:, None]))
+        if len(self.times.rows) > 600:
+            for series in (self.times, self.moved, self.eyes, self.levels):
+                series.drop(300)
+
+    def learn(self, time: float, lengths: np.ndarray, step: float) -> None:
+        """Take the motion of a moment into the knowledge of the resting face, every `step` s."""
+        if time - self.rested < step:
+            return
+        self.rested = time
+        self.rest.append(lengths)
+        count = len(self.rest.rows)
+        if count > 300:
+            self.rest.drop(1)
+        if count == KNOWN or (count > KNOWN and count % 10 == 0):
+            self.estimate()
+
+    def estimate(self) -> None:
+        """Estimate what regions do at rest; the first time, levels of before are mended."""
+        first = len(self.rest.rows) <= KNOWN
+        if len(self.rest.rows):
+            self.noise = np.maximum(np.median(self.rest.rows, axis=0), LEAST)
+        if first:
+            levels = self.levels.rows
+            for place, moved in enumerate(self.moved.rows):
+                levels[place] = level_of(moved / self.noise[:, None])
+
+
 class Watcher:
     """Watches the motion of one face.
 
     Attributes:
-        level: Motion of the last judged frame in multiples of the resting face's.
+        level: Motion of the last compared frame in multiples of the resting face's.
     """
 
     def __init__(self, face: int, settings: Settings) -> None:
@@ -144,15 +234,13 @@ class Watcher:
         self.face, self.settings = face, settings
         self.level = 0.0
         self._closed: list[tuple[float, float]] = []  # time and motion of the eyes of each blink
-        self._times: deque[float] = deque()
-        self._shifts: deque[np.ndarray] = deque()  # (15, 2) each
-        self._heads: deque[float] = deque()
+        self._times, self._heads = _Series(), _Series()
+        self._shifts, self._places = (
+            _Series(_WATCHED, 2),
+            _Series(_WATCHED, 2),
+        )  # as they come; even
         self._frames: deque[Frame] = deque()  # thinned
-        self._bumps: list[deque[_Bump]] = [deque(maxlen=400) for _ in SCALES]
-        self._judged = [-np.inf for _ in SCALES]
-        self._noise = [np.full(_COUNT, rest) for _, rest in SCALES]
-        self._rest: list[deque[np.ndarray]] = [deque(maxlen=301) for _ in SCALES]
-        self._rested = [-np.inf for _ in SCALES]
+        self._scales = [_Scale(reach, rest) for reach, rest in SCALES]
         self._found: list[_Found] = []
         self._given: list[_Found] = []  # the last ones that were returned
 
@@ -164,113 +252,118 @@ class Watcher:
     def add(self, frame: Frame, motion: Motion) -> list[Expression]:
         """Take the next frame; return the expressions that are certain now."""
         self._times.append(frame.time)
-        self._shifts.append(motion.shifts)
         self._heads.append(motion.head)
+        self._shifts.append(motion.shifts)
+        self._places.append(motion.shifts)
+        shifts = self._shifts.rows
+        if len(shifts) >= 3:
+            self._places.rows[-2] = (shifts[-3] + 2 * shifts[-2] + shifts[-1]) / 4
         self._frames.append(frame)
-        while frame.time - self._times[0] > KEPT:
-            self._times.popleft()
-            self._shifts.popleft()
-            self._heads.popleft()
         self._thin(frame.time)
-        if len(self._times) < 3:
-            return []
-        times, places = np.array(self._times), smoothed(np.array(self._shifts))
-        for scale, (reach, _) in enumerate(SCALES):
-            self._compare(scale, times, places, frame.time - reach)
-            self._peaks(scale, times, places, frame.time - 1.5 * reach)
+        past = int(np.searchsorted(self._times.rows, frame.time - KEPT))
+        for series in (self._times, self._heads, self._shifts, self._places):
+            series.drop(past)
+        for number, scale in enumerate(self._scales):
+            # The last place is not even yet.
+            self._compare(scale, self._times.rows[-2:][0] - scale.reach - STEP)
+            if scale.known:
+                self._peaks(number, frame.time - 1.6 * scale.reach - 2 * STEP)
         return self._certain(frame.time)
 
     def close(self) -> list[Expression]:
         """End the video; return what was not certain yet."""
-        if len(self._times) >= 3:
-            times, places = np.array(self._times), smoothed(np.array(self._shifts))
-            for scale in range(len(SCALES)):
-                self._compare(scale, times, places, np.inf)
-                self._peaks(scale, times, places, np.inf)
+        for number, scale in enumerate(self._scales):
+            self._compare(scale, np.inf)
+            if not scale.known:
+                scale.estimate()
+            self._peaks(number, np.inf)
         return self._certain(np.inf)
 
     def _thin(self, now: float) -> None:
-        """Let go of old pictures, and of every other one of those that are not quite new."""
+        """Let go of old pictures, and of some of those that are not quite new."""
         while now - self._frames[0].time > KEPT:
             self._frames.popleft()
         dense = next(place for place, one in enumerate(self._frames) if now - one.time <= DENSE)
         if dense >= 2 and self._frames[dense - 1].time - self._frames[dense - 2].time < THIN - 1e-3:
             del self._frames[dense - 1]
 
-    def _compare(self, scale: int, times: np.ndarray, places: np.ndarray, until: float) -> None:
+    def _compare(self, scale: _Scale, until: float) -> None:
         """Compare the moments up to `until` that were not compared yet with those round them."""
-        reach, _ = SCALES[scale]
-        bumps = self._bumps[scale]
-        since = bumps[-1].time if bumps else times[0] + reach - 1e-6
-        for place in np.flatnonzero((times > since) & (times <= until + 1e-6)):
+        times, places = self._times.rows, self._places.rows
+        done = scale.times.rows
+        since = done[-1] if len(done) else times[0] + scale.reach - 1e-6
+        first, last = np.searchsorted(times, (since, until + 1e-6), side="right")
+        for place in range(first, last):
             now = float(times[place])
-            before = _mean_near(times, places, now - reach)
-            after = _mean_near(times, places, now + reach)
+            span = self._span(scale, now)
+            if span < scale.reach / 2:
+                return
+            before = _mean_near(times, places, now - span)
+            after = _mean_near(times, places, now + span)
             away = places[place] - (before + after) / 2
             moved, eyes = self._without_blink(away)
-            level = level_of(moved / self._noise[scale][:, None])
-            bumps.append(_Bump(now, moved, level, eyes))
-            self._learn(scale, away, now)
-            if scale == 0:
-                self.level = level
+            scale.add(now, moved, eyes)
+            scale.learn(now, np.hypot(*away[:_COUNT].T), self.settings.memory / 300)
+            if scale is self._scales[0]:
+                self.level = float(scale.levels.rows[-1])
+
+    def _span(self, scale: _Scale, time: float) -> float:
+        """Seconds to the moments compared with; fewer at the end, so that drift cancels."""
+        return float(min(scale.reach, self._times.rows[-1] - time))
 
     def _without_blink(self, away: np.ndarray) -> tuple[np.ndarray, float]:
         """Take out what the lids drag along."""
         moved, eyes = away[:_COUNT], float(np.hypot(*away[_COUNT:].T).mean())
+        if eyes <= EYES_REST:
+            return moved, eyes
         share = np.where(_BROWS, self.settings.drag_brows, self.settings.drag)
         length = np.hypot(*moved.T)
-        dragged = share * max(eyes - EYES_REST, 0.0)
-        kept = np.maximum(length - dragged, 0) / np.maximum(length, 1e-9)
+        kept = np.maximum(length - share * (eyes - EYES_REST), 0) / np.maximum(length, 1e-9)
         return moved * kept[:, None], eyes
 
-    def _learn(self, scale: int, away: np.ndarray, now: float) -> None:
-        """Take a moment into the knowledge of the resting face, some ten times a second."""
-        rest, step = self._rest[scale], self.settings.memory / 300
-        if now - self._rested[scale] < step:
-            return
-        self._rested[scale] = now
-        rest.append(np.hypot(*away[:_COUNT].T))
-        if len(rest) >= 15 and len(rest) % 5 == 0:
-            self._noise[scale] = np.maximum(np.median(rest, axis=0), 0.02)
-
-    def _peaks(self, scale: int, times: np.ndarray, places: np.ndarray, until: float) -> None:
+    def _peaks(self, number: int, until: float) -> None:
         """Judge the moments up to `until`: greatest within half the scale, above the threshold."""
-        reach, _ = SCALES[scale]
-        bumps = [one for one in self._bumps[scale] if one.time >= self._judged[scale] - reach]
-        levels, moments = np.array([b.level for b in bumps]), np.array([b.time for b in bumps])
-        for bump in bumps:
-            if not self._judged[scale] < bump.time <= until:
+        scale = self._scales[number]
+        times, levels, eyes = scale.times.rows, scale.levels.rows, scale.eyes.rows
+        first, last = np.searchsorted(times, (scale.judged, until), side="right")
+        for place in range(first, last):
+            now = float(times[place])
+            scale.judged = now
+            start, end = np.searchsorted(times, (now - scale.reach / 2, now + scale.reach / 2))
+            near = slice(int(start), int(end) + 1)
+            if not number and eyes[place] > self.settings.blink and eyes[place] >= eyes[near].max():
+                self._blink(now, float(eyes[place]))
+            if levels[place] < self.settings.threshold or levels[place] < levels[near].max():
                 continue
-            near = np.abs(moments - bump.time) <= reach / 2 + 1e-6
-            self._judged[scale] = bump.time
-            if scale == 0 and bump.eyes > self.settings.blink:
-                wide = [b.eyes for b in bumps if abs(b.time - bump.time) <= 1.4 * reach]
-                if bump.eyes >= max(wide):
-                    self._closed.append((bump.time, bump.eyes))
-            if bump.level < self.settings.threshold or bump.level < levels[near].max():
-                continue
-            expression = self._expression(scale, bump, times, places)
+            bump = _Bump(now, scale.moved.rows[place].copy(), float(levels[place]))
+            expression = self._expression(number, bump)
             if expression is not None:
-                self._found.append(_Found(expression, scale, bump))
+                self._found.append(_Found(expression, number, bump))
 
-    def _expression(
-        self, scale: int, bump: _Bump, times: np.ndarray, places: np.ndarray
-    ) -> Expression | None:
+    def _blink(self, time: float, eyes: float) -> None:
+        """Keep a blink; beside it the eyes seem to move the other way, which is none."""
+        if self._closed and time - self._closed[-1][0] < 1.5 * SCALES[0][0]:
+            if eyes > self._closed[-1][1]:
+                self._closed[-1] = time, eyes
+            return
+        self._closed.append((time, eyes))
+
+    def _expression(self, number: int, bump: _Bump) -> Expression | None:
         """Measure a bump: borders where its course, carried on in a straight line, is at rest."""
         lengths = np.hypot(*bump.moved.T)
         strength = float(np.sort(lengths)[-3:].mean())
         if strength < self.settings.floor:
             return None
-        reach, _ = SCALES[scale]
-        along = self._along(scale, bump, times, places)
-        peak = int(np.argmin(np.abs(times - bump.time)))
+        scale, times = self._scales[number], self._times.rows
+        reach, along = scale.reach, self._along(scale, bump)
+        peak = _nearest(times, bump.time)
         start = _crossing(times[peak::-1], along[peak::-1], bump.time - reach)
         end = _crossing(times[peak:], along[peak:], bump.time + reach)
         onset, apex, offset = (self._frame(moment) for moment in (start, bump.time, end))
         if not onset.time <= apex.time <= offset.time or onset.time == offset.time:
             return None
         seconds = end - start
-        heads = [self._heads[int(np.argmin(np.abs(times - f.time)))] for f in (onset, apex)]
+        heads = [self._heads.rows[_nearest(times, one.time)] for one in (onset, apex)]
         return Expression(
             face=self.face,
             onset=onset,
@@ -280,20 +373,20 @@ class Watcher:
             level=bump.level,
             kind="micro" if seconds <= MICRO + 0.02 else "macro" if seconds <= MACRO else "long",
             regions=tuple(_NAMES[place] for place in np.argsort(-lengths)[:3]),
-            head_motion=abs(heads[1] - heads[0]),
+            head_motion=float(abs(heads[1] - heads[0])),
         )
 
-    def _along(self, scale: int, bump: _Bump, times: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _along(self, scale: _Scale, bump: _Bump) -> np.ndarray:
         """Place of each moment along the direction of the bump: 0 at its ends, 1 at the apex."""
-        reach, _ = SCALES[scale]
-        before = _mean_near(times, places, bump.time - reach)[:_COUNT]
-        after = _mean_near(times, places, bump.time + reach)[:_COUNT]
-        share = ((times - bump.time) / (2 * reach) + 0.5)[:, None, None]
-        away = places[:, :_COUNT] - (before + share * (after - before))
-        weights = bump.moved / self._noise[scale][:, None] ** 2
-        along = np.einsum("tra,ra->t", away, weights)
-        peak = along[int(np.argmin(np.abs(times - bump.time)))]
-        return np.asarray(along / max(float(peak), 1e-9), np.float64)
+        times, places = self._times.rows, self._places.rows[:, :_COUNT]
+        span = self._span(scale, bump.time)
+        before = _mean_near(times, places, bump.time - span)
+        after = _mean_near(times, places, bump.time + span)
+        share = ((times - bump.time) / (2 * span) + 0.5)[:, None, None]
+        away = places - (before + share * (after - before))
+        along = np.einsum("tra,ra->t", away, bump.moved / scale.noise[:, None] ** 2)
+        peak = float(along[_nearest(times, bump.time)])
+        return np.asarray(along / max(peak, 1e-9), np.float64)
 
     def _frame(self, time: float) -> Frame:
         return min(self._frames, key=lambda one: abs(one.time - time))
@@ -362,10 +455,19 @@ def smoothed(places: np.ndarray) -> np.ndarray:
     return result
 
 
+def _nearest(times: np.ndarray, time: float) -> int:
+    """Position of the moment nearest to a time; the times rise."""
+    place = int(np.searchsorted(times, time))
+    if place == 0 or (place < len(times) and times[place] - time < time - times[place - 1]):
+        return min(place, len(times) - 1)
+    return place - 1
+
+
 def _mean_near(times: np.ndarray, places: np.ndarray, time: float) -> np.ndarray:
     """Mean place of the moment nearest to a time and of its neighbours."""
-    place = int(np.argmin(np.abs(times - time)))
-    return np.asarray(places[max(place - 1, 0) : place + 2].mean(axis=0))
+    place = _nearest(times, time)
+    part = places[max(place - 1, 0) : place + 2]
+    return np.asarray(part.sum(axis=0) / len(part))
 
 
 def _crossing(times: np.ndarray, along: np.ndarray, limit: float) -> float:
