@@ -26,6 +26,7 @@ class DIS:
     patch_size: Count = 8
     patch_stride: Count = 3
     refinements: Whole = 20
+    relaxation: Annotated[Number, Field(gt=0, lt=2)] | None = None
     smoothness: NotNegative = 40.0
 
 

@@ -24,7 +24,7 @@ from mer.deploy.measurement import Measurement, milliseconds, summarise
 from mer.deploy.parity_samples import CALIBRATION, fold_images
 from mer.deploy.sample_input import Picture, align, load, sample_input, to_input
 from mer.errors import MerError
-from mer.prepare.faces import FaceFinder
+from mer.prepare.face_pair import PairFinder
 from mer.prepare.sample import Sample
 from mer.runs import run_files
 from mer.training import runner
@@ -50,7 +50,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
     prepare, options = settings.prepare, settings.input
     if prepare.faces != "landmarks":
         raise MerError("mer bench latency times the face, too: set prepare.faces=landmarks")
-    with tempfile.TemporaryDirectory() as name, FaceFinder(prepare.confidence) as finder:
+    with tempfile.TemporaryDirectory() as name, PairFinder(prepare.confidence) as finder:
         run_dir = Path(name, "run")
         runner.run(cfg, run_dir)
         fold = next(run_dir.glob("folds/*/predictions.parquet")).parent.name
@@ -86,7 +86,7 @@ def _pairs(settings: Settings, run_dir: Path, fold: str, count: int) -> list[Pai
 
 
 def _stages(
-    pairs: list[Pair], prepare: Prepare, options: Input, finder: FaceFinder
+    pairs: list[Pair], prepare: Prepare, options: Input, finder: PairFinder
 ) -> Iterator[Measurement]:
     """Time the stages from files to input one by one."""
 
@@ -95,7 +95,7 @@ def _stages(
 
     pictures = [(load(onset), load(apex)) for onset, apex in pairs]
     samples = [(aligned(*both), options) for both in pictures]
-    faces = milliseconds(lambda *both: [finder.find(picture) for picture in both], pictures)
+    faces = milliseconds(lambda *both: finder.find_each(both), pictures)
     whole = milliseconds(aligned, pictures)
     stages = {
         "decode": milliseconds(lambda *pair: [load(path) for path in pair], pairs),

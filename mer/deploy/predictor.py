@@ -25,7 +25,7 @@ from mer.deploy.prediction import Prediction
 from mer.deploy.scores import Scores
 from mer.deploy.video import ClipPrediction
 from mer.errors import MerError
-from mer.prepare.faces import FaceFinder
+from mer.prepare.face_pair import PairFinder
 from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture
 from mer.runs.calibration import as_logits, probabilities
 from mer.spotting.frames import Progress, Source
@@ -234,12 +234,12 @@ class _Faces:
 
     def __init__(self, confidence: float) -> None:
         self._confidence, self._lock = confidence, threading.Lock()
-        self._finder: FaceFinder | None = None
+        self._finder: PairFinder | None = None
 
-    def __enter__(self) -> FaceFinder:
+    def __enter__(self) -> PairFinder:
         self._lock.acquire()
         if self._finder is None:
-            self._finder = FaceFinder(self._confidence)
+            self._finder = PairFinder(self._confidence)
         return self._finder
 
     def __exit__(self, *error: object) -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -103,6 +103,19 @@ class FaceFinder:
         """Close the model."""
         self.close()
 
+    def open(self) -> None:
+        """Load the model, unless it is.
+
+        Raises:
+            MerError: If the finder is closed, or the model file is damaged.
+        """
+        if self._closed:
+            raise MerError(
+                "This FaceFinder is closed; open a new one: `with FaceFinder() as finder:`"
+            )
+        if self._landmarker is None:
+            self._landmarker = _landmarker(self.confidence)
+
     def close(self) -> None:
         """Release the model; a closed finder finds nothing more."""
         self._closed = True
@@ -114,6 +127,10 @@ class FaceFinder:
         """Find the landmarks of the largest face, see `find_all`; None when there is no face."""
         faces = self.find_all(rgb)
         return faces[0] if faces else None
+
+    def find_each(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+        """Find the landmarks of the largest face in each picture, see `find`."""
+        return [self.find(picture) for picture in pictures]
 
     def find_all(self, rgb: np.ndarray) -> list[np.ndarray]:
         """Find the landmarks of up to four faces, the largest first.
@@ -138,10 +155,7 @@ class FaceFinder:
 
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise MerError(f"A face is looked for in uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
-        if self._closed:
-            raise MerError(
-                "This FaceFinder is closed; open a new one: `with FaceFinder() as finder:`"
-            )
+        self.open()
         height, width = rgb.shape[:2]
         faces = self._detect(rgb)
         if not faces:
@@ -157,8 +171,6 @@ class FaceFinder:
     def _detect(self, rgb: np.ndarray) -> list[np.ndarray]:
         import mediapipe
 
-        if self._landmarker is None:
-            self._landmarker = _landmarker(self.confidence)
         picture = mediapipe.Image(
             image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
         )

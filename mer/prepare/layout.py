@@ -139,6 +139,8 @@ def relevant(settings: Prepare, kind: str) -> dict[str, Any]:
     if settings.flow.target is not None:
         others.add("method")
     chosen = {key: value for key, value in plain["flow"].items() if key not in others}
+    if "dis" in chosen and chosen["dis"]["relaxation"] is None:
+        del chosen["dis"]["relaxation"]  # runs of before this setting keep their hash
     kept["flow"] = trust.with_sources(chosen)
     return kept
 

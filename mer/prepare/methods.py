@@ -48,6 +48,8 @@ def _dis(onset: np.ndarray, apex: np.ndarray, options: DIS) -> np.ndarray:
         last = cv2.VariationalRefinement.create()
         last.setAlpha(options.smoothness)
         last.setSorIterations(options.refinements)
+        if options.relaxation is not None:
+            last.setOmega(options.relaxation)
         first, second = (_smooth(p.astype(np.float32), sigma) for p in (onset, apex))
         field = last.calc(first, second, field)
     return field

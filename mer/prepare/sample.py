@@ -165,7 +165,7 @@ def prepare_pictures(
     if settings.faces == "landmarks":
         if finder is None:
             raise MerError("faces: landmarks needs a FaceFinder; got none")
-        found = [finder.find(picture) for picture in pictures]
+        found = finder.find_each(pictures)
         missed = [name for name, face in zip(shown, found, strict=True) if face is None]
         points = [face for face in found if face is not None]
         if missed:

@@ -25,13 +25,15 @@ def head_motion(field: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
         float32 (H, W, 2), the motion to subtract.
     """
     height, width = field.shape[:2]
-    x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+    x = np.arange(width) - (width - 1) / 2
+    y = np.arange(height)[:, None] - (height - 1) / 2
     # Every fourth pixel each way is plenty: neighbouring vectors are nearly the same.
     inside = np.zeros((height, width), bool)
     inside[::4, ::4] = True
     if face is not None and (inside & face).sum() >= 16:
         inside &= face
-    px, py, (u, v) = x[inside], y[inside], field[inside].T.astype(np.float64)
+    rows, columns = inside.nonzero()
+    px, py, (u, v) = x[columns], y[rows, 0], field[inside].T.astype(np.float64)
     one, zero = np.ones_like(px), np.zeros_like(px)
     design = np.concatenate(
         [np.stack([px, -py, one, zero], axis=1), np.stack([py, px, zero, one], axis=1)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mer.config.settings import Flow
+from mer.config.settings import DIS, Flow
 from mer.errors import MerError
 from mer.prepare import flow, methods
 from mer.prepare.flow import FlowField
@@ -117,6 +117,17 @@ def test_swapping_onset_and_apex_changes_the_sign(method: str) -> None:
     swapped = flow.compute(apex, onset, Flow(method=method, **PLAIN))
     assert swapped.u[inner].mean() == pytest.approx(-0.6, abs=0.13)
     assert swapped.v[inner].mean() == pytest.approx(0.6, abs=0.13)
+
+
+def test_a_fourth_of_the_iterations_with_more_relaxation_is_as_true() -> None:
+    onset, apex = pair(*constant(0.4, 0.2), noise=2)
+
+    def error(dis: DIS) -> float:
+        found = flow.compute(onset, apex, Flow(dis=dis, **PLAIN))
+        return float(np.hypot(found.u - 0.4, found.v - 0.2)[16:-16, 16:-16].mean())
+
+    fast, few = DIS(refinements=5, relaxation=1.9), DIS(refinements=5)
+    assert error(fast) < 1.05 * error(DIS()) < error(few)
 
 
 def test_strain_by_hand() -> None:

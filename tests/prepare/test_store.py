@@ -19,7 +19,7 @@ from mer.config.settings import Prepare
 from mer.datasets.index import make_table
 from mer.errors import MerError
 from mer.prepare import build, sample
-from mer.prepare.layout import settings_hash
+from mer.prepare.layout import relevant, settings_hash
 from mer.prepare.store import Store, prepare_store
 from tests.prepare.prepare_inputs import clips
 
@@ -140,6 +140,10 @@ def test_the_hash_follows_content_and_not_the_machine(tmp_path: Path) -> None:
         assert settings_hash(updated(AS_IS, change, "prepare"), table) != digest
     for change in ({"stabilise": False}, {"face_only": False}, {"dis": {"smooth": 1}}):
         assert settings_hash(updated(AS_IS, {"flow": change}, "prepare"), table) != digest
+    relaxed = updated(AS_IS, {"flow": {"dis": {"relaxation": 1.9}}}, "prepare")
+    assert settings_hash(relaxed, table) != digest
+    # Stores of before this setting keep their hash.
+    assert "relaxation" not in relevant(AS_IS, "pictures")["flow"]["dis"]
     own = updated(AS_IS, {"flow": {"_target_": "tests.prepare.test_flow.own_flow"}}, "prepare")
     assert settings_hash(own, table) != digest
     stronger = updated(own, {"flow": {"kwargs": {"gain": 2.0}}}, "prepare")
