@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Score of frozen shipped weights and of the SVM on pixels, by the side of the crop (bash score.sh ROOT OUT).
+# Scores with other crops and with fewer flow iterations: bash score.sh FOLDER_OF_MEGC2019 OUT
 set -euo pipefail
-for side in 224 160 128 112; do
+for words in prepare.size=224 prepare.size=160 prepare.size=128 prepare=fast; do
     mer train experiment=ready_weights data=synthetic data.preset=megc2019 data.root="$1" paths.cache="$2/cache" \
-        prepare.size=$side run.dir="$2/$side" trainer.enable_progress_bar=false logger=none
+        $words run.dir="$2/${words#*=}" trainer.enable_progress_bar=false logger=none
 done
