@@ -86,17 +86,14 @@ def build(gradio: Any, predictor: Predictor) -> Any:
 
     def look(
         clip: str | None,
-        onset: float | None,
-        apex: float | None,
-        offset: float | None,
-        fps: float | None,
+        frames: str,
+        fps: str,
         progress: Any = gradio.Progress(),  # noqa: B008  Gradio recognises it by its default
     ) -> tuple[str, dict[str, Any] | None, None]:
         if clip is None:
             return "", None, None
-        numbers = [None if n is None else int(n) for n in (onset, apex, offset)]
         try:
-            return *answer(predictor, Path(clip), numbers, fps, progress), None
+            return *answer(predictor, Path(clip), frames, fps, progress), None
         except MerError as error:
             raise gradio.Error(printable(str(error)), duration=None) from error
 
@@ -118,11 +115,10 @@ def build(gradio: Any, predictor: Predictor) -> Any:
                 # Gradio would ask for FFmpeg, to take out a sound that is never looked at.
                 clip.preprocess = lambda given: None if given is None else str(given.path)
                 with gradio.Accordion("I know the frames", open=False):
-                    numbers = [
-                        gradio.Number(label=f"{name} (first frame: 0)", precision=0, value=None)
-                        for name in ("onset", "apex", "offset")
-                    ]
-                    fps = gradio.Number(label="frames per second, if the clip is wrong", value=None)
+                    frames = gradio.Textbox(
+                        label="Onset, apex and offset", placeholder="12 20 31 (the first is 0)"
+                    )
+                    fps = gradio.Textbox(label="Frames per second", placeholder="as the clip says")
             with gradio.Column(scale=3, min_width=300):
                 shown = gradio.HTML(elem_id="result")
                 with gradio.Accordion("All numbers", open=False):
@@ -130,7 +126,7 @@ def build(gradio: Any, predictor: Predictor) -> Any:
         for number, event in enumerate((clip.upload, clip.stop_recording)):
             event(
                 look,
-                [clip, *numbers, fps],
+                [clip, frames, fps],
                 [shown, plain, clip],
                 api_name=False if number else "look",
             )
@@ -143,8 +139,8 @@ def build(gradio: Any, predictor: Predictor) -> Any:
 def answer(
     predictor: Predictor,
     clip: Path,
-    numbers: list[int | None],
-    fps: float | None,
+    frames: str,
+    fps: str,
     progress: Callable[..., Any],
 ) -> tuple[str, dict[str, Any]]:
     """Look at a clip and remove it.
@@ -152,8 +148,8 @@ def answer(
     Args:
         predictor: The model.
         clip: Its file, in a folder of its own.
-        numbers: Frames of onset, apex and offset; None where they are to be spotted.
-        fps: Frames per second, where the clip does not know.
+        frames: Numbers of the frames of onset, apex and offset; empty where they are to be spotted.
+        fps: Frames per second; empty where the clip knows.
         progress: Called with (frames, of all).
 
     Returns:
@@ -162,14 +158,12 @@ def answer(
     Raises:
         MerError: If the clip cannot be read, or has no such frames.
     """
-    onset, apex, offset = numbers
     try:
+        numbers = [int(number) for number in _numbers(frames, "Onset, apex and offset", (0, 2, 3))]
         result = predictor.predict_video(
             clip,
-            fps,
-            onset=onset,
-            apex=apex,
-            offset=offset,
+            *_numbers(fps, "Frames per second", (0, 1)),
+            **dict(zip(("onset", "apex", "offset"), numbers, strict=False)),
             progress=lambda done, count: progress((done, count), unit="frames"),
         )
     except MerError as error:
@@ -177,6 +171,18 @@ def answer(
     finally:
         shutil.rmtree(clip.parent, ignore_errors=True)
     return to_html(predictor, result, clip), result.as_dict() | {"source": clip.name}
+
+
+def _numbers(text: str, name: str, counts: tuple[int, ...]) -> list[float]:
+    """Read numbers with spaces or commas between them."""
+    words = text.replace(",", " ").split()
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(words) not in counts or len(numbers) != len(words):
+        raise MerError(f"{name}: {text} is not {' or '.join(map(str, counts[1:]))} numbers")
+    return numbers
 
 
 def to_html(predictor: Predictor, result: ClipPrediction, clip: Path) -> str:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: all (Yan et al., J. Nonverbal Behav. 37, 2013; Ekman, Ann. N.Y. Acad. Sci. 1000, 2003).
 LONGEST_MICRO, LONGEST = 0.5, 4.0
 
+#: Expressions of a clip that keep their arrays, so that their pictures can be drawn; 0.6 MB each.
+KEPT = 100
+
 #: Points of the motion of a face over time that are kept.
 POINTS = 2000
 
@@ -53,7 +56,7 @@ class FoundExpression:
         offset: Where it ends; None where that is not known.
         annotated: Whether these frames were given, not spotted.
         sample: Its crops, flow and landmarks, as the model's training has them; None where they
-            could not be prepared. Not part of `as_dict`.
+            could not be prepared, or a clip has more than `KEPT`. Not part of `as_dict`.
     """
 
     prediction: Prediction
@@ -217,12 +220,16 @@ def predict_spotted(
         try:
             for frame in frames:
                 last = frame.time
-                found += [_label(predictor, one, spotter) for one in spotter.add(frame)]
+                for one in spotter.add(frame):
+                    found.append(_label(predictor, one, spotter, keep=len(found) < KEPT))
         except KeyboardInterrupt:
             if not frames.live:
                 raise
-        found += [_label(predictor, one, spotter) for one in spotter.close()]
+        for one in spotter.close():
+            found.append(_label(predictor, one, spotter, keep=len(found) < KEPT))
     limits, reason = spotter.warnings, None
+    if len(found) > KEPT:
+        limits.append(f"{len(found)} expressions; pictures are of the first {KEPT}")
     if not spotter.faces:
         reason = limits.pop()
     elif not found:
@@ -240,7 +247,9 @@ def predict_spotted(
     )
 
 
-def _label(predictor: "Predictor", spotted: Expression, spotter: Spotter) -> FoundExpression:
+def _label(
+    predictor: "Predictor", spotted: Expression, spotter: Spotter, keep: bool
+) -> FoundExpression:
     """Prepare and label a spotted expression."""
     onset, apex = spotted.onset.picture, spotted.apex.picture
     if len(spotter.faces) > 1:  # preparation takes the largest face
@@ -254,7 +263,7 @@ def _label(predictor: "Predictor", spotted: Expression, spotter: Spotter) -> Fou
         _moment(spotted.onset),
         _moment(spotted.apex),
         _moment(spotted.offset),
-        sample=sample if isinstance(sample, Sample) else None,
+        sample=sample if keep and isinstance(sample, Sample) else None,
     )
 
 
