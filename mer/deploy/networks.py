@@ -1,6 +1,6 @@
 """Networks of PyTorch that score prepared samples: those of a run's folds, and shipped ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -22,9 +22,11 @@ from mer.models.checkpoints import load_module
 from mer.models.modules import MERModule, MicroFinetuneModule
 from mer.models.motion_module import MotionPretrainModule
 from mer.prepare.sample import Sample
-from mer.runs import run_files, rundir
-from mer.runs.calibration import as_logits
+from mer.runs import calibration, run_files, rundir
+from mer.runs.calibration import Calibration
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, read_states
+from mer.runs.standard_scores import Form, form_of, sums_of_margins
+from mer.runs.stored_run import Run
 from mer.training import zero_shot
 from mer.training.evaluate import fold_config, load_config
 from mer.training.head_sources import SourceOfSamples
@@ -56,24 +58,28 @@ class Mean:
     Args:
         networks: The networks; each gives the scores of all heads.
         facts: Facts of the model.
+        votes: Heads whose scores are votes of an SVM.
     """
 
-    def __init__(self, networks: Sequence[Network], facts: Facts) -> None:
-        self._networks, self._facts = list(networks), facts
+    def __init__(
+        self, networks: Sequence[Network], facts: Facts, votes: Collection[str] = ()
+    ) -> None:
+        self._networks, self._facts, self._votes = list(networks), facts, votes
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:
         """Score prepared samples."""
         with torch.inference_mode():
             each = [network(samples) for network in self._networks]
-        mean = {
-            name: np.mean([one[name] for one in each if name in one], axis=0)
-            for name in dict.fromkeys(key for one in each for key in one)
-        }
+        given: dict[str, list[Array]] = {}
+        for name, values in ((name, values) for one in each for name, values in one.items()):
+            given.setdefault(name, []).append(values)
+        mean = {name: self._mean(name, values) for name, values in given.items()}
         scores = {head: mean[head] for head in self._facts.heads}
         classes = {}
         for head, values in scores.items():
-            offsets = np.array(self._facts.offsets.get(head, 0.0))
-            classes[head] = (as_logits(values) + offsets).argmax(axis=1)
+            with np.errstate(divide="ignore"):
+                added = np.log(values) if head == SOFTMAX else values
+            classes[head] = (added + self._facts.offsets.get(head, 0.0)).argmax(axis=1)
         return Scores(scores, classes, mean.get(UNITS))
 
     def activation(self, sample: Sample) -> NDArray[np.float32] | None:
@@ -82,6 +88,22 @@ class Mean:
         maps = [one.activation(sample) for one in self._networks if type(one) is kind]
         drawn = [one for one in maps if one is not None]
         return np.mean(drawn, axis=0) if drawn else None
+
+    def _mean(self, name: str, values: Sequence[Array]) -> Array:
+        """Mean of scores; votes, which say little of how sure a head is, become margins first."""
+        if len(values) > 1 and name in self._votes:
+            values = [sums_of_margins(one) for one in values]
+        return np.asarray(np.mean(values, axis=0))
+
+
+#: Whose predictions the shipped weights were calibrated on; the study of their cards has more.
+_MEGC2019 = "442 real clips of MEGC 2019, published as flow pictures, none of which trained it"
+
+#: Calibration of the shipped weights, by `mer.runs.calibration.judge`.
+SHIPPED = {
+    "motion-xxs": Calibration(2.080, "probabilities", _MEGC2019, 442, 68, 0.156, 0.032),
+    "motion-mlps": Calibration(2.307, "probabilities", _MEGC2019, 442, 68, 0.175, 0.035),
+}
 
 
 class FoldNetwork:
@@ -172,6 +194,7 @@ def shipped(name: str) -> Model:
         heads=(ZERO_SHOT,),
         prepare=Prepare(),
         input=options,
+        calibration={ZERO_SHOT: SHIPPED[name]} if name in SHIPPED else {},
         units=judge.units,
         provenance=module.provenance,
     )
@@ -218,6 +241,12 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
             f"Scores are the mean of {len(names)} networks, one per fold, none of which was "
             "trained on everybody"
         )
+    forms = {head: form_of(head, settings.callbacks) for head in (*heads, *last)}
+    fitted = _calibration(run_dir, trust, forms, several=len(names) > 1)
+    if not fitted:
+        warnings.append(
+            "There is no confidence: the run has no predictions for persons who did not train"
+        )
     facts = Facts(
         name=f"{run_dir}" if fold is None else f"{run_dir}, fold {fold}",
         classes=classes,
@@ -225,11 +254,36 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
         prepare=settings.prepare,
         input=settings.input,
         offsets=_mean_offsets([one.offsets for one in opened]),
+        calibration=fitted,
         units=units,
         warnings=tuple(warnings),
         provenance=first.module.provenance if len(names) == 1 else {"folds": names},
     )
-    return Model(Mean(networks, facts), facts)
+    votes = [head for head, form in forms.items() if form == "votes"]
+    return Model(Mean(networks, facts, votes), facts)
+
+
+def _calibration(
+    run_dir: Path, trust: Iterable[str], forms: dict[str, Form], several: bool
+) -> dict[str, Calibration]:
+    """Calibration of the heads; that of a finished run of an earlier version is fitted here.
+
+    Args:
+        run_dir: Run directory.
+        trust: Packages that it may name.
+        forms: Head -> form of its scores.
+        several: Whether scores are means of several networks.
+    """
+    stored = calibration.read(run_dir)
+    if stored is None:
+        run = Run(run_dir, trust)
+        judged = calibration.judge_run(run_dir, run.config, run.predictions) if run.complete else {}
+        stored = {head: one.calibration for head, one in judged.items()}
+    return {
+        head: stored[head]._replace(form="margins" if several and form == "votes" else form)
+        for head, form in forms.items()
+        if head in stored
+    }
 
 
 def finished(run_dir: Path) -> list[str]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mer.config.settings import Flow
 from mer.deploy import video
 from mer.deploy.facts import Facts
+from mer.deploy.motion_strength import Motion, measure
 from mer.deploy.prediction import Prediction
 from mer.deploy.scores import Scores
 from mer.deploy.video import ClipPrediction
@@ -31,7 +32,7 @@ from mer.runs.calibration import as_logits, probabilities
 from mer.spotting.frames import Progress, Source
 
 #: The model that is opened where none is named.
-SHIPPED = "motion-xxs"
+DEFAULT = "motion-xxs"
 
 #: A picture: uint8 (H, W, 3) RGB, or its file.
 Picture = NDArray[np.uint8] | str | Path
@@ -193,32 +194,48 @@ class Predictor:
     def _predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
         scores = self._score(samples)
         shares = self._probabilities(scores.scores)
-        return [self._prediction(scores, shares, row) for row in range(len(samples))]
+        return [
+            self._prediction(scores, shares, row, measure(sample))
+            for row, sample in enumerate(samples)
+        ]
 
     def _probabilities(
         self, scores: Mapping[str, NDArray[np.floating]]
     ) -> dict[str, NDArray[np.float64]]:
         """Calibrated probabilities of the heads that are calibrated. Shape: (B, K) each."""
-        found = {}
-        for head, calibration in self.facts.calibration.items():
-            logits = as_logits(np.asarray(scores[head], np.float64))
-            logits = logits + np.array(self.facts.offsets.get(head, 0.0))
-            found[head] = probabilities(logits, calibration.temperature)
-        return found
+        return {
+            head: probabilities(
+                as_logits(np.asarray(scores[head], np.float64), calibration.form),
+                calibration.temperature,
+            )
+            for head, calibration in self.facts.calibration.items()
+            if head in scores
+        }
 
     def _prediction(
-        self, scores: Scores, shares: Mapping[str, NDArray[np.float64]], row: int
+        self, scores: Scores, shares: Mapping[str, NDArray[np.float64]], row: int, motion: Motion
     ) -> Prediction:
         classes, main = self.facts.classes, self.facts.heads[0]
-        number = int(scores.labels[row])
-        sides = self._sides(scores, row)
-        return Prediction(
+        plain = {head: _named(classes, one[row]) for head, one in scores.scores.items()}
+        known = Prediction(
+            label=None,
+            reason=motion.problem,
+            scores=plain,
+            strength=motion.strength,
+            still=motion.still,
+            head_motion=motion.head,
+        )
+        if known.reason is not None:
+            return known
+        number, sides = int(scores.labels[row]), self._sides(scores, row)
+        return replace(
+            known,
             label=classes[number],
-            scores={head: _named(classes, one[row]) for head, one in scores.scores.items()},
             probabilities={head: _named(classes, one[row]) for head, one in shares.items()},
             confidence=float(shares[main][row, number]) if main in shares else None,
             units=None if sides is None else {name: max(both) for name, both in sides.items()},
             sides=sides,
+            warnings=tuple(motion.warnings),
         )
 
     def _sides(self, scores: Scores, row: int) -> dict[str, tuple[float, float]] | None:
@@ -254,7 +271,7 @@ class _Faces:
 
 
 def load(
-    model: str | Path = SHIPPED, fold: str | None = None, trust: Iterable[str] = ()
+    model: str | Path = DEFAULT, fold: str | None = None, trust: Iterable[str] = ()
 ) -> Predictor:
     """Open a model that labels new clips.
 

@@ -1,5 +1,6 @@
 """Scores of a batch, as every kind of model gives them."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ class Scores(NamedTuple):
             on the right half; None where the model has none. Shape: (B, 2 U).
     """
 
-    scores: dict[str, NDArray[np.floating]]
+    scores: Mapping[str, NDArray[np.floating]]
     classes: dict[str, NDArray[np.int64]]
     units: NDArray[np.floating] | None = None
 

@@ -25,10 +25,12 @@ class FlowField:
     Attributes:
         u: float32 (H, W), motion to the right in pixels of this grid.
         v: float32 (H, W), motion downwards in pixels of this grid.
+        head: float32 (H, W, 2), head motion that was taken out of both; None where none was.
     """
 
     u: np.ndarray
     v: np.ndarray
+    head: np.ndarray | None = None
 
     @property
     def still(self) -> bool:
@@ -100,12 +102,13 @@ def compute(
         field = methods.COMPUTE[method](onset, apex, getattr(settings, method))
     else:
         field = np.moveaxis(_own_field(onset, apex, settings), 0, -1)
-    if settings.stabilise:
-        field = field - head_motion(field, face)
+    head = head_motion(field, face) if settings.stabilise else None
+    if head is not None:
+        field = field - head
     if settings.face_only and face is not None:
         field = field * soft_edge(face)[..., None]
     u, v = np.ascontiguousarray(np.moveaxis(field, -1, 0), np.float32)
-    return FlowField(u, v)
+    return FlowField(u, v, head)
 
 
 def check(chosen: Flow) -> None:

@@ -40,6 +40,8 @@ class Sample:
         still: Whether onset and apex are the same picture, so that the flow is zero.
         digest: uint8 (16,), hash of the apex as it was read, or of the flow where there is none.
         signature: int8 (2, 14, 14), what a near copy of the sample keeps.
+        head: float32 (S, S, 2), head motion that was taken out of the flow, in pixels of the crop.
+        zoom: Pixels of the crop per pixel of the picture; None where that is not known.
     """
 
     frames: np.ndarray | None = None
@@ -49,6 +51,8 @@ class Sample:
     still: bool = False
     digest: np.ndarray | None = None
     signature: np.ndarray | None = None
+    head: np.ndarray | None = None
+    zoom: float | None = None
 
 
 def prepare_chunk(
@@ -177,10 +181,12 @@ def prepare_pictures(
                 f"{shown[0]}: {width:.1f} px wide, prepare.min_face={settings.min_face}",
             )
         matrix = faces.similarity(points[0], size, settings.margin)
+        zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         pictures = [faces.crop(picture, matrix, size) for picture in pictures]
         first, last = (faces.move(points[i], matrix) for i in (0, -1))
         landmarks = np.stack([first if has_onset else np.full_like(last, np.nan), last])
     else:
+        zoom = size / max(pictures[0].shape[:2])
         pictures = [_resize(picture, size) for picture in pictures]
     apex = pictures[-1]
     onset = pictures[0] if has_onset else np.zeros_like(apex)
@@ -199,6 +205,8 @@ def prepare_pictures(
         landmarks=landmarks,
         has_onset=has_onset,
         still=has_onset and np.array_equal(onset, apex),
+        head=None if motion is None else motion.head,
+        zoom=zoom,
     )
 
 

@@ -29,8 +29,8 @@ from mer.report import (
 )
 from mer.report.fold_networks import Absent, Networks
 from mer.report.sample_pictures import Painter
-from mer.runs import curves, members
-from mer.runs.head_columns import MAJORITY, SOFTMAX
+from mer.runs import calibration, curves, members
+from mer.runs.head_columns import MAJORITY
 from mer.runs.rundir import fold_folder, marked
 from mer.runs.stored_run import Run
 
@@ -113,7 +113,7 @@ def _values(run: Run, choices: Choices) -> dict[str, Any]:
         "coverage": _coverage(run),
         "cards": _cards(run, painter, missing),
         "activation": _activation(run, networks, painter, missing),
-        "calibration": _calibration(run) if SOFTMAX in run.heads else {},
+        "calibration": _calibration(run),
     }
 
 
@@ -211,15 +211,23 @@ def _learning(run: Run) -> dict[str, Any]:
 
 
 def _calibration(run: Run) -> dict[str, Any]:
-    """Reliability of the softmax."""
-    right = run.most_probable == run.predictions["label"]
-    table, error = run_scores.reliability(run.confidence, right)
-    return {
-        "confidence": run.confidence.mean(),
-        "accuracy": right.mean(),
-        "error": error,
-        "plots": [run_plots.calibration(table, error)],
-    }
+    """Reliability of every head, as it is and by a temperature that other persons gave."""
+    judged = calibration.judge_run(run.directory, run.config, run.predictions, run.heads)
+    plots, rows, words = [], [], ""
+    for head, one in judged.items():
+        words, errors = one.calibration.fitted_on, one.calibration
+        tables = {
+            name: calibration.reliability(confidence, one.right, weights=one.weights)[0]
+            for name, confidence in (("as it is", one.before), ("calibrated", one.after))
+        }
+        plots.append(run_plots.calibration(f"calibration-{head}", run.heads[head], tables))
+        means = [
+            float(np.average(x, weights=one.weights)) for x in (one.right, one.before, one.after)
+        ]
+        rows.append(
+            [run.heads[head], *means, errors.error_before, errors.error_after, errors.temperature]
+        )
+    return {"plots": plots, "table": rows, "persons": words}
 
 
 def _networks(run: Run, choices: Choices) -> tuple[Networks | None, str]:

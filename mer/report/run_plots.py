@@ -137,27 +137,40 @@ def coverage(curves: Mapping[str, NDArray[np.float64]]) -> Plot:
 
 
 @styled
-def calibration(table: pd.DataFrame, error: float) -> Plot:
-    """Reliability of the softmax: confidence against accuracy, the samples of each bin as area."""
+def calibration(name: str, title: str, tables: Mapping[str, pd.DataFrame]) -> Plot:
+    """Reliability of a head: confidence against accuracy, the samples of each bin as area.
+
+    Args:
+        name: Name of the plot.
+        title: Name of the head.
+        tables: Heading -> table of `mer.runs.calibration.reliability`; the last one counts.
+    """
     figure, (ax, below) = axes(4.2, rows=2)
     below.sharex(ax)
     ax.tick_params(labelbottom=False)
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    weight = table["samples"] / table["samples"].max()
-    ax.vlines(table["confidence"], table["confidence"], table["accuracy"], color=GREY, lw=1)
-    dots = ax.scatter(table["confidence"], table["accuracy"], s=6 + 180 * weight, zorder=3)
-    dots.set(color=COLOURS[0], alpha=0.85, lw=0, clip_on=False)
-    ax.set(ylim=(0, 1), xlim=(0, 1), ylabel="accuracy", title=f"ECE {error:.3f}")
-    widths = 0.96 * (table["high"] - table["low"])
-    below.bar(table["low"], table["samples"], widths, align="edge", fc=COLOURS[0])
-    below.set(ylabel="samples", xlabel="confidence (largest probability)")
+    most = max(table["samples"].max() for table in tables.values())
+    for number, (heading, table) in enumerate(tables.items()):
+        counts = number == len(tables) - 1
+        sizes = 6 + 180 * table["samples"] / most
+        dots = ax.scatter(table["confidence"], table["accuracy"], s=sizes, label=heading, zorder=3)
+        dots.set(color=COLOURS[0] if counts else GREY, alpha=0.85, lw=0, clip_on=False)
+        if not counts:
+            dots.set(facecolor="none", lw=1)
+    last = list(tables.values())[-1]
+    ax.set(ylim=(0, 1), xlim=(0, 1), ylabel="accuracy", title=title)
+    legend = ax.legend(loc="upper left")
+    for handle in legend.legend_handles:
+        handle.set_sizes([30])
+    widths = 0.96 * (last["high"] - last["low"])
+    below.bar(last["low"], last["samples"], widths, align="edge", fc=COLOURS[0])
+    below.set(ylabel="samples", xlabel="confidence (probability of its class)")
     ax.get_gridspec().set_height_ratios([3, 1])
     bins = "; ".join(
         f"{row['samples']:.0f} of confidence {row['confidence']:.2f}: {row['accuracy']:.2f} right"
-        for _, row in table.iterrows()
+        for _, row in last.iterrows()
     )
-    words = f"Reliability of the softmax, expected calibration error {error:.3f}. {bins}"
-    return Plot("calibration", figure, words)
+    return Plot(name, figure, f"Reliability, {title}, {list(tables)[-1]}. {bins}")
 
 
 @styled

@@ -1,11 +1,10 @@
-"""Numbers of the pages and tables about scores: heads, classes, persons, calibration."""
+"""Numbers of the pages and tables about scores: heads, classes, persons."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from mer import metrics
 from mer.runs.head_columns import MAJORITY, REFERENCES, heading
@@ -117,29 +116,3 @@ def per_person(predictions: pd.DataFrame, heads: Sequence[str]) -> pd.DataFrame:
     table = groups.agg(samples=("person", "size"), **columns)
     order = ["dataset", heads[0], "samples", "person"]
     return table.sort_values(order, ascending=[True, False, False, True], ignore_index=True)
-
-
-def reliability(
-    confidence: ArrayLike, correct: ArrayLike, bins: int = 10
-) -> tuple[pd.DataFrame, float]:
-    """Confidence against accuracy, and the expected calibration error (ECE).
-
-    ECE is the mean over samples of |accuracy - mean confidence| of the sample's bin (Guo et al.,
-    ICML 2017), with bins of equal width. A value on an edge belongs to the bin below.
-
-    Args:
-        confidence: Largest probability of each sample, in [0, 1]. Shape: (N,).
-        correct: Whether its class is the true one. Shape: (N,).
-        bins: Number of bins.
-
-    Returns:
-        A row per bin that has samples: `low`, `high`, `samples`, `confidence`, `accuracy`; and ECE.
-    """
-    frame = pd.DataFrame({"confidence": confidence, "accuracy": correct}, dtype=float)
-    edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, frame["confidence"], side="left") - 1, 0, bins - 1)
-    table = frame.groupby(place).mean()
-    table = table.assign(low=edges[table.index], high=edges[table.index + 1])
-    table["samples"] = np.bincount(place)[table.index]
-    gaps = (table["accuracy"] - table["confidence"]).abs()
-    return table, float((gaps * table["samples"]).sum() / len(frame))

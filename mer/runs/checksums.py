@@ -27,6 +27,7 @@ FILES = (
     "signatures.parquet",
     "predictions*.parquet",
     "baseline*.parquet",
+    "calibration*.json",
     "pretrained.ckpt",
 )
 

@@ -58,6 +58,18 @@ FORMS: dict[str, Any] = {
     },
     "label_access": Each(list, {"at": Maybe(str), "how": str, "sha256": str}),
     "environment": Each(list, {"data_hash": str, "packages": Maybe(Each(dict, Maybe(str)))}),
+    "calibration": Each(
+        dict,
+        {
+            "temperature": NUMBER,
+            "form": str,
+            "fitted_on": str,
+            "samples": int,
+            "persons": int,
+            "error_before": Maybe(NUMBER),
+            "error_after": Maybe(NUMBER),
+        },
+    ),
     "cost": {"parameters": NUMBER, "latency_ms": NUMBER, "latency_ms_range": Maybe(list(PAIR))},
     "checksums": Each(dict, str),
     "fold": {"fold": str, "seconds": NUMBER, "epochs": int, "best_epoch": Maybe(int)},

@@ -22,7 +22,7 @@ from mer.config.settings import Settings
 from mer.errors import raise_all
 from mer.files import write_csv, write_json, write_parquet
 from mer.protocols import EVERYBODY
-from mer.runs import checksums, label_access, run_files, terminal, untested
+from mer.runs import calibration, checksums, label_access, run_files, terminal, untested
 from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, file_of, heading, heads, main_head
 from mer.runs.rundir import UNTESTED, find, fold_folder, is_done, mark, marked
 
@@ -75,6 +75,9 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         result["heads"] = score_with_baseline(
             run_dir, predictions, manifest, result["classes"], settings.seed
         )
+        config = to_plain(settings)
+        judged = calibration.judge_run(run_dir, config, predictions)
+        calibration.write(run_dir, config, {head: one.calibration for head, one in judged.items()})
         result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
         validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
         if all(path.exists() for path in validation):

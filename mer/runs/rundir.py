@@ -11,6 +11,7 @@ folds/<name>/         model.ckpt, heads.pt, metrics.csv, transfer.txt, predictio
                       inner.json with inner choices; config.yaml in a nested search
 predictions.parquet   one row per sample id, all folds
 baseline.parquet      one row per sample id: what an SVM on the input itself says, in the same folds
+calibration.json      what turns the scores of each head into probabilities, and how well
 pretrained.ckpt       of a run on synthetic motion: the network that gave the zero-shot scores
 folds.csv             persons and samples per side, seconds
 cost.json             parameters and time of one sample

@@ -67,7 +67,7 @@ def standardise(scores: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
     """
     classes = scores.shape[1]
     if form == "votes":
-        scores = _sums_of_margins(scores)
+        scores = sums_of_margins(scores)
     if form == "other":
         lowest = np.where(np.isfinite(scores), scores, np.inf).min(axis=1, keepdims=True)
         scores = np.where(np.isfinite(scores), scores, lowest)
@@ -81,7 +81,7 @@ def standardise(scores: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
     return np.asarray(centred / sure[form != "probabilities"])
 
 
-def _sums_of_margins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def sums_of_margins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of margins out of vote counts, squashed to at most the number of other classes."""
     present = np.isfinite(scores)
     scores = np.where(present, scores, 0.0)

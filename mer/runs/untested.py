@@ -13,7 +13,7 @@ from mer.config.settings import Settings
 from mer.errors import MerError, raise_all
 from mer.files import sha256
 from mer.protocols import EVERYBODY
-from mer.runs import checksums, members, rundir
+from mer.runs import calibration, checksums, members, rundir
 from mer.runs.stored_run import Run
 
 #: In place of scores.
@@ -88,6 +88,10 @@ def may_differ(key: str) -> bool:
 
 def result(run_dir: Path, settings: Settings) -> dict[str, Any]:
     """What `metrics.json` says of a finished run on everybody, beside what every run says."""
+    if settings.protocol.like is not None:
+        like = open_like(Path(settings.protocol.like))
+        if found := calibration.read(like.directory):
+            calibration.write(run_dir, to_plain(settings), found)
     return {
         "status": rundir.UNTESTED,
         "scores": NO_SCORES,

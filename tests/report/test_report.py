@@ -111,7 +111,7 @@ def test_names_from_files_are_neither_html_nor_paths(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert not [*run_dir.glob("*.png"), *run_dir.glob("figures/*/*")]
     names = {path.stem for path in (run_dir / "figures").iterdir()}
-    assert {"confusion-svm-pooled", "persons-casme2", "calibration"} <= names
+    assert {"confusion-svm-pooled", "persons-casme2", "calibration-svm"} <= names
     for name in names:
         assert (run_dir / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (run_dir / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")

@@ -94,25 +94,6 @@ def test_samples_are_counted_by_dataset(run: Run) -> None:
     ]
 
 
-def test_calibration_error_weighs_each_bin_by_its_samples() -> None:
-    table, error = run_scores.reliability([0.95, 0.95, 0.55, 0.55], [1, 0, 1, 1])
-    # .9 to 1: accuracy 1/2 at confidence .95; .5 to .6: accuracy 1 at .55.
-    assert error == pytest.approx((2 * 0.45 + 2 * 0.45) / 4)
-    assert table["samples"].tolist() == [2, 2]
-    assert table["accuracy"].tolist() == [1, 0.5]
-    assert table["low"].tolist() == pytest.approx([0.5, 0.9])
-
-
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below_and_zero_to_the_first() -> None:
-    table, _ = run_scores.reliability([0.0, 0.5, 1.0], [0, 1, 1], bins=2)
-    assert table["samples"].tolist() == [2, 1]
-
-
-def test_perfectly_calibrated_predictions_have_no_error() -> None:
-    _, error = run_scores.reliability([0.75] * 4, [1, 1, 1, 0])
-    assert error == pytest.approx(0)
-
-
 def test_a_region_is_where_its_landmarks_are() -> None:
     landmarks = np.full((478, 2), 50.0)
     corners = ((30, 80), (70, 80), (50, 75), (50, 90))
