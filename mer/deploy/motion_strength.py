@@ -5,8 +5,8 @@ clip without any motion: encoded again (JPEG of quality 80 and 50, MPEG-4), with
 levels, brighter, shifted by half a pixel and by one, rotated by 1 degree, enlarged by 1 %, and all
 of these at once. Flow follows the noise by an amount that is about the same in pixels of the
 picture, so it grows with the enlargement of the crop, and a moved head leaves some of its motion
-behind. `still` lies above 95 % of 277 such pairs, all of those with faces of 300 px among them, and
-below 88 % of 150 synthetic micro-expressions (docs/predict.md).
+behind. `still` lies above 97 % of 253 such pairs, and below 85 % of 150 synthetic micro-expressions
+(docs/confidence.md).
 """
 
 from typing import NamedTuple

@@ -100,7 +100,7 @@ class Mean:
 _MEGC2019 = "442 real clips of MEGC 2019, published as flow pictures, none of which trained it"
 
 #: Calibration of the shipped weights, by `mer.runs.calibration.judge`.
-SHIPPED = {
+CALIBRATIONS = {
     "motion-xxs": Calibration(2.080, "probabilities", _MEGC2019, 442, 68, 0.156, 0.032),
     "motion-mlps": Calibration(2.307, "probabilities", _MEGC2019, 442, 68, 0.175, 0.035),
 }
@@ -194,7 +194,7 @@ def shipped(name: str) -> Model:
         heads=(ZERO_SHOT,),
         prepare=Prepare(),
         input=options,
-        calibration={ZERO_SHOT: SHIPPED[name]} if name in SHIPPED else {},
+        calibration={ZERO_SHOT: CALIBRATIONS[name]} if name in CALIBRATIONS else {},
         units=judge.units,
         provenance=module.provenance,
     )

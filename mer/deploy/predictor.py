@@ -32,7 +32,7 @@ from mer.runs.calibration import as_logits, probabilities
 from mer.spotting.frames import Progress, Source
 
 #: The model that is opened where none is named.
-DEFAULT = "motion-xxs"
+SHIPPED = "motion-xxs"
 
 #: A picture: uint8 (H, W, 3) RGB, or its file.
 Picture = NDArray[np.uint8] | str | Path
@@ -271,7 +271,7 @@ class _Faces:
 
 
 def load(
-    model: str | Path = DEFAULT, fold: str | None = None, trust: Iterable[str] = ()
+    model: str | Path = SHIPPED, fold: str | None = None, trust: Iterable[str] = ()
 ) -> Predictor:
     """Open a model that labels new clips.
 
