@@ -52,7 +52,7 @@ def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
 
     The first and the last convolution stay float, and so do transformer blocks, the classifier and
     the heads. Weights take all 8 bits: with 7, which processors without VNNI are said to need,
-    MobileViT changes six times as many labels (experiments/2026-11-export).
+    networks that are little sure change a third of their labels (experiments/2026-11-export).
 
     Args:
         source: File of `mer.deploy.model_files.write_onnx`.
