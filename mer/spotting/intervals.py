@@ -227,12 +227,13 @@ class Watcher:
 
     Attributes:
         level: Motion of the last compared frame in multiples of the resting face's.
+        compared: Time of that frame, -inf before there is one.
     """
 
     def __init__(self, face: int, settings: Settings) -> None:
         """Begin with a face of unknown noise."""
         self.face, self.settings = face, settings
-        self.level = 0.0
+        self.level, self.compared = 0.0, -np.inf
         self._closed: list[tuple[float, float]] = []  # time and motion of the eyes of each blink
         self._times, self._heads = _Series(), _Series()
         self._shifts, self._places = (
@@ -305,7 +306,7 @@ class Watcher:
             scale.add(now, moved, eyes)
             scale.learn(now, np.hypot(*away[:_COUNT].T), self.settings.memory / 300)
             if scale is self._scales[0]:
-                self.level = float(scale.levels.rows[-1])
+                self.level, self.compared = float(scale.levels.rows[-1]), now
 
     def _span(self, scale: _Scale, time: float) -> float:
         """Seconds to the moments compared with; fewer at the end, so that drift cancels."""

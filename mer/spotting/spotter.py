@@ -32,7 +32,7 @@ class Face:
         last: Time at which it was seen last, seconds.
         width: Width in pixels at the last look.
         box: Left, top, right and bottom of the face in pixels at the last look.
-        times: Seconds, one per frame that was looked at.
+        times: Seconds, one per frame that was compared with its neighbours.
         levels: Motion at these times in multiples of what the face shows at rest.
         blinks: Times of blinks.
     """
@@ -136,8 +136,9 @@ class Spotter:
             face.box = float(left), float(top), float(right), float(bottom)
             watcher = self._watchers[track.number]
             spotted += watcher.add(frame, motions[track.number])
-            face.times.append(frame.time)
-            face.levels.append(watcher.level)
+            if watcher.compared > (face.times[-1] if face.times else -1.0):
+                face.times.append(watcher.compared)
+                face.levels.append(watcher.level)
             face.blinks = watcher.blinks
         return sorted(spotted, key=lambda one: (one.onset.time, one.face))
 
