@@ -27,7 +27,7 @@ CLASSES = ("negative", "positive", "surprise")
 def rgb(picture: np.ndarray) -> np.ndarray:
     """A picture of a synthetic camera as RGB."""
     gray = picture.ndim == 2
-    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if gray else cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if gray else cv2.COLOR_BGR2RGB))
 
 
 def spotted(seed: int, number: int) -> Iterator[tuple[LongRecording, list[Expression]]]:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from mer.prepare import faces
+from mer.spotting.bumps import smoothed
 from mer.spotting.frames import Frame
-from mer.spotting.intervals import Interval, smoothed
+from mer.spotting.intervals import Interval
 from mer.spotting.regions import EXPRESSIVE, SIZE, FaceMotion
 
 #: Least motion of a region that is told from noise, px of a crop of 224 px.

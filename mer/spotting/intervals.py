@@ -1,10 +1,8 @@
 """Says where in the motion of one face an expression begins, peaks and ends.
 
-Each moment is compared with the mean of one some time before and one as long after it (the feature
-difference of Moilanen et al., ICPR 2014, on motion instead of texture): slow drift of the head
-cancels, and a bump of at most twice that time stays. Three times are used; the
-shortest is half the length of a micro-expression. Motion counts in multiples of what the region
-does at rest, so that the threshold adapts to the noise of the clip.
+A bump of motion (see `mer.spotting.bumps`) is a candidate; its borders are where its course along
+the direction of the apex would be at rest. Candidates that a blink, a larger motion beside them or
+a longer one explains are left out.
 """
 
 from collections import deque
@@ -13,21 +11,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mer.spotting.bumps import (
+    COUNT,
+    SCALES,
+    Bump,
+    Scale,
+    Series,
+    crossing,
+    mean_near,
+    nearest,
+)
 from mer.spotting.frames import Frame
 from mer.spotting.regions import EXPRESSIVE, WATCHED, Motion
 
 #: Longest micro-expression and longest macro-expression in seconds.
 MICRO, MACRO = 0.5, 4.0
-
-#: Seconds to the moments before and after that are compared, with the motion that a region is
-#: expected to show at rest before anything is known, px of a crop of 224 px.
-SCALES = ((0.2, 0.1), (0.6, 0.2), (1.3, 0.35))
-
-#: Moments after which the resting face is known; before, nothing is judged.
-KNOWN = 15
-
-#: Least motion that a region is believed to show at rest, px of a crop of 224 px.
-LEAST = 0.02
 
 #: Seconds between two moments, more or less.
 STEP = 0.02
@@ -39,7 +37,6 @@ LATENCY = 2.6 * SCALES[-1][0]
 KEPT, DENSE, THIN = 4.5, 0.9, 0.08
 
 _NAMES = tuple(EXPRESSIVE)
-_COUNT, _WATCHED = len(EXPRESSIVE), WATCHED
 _BROWS = np.array([name.startswith("brow") for name in _NAMES])
 
 #: What the eyes move at rest, px of a crop of 224 px.
@@ -117,109 +114,12 @@ class Expression:
         return self.offset.time - self.onset.time
 
 
-class _Series:
-    """Rows of numbers that grow at the end and are let go of at the beginning."""
-
-    def __init__(self, *shape: int) -> None:
-        """Begin without a row; `shape` is that of a row."""
-        self._rows = np.empty((64, *shape))
-        self._start = self._end = 0
-
-    def append(self, row: np.ndarray | float) -> None:
-        """Add a row."""
-        if self._end == len(self._rows):
-            kept = self._rows[self._start : self._end]
-            size = max(64, 2 * len(kept))
-            self._rows = np.concatenate([kept, np.empty((size, *kept.shape[1:]))])
-            self._start, self._end = 0, len(kept)
-        self._rows[self._end] = row
-        self._end += 1
-
-    def drop(self, count: int) -> None:
-        """Let go of the first rows."""
-        self._start += count
-
-    @property
-    def rows(self) -> np.ndarray:
-        """All rows, (N, ...), a view."""
-        return self._rows[self._start : self._end]
-
-
-class _Bump(NamedTuple):
-    """A moment compared with the moments round it at one scale.
-
-    Attributes:
-        time: Its time.
-        moved: Motion of the expressive regions that is no blink, (13, 2) px.
-        level: The same in multiples of the resting face's.
-    """
-
-    time: float
-    moved: np.ndarray
-    level: float
-
-
 class _Found(NamedTuple):
     """A candidate, the scale at which it was found, and its bump."""
 
     expression: Expression
     scale: int
-    bump: _Bump
-
-
-class _Scale:
-    """Moments compared with those round them at one scale, and what regions do at rest there."""
-
-    def __init__(self, reach: float, rest: float) -> None:
-        """Begin without a moment.
-
-        Args:
-            reach: Seconds to the moments before and after.
-            rest: Motion that is expected at rest, px.
-        """
-        self.reach = reach
-        self.noise = np.full(_COUNT, rest)
-        self.times, self.levels, self.eyes = _Series(), _Series(), _Series()
-        self.moved = _Series(_COUNT, 2)
-        self.rest = _Series(_COUNT)
-        self.rested = self.judged = -np.inf
-
-    @property
-    def known(self) -> bool:
-        """Whether the resting face is known."""
-        return len(self.rest.rows) >= KNOWN
-
-    def add(self, time: float, moved: np.ndarray, eyes: float) -> None:
-        """Add a moment; those that are judged and far behind are let go of."""
-        self.times.append(time)
-        self.moved.append(moved)
-        self.eyes.append(eyes)
-        self.levels.append(level_of(moved / self.noise[:, None]))
-        if len(self.times.rows) > 600:
-            for series in (self.times, self.moved, self.eyes, self.levels):
-                series.drop(300)
-
-    def learn(self, time: float, lengths: np.ndarray, step: float) -> None:
-        """Take the motion of a moment into the knowledge of the resting face, every `step` s."""
-        if time - self.rested < step:
-            return
-        self.rested = time
-        self.rest.append(lengths)
-        count = len(self.rest.rows)
-        if count > 300:
-            self.rest.drop(1)
-        if count == KNOWN or (count > KNOWN and count % 10 == 0):
-            self.estimate()
-
-    def estimate(self) -> None:
-        """Estimate what regions do at rest; the first time, levels of before are mended."""
-        first = len(self.rest.rows) <= KNOWN
-        if len(self.rest.rows):
-            self.noise = np.maximum(np.median(self.rest.rows, axis=0), LEAST)
-        if first:
-            levels = self.levels.rows
-            for place, moved in enumerate(self.moved.rows):
-                levels[place] = level_of(moved / self.noise[:, None])
+    bump: Bump
 
 
 class Watcher:
@@ -235,13 +135,13 @@ class Watcher:
         self.face, self.settings = face, settings
         self.level, self.compared = 0.0, -np.inf
         self._closed: list[tuple[float, float]] = []  # time and motion of the eyes of each blink
-        self._times, self._heads = _Series(), _Series()
+        self._times, self._heads = Series(), Series()
         self._shifts, self._places = (
-            _Series(_WATCHED, 2),
-            _Series(_WATCHED, 2),
+            Series(WATCHED, 2),
+            Series(WATCHED, 2),
         )  # as they come; even
         self._frames: deque[Frame] = deque()  # thinned
-        self._scales = [_Scale(reach, rest) for reach, rest in SCALES]
+        self._scales = [Scale(reach, rest) for reach, rest in SCALES]
         self._found: list[_Found] = []
         self._given: list[_Found] = []  # the last ones that were returned
 
@@ -288,7 +188,7 @@ class Watcher:
         if dense >= 2 and self._frames[dense - 1].time - self._frames[dense - 2].time < THIN - 1e-3:
             del self._frames[dense - 1]
 
-    def _compare(self, scale: _Scale, until: float) -> None:
+    def _compare(self, scale: Scale, until: float) -> None:
         """Compare the moments up to `until` that were not compared yet with those round them."""
         times, places = self._times.rows, self._places.rows
         done = scale.times.rows
@@ -299,22 +199,22 @@ class Watcher:
             span = self._span(scale, now)
             if span < scale.reach / 2:
                 return
-            before = _mean_near(times, places, now - span)
-            after = _mean_near(times, places, now + span)
+            before = mean_near(times, places, now - span)
+            after = mean_near(times, places, now + span)
             away = places[place] - (before + after) / 2
             moved, eyes = self._without_blink(away)
             scale.add(now, moved, eyes)
-            scale.learn(now, np.hypot(*away[:_COUNT].T), self.settings.memory / 300)
+            scale.learn(now, np.hypot(*away[:COUNT].T), self.settings.memory / 300)
             if scale is self._scales[0]:
                 self.level, self.compared = float(scale.levels.rows[-1]), now
 
-    def _span(self, scale: _Scale, time: float) -> float:
+    def _span(self, scale: Scale, time: float) -> float:
         """Seconds to the moments compared with; fewer at the end, so that drift cancels."""
         return float(min(scale.reach, self._times.rows[-1] - time))
 
     def _without_blink(self, away: np.ndarray) -> tuple[np.ndarray, float]:
         """Take out what the lids drag along."""
-        moved, eyes = away[:_COUNT], float(np.hypot(*away[_COUNT:].T).mean())
+        moved, eyes = away[:COUNT], float(np.hypot(*away[COUNT:].T).mean())
         if eyes <= EYES_REST:
             return moved, eyes
         share = np.where(_BROWS, self.settings.drag_brows, self.settings.drag)
@@ -336,7 +236,7 @@ class Watcher:
                 self._blink(now, float(eyes[place]))
             if levels[place] < self.settings.threshold or levels[place] < levels[near].max():
                 continue
-            bump = _Bump(now, scale.moved.rows[place].copy(), float(levels[place]))
+            bump = Bump(now, scale.moved.rows[place].copy(), float(levels[place]))
             expression = self._expression(number, bump)
             if expression is not None:
                 self._found.append(_Found(expression, number, bump))
@@ -349,7 +249,7 @@ class Watcher:
             return
         self._closed.append((time, eyes))
 
-    def _expression(self, number: int, bump: _Bump) -> Expression | None:
+    def _expression(self, number: int, bump: Bump) -> Expression | None:
         """Measure a bump: borders where its course, carried on in a straight line, is at rest."""
         lengths = np.hypot(*bump.moved.T)
         strength = float(np.sort(lengths)[-3:].mean())
@@ -357,14 +257,14 @@ class Watcher:
             return None
         scale, times = self._scales[number], self._times.rows
         reach, along = scale.reach, self._along(scale, bump)
-        peak = _nearest(times, bump.time)
-        start = _crossing(times[peak::-1], along[peak::-1], bump.time - reach)
-        end = _crossing(times[peak:], along[peak:], bump.time + reach)
+        peak = nearest(times, bump.time)
+        start = crossing(times[peak::-1], along[peak::-1], bump.time - reach)
+        end = crossing(times[peak:], along[peak:], bump.time + reach)
         onset, apex, offset = (self._frame(moment) for moment in (start, bump.time, end))
         if not onset.time <= apex.time <= offset.time or onset.time == offset.time:
             return None
         seconds = end - start
-        heads = [self._heads.rows[_nearest(times, one.time)] for one in (onset, apex)]
+        heads = [self._heads.rows[nearest(times, one.time)] for one in (onset, apex)]
         return Expression(
             face=self.face,
             onset=onset,
@@ -377,16 +277,16 @@ class Watcher:
             head_motion=float(abs(heads[1] - heads[0])),
         )
 
-    def _along(self, scale: _Scale, bump: _Bump) -> np.ndarray:
+    def _along(self, scale: Scale, bump: Bump) -> np.ndarray:
         """Place of each moment along the direction of the bump: 0 at its ends, 1 at the apex."""
-        times, places = self._times.rows, self._places.rows[:, :_COUNT]
+        times, places = self._times.rows, self._places.rows[:, :COUNT]
         span = self._span(scale, bump.time)
-        before = _mean_near(times, places, bump.time - span)
-        after = _mean_near(times, places, bump.time + span)
+        before = mean_near(times, places, bump.time - span)
+        after = mean_near(times, places, bump.time + span)
         share = ((times - bump.time) / (2 * span) + 0.5)[:, None, None]
         away = places - (before + share * (after - before))
         along = np.einsum("tra,ra->t", away, bump.moved / scale.noise[:, None] ** 2)
-        peak = float(along[_nearest(times, bump.time)])
+        peak = float(along[nearest(times, bump.time)])
         return np.asarray(along / max(peak, 1e-9), np.float64)
 
     def _frame(self, time: float) -> Frame:
@@ -447,51 +347,3 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 def _overlap(one: Expression, other: Expression) -> bool:
     return one.onset.time < other.offset.time and other.onset.time < one.offset.time
-
-
-def smoothed(places: np.ndarray) -> np.ndarray:
-    """Weigh each moment with its neighbours, 1 : 2 : 1; the ends stay. Any shape (T, ...)."""
-    result = places.copy()
-    result[1:-1] = (places[:-2] + 2 * places[1:-1] + places[2:]) / 4
-    return result
-
-
-def _nearest(times: np.ndarray, time: float) -> int:
-    """Position of the moment nearest to a time; the times rise."""
-    place = int(np.searchsorted(times, time))
-    if place == 0 or (place < len(times) and times[place] - time < time - times[place - 1]):
-        return min(place, len(times) - 1)
-    return place - 1
-
-
-def _mean_near(times: np.ndarray, places: np.ndarray, time: float) -> np.ndarray:
-    """Mean place of the moment nearest to a time and of its neighbours."""
-    place = _nearest(times, time)
-    part = places[max(place - 1, 0) : place + 2]
-    return np.asarray(part.sum(axis=0) / len(part))
-
-
-def _crossing(times: np.ndarray, along: np.ndarray, limit: float) -> float:
-    """When a course that falls from 1 would reach 0, by the line through 0.75 and 0.25.
-
-    Args:
-        times: Times away from the apex; they may run backwards.
-        along: Places at these times.
-        limit: Answer for a course that does not fall.
-    """
-    moments = []
-    for share in (0.75, 0.25):
-        below = np.flatnonzero(along < share)
-        if not below.size:
-            return limit
-        place = max(int(below[0]), 1)
-        high, low = along[place - 1], along[place]
-        part = min(max((high - share) / max(high - low, 1e-9), 0.0), 1.0)
-        moments.append(float(times[place - 1] + part * (times[place] - times[place - 1])))
-    return moments[1] + (moments[1] - moments[0])
-
-
-def level_of(place: np.ndarray) -> float:
-    """Root mean square of the three largest motions."""
-    squares = np.sort((place**2).sum(axis=1))[-3:]
-    return float(np.sqrt(squares.mean()))
