@@ -50,10 +50,10 @@ def opened(predictor: Predictor, port: int | None = None, browser: bool = False)
     Raises:
         MerError: If Gradio is not installed, or the port is taken.
     """
-    folder = tempfile.mkdtemp(prefix="mer-app-")
-    gradio = _gradio(folder)
-    page = build(gradio, predictor)
+    folder, page = tempfile.mkdtemp(prefix="mer-app-"), None
     try:
+        gradio = _gradio(folder)
+        page = build(gradio, predictor)
         _, address, _ = page.launch(
             server_name=HOSTS[0],
             server_port=port,
@@ -72,7 +72,8 @@ def opened(predictor: Predictor, port: int | None = None, browser: bool = False)
     except OSError as error:
         raise MerError(f"the page cannot be served: {error}; --port names another port") from error
     finally:
-        page.close(verbose=False)
+        if page is not None:
+            page.close(verbose=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -86,14 +87,14 @@ def build(gradio: Any, predictor: Predictor) -> Any:
 
     def look(
         clip: str | None,
-        frames: str,
-        fps: str,
+        frames: str | None,
+        fps: str | None,
         progress: Any = gradio.Progress(),  # noqa: B008  Gradio recognises it by its default
     ) -> tuple[str, dict[str, Any] | None, None]:
         if clip is None:
             return "", None, None
         try:
-            return *answer(predictor, Path(clip), frames, fps, progress), None
+            return *answer(predictor, Path(clip), frames or "", fps or "", progress), None
         except MerError as error:
             raise gradio.Error(printable(str(error)), duration=None) from error
 

@@ -70,7 +70,7 @@ def test_clips_in_a_row_give_what_the_library_gives_and_are_removed(
     with pytest.raises(Exception, match="is a text file, no video"):
         text = tmp_path / "text.mp4"
         text.write_text("no video")
-        client.predict(handle_file(text), "", "", api_name="/look")
+        client.predict(handle_file(text), None, None, api_name="/look")
 
 
 def test_the_page_is_for_this_machine_and_loads_nothing_from_elsewhere(page: str) -> None:
