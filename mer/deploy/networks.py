@@ -266,7 +266,7 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
 def _calibration(
     run_dir: Path, trust: Iterable[str], forms: dict[str, Form], several: bool
 ) -> dict[str, Calibration]:
-    """Calibration of the heads; that of a finished run of an earlier version is fitted here.
+    """Calibration of the heads, for the form in which the model gives their scores.
 
     Args:
         run_dir: Run directory.
@@ -274,11 +274,7 @@ def _calibration(
         forms: Head -> form of its scores.
         several: Whether scores are means of several networks.
     """
-    stored = calibration.read(run_dir)
-    if stored is None:
-        run = Run(run_dir, trust)
-        judged = calibration.judge_run(run_dir, run.config, run.predictions) if run.complete else {}
-        stored = {head: one.calibration for head, one in judged.items()}
+    stored = calibration.of_run(Run(run_dir, trust))
     return {
         head: stored[head]._replace(form="margins" if several and form == "votes" else form)
         for head, form in forms.items()

@@ -21,6 +21,7 @@ from mer.runs import run_files
 from mer.runs.head_columns import heads
 from mer.runs.rundir import find, fold_folder, marked
 from mer.runs.standard_scores import Form, form_of, sums_of_margins
+from mer.runs.stored_run import Run
 
 Array = NDArray[np.float64]
 
@@ -255,6 +256,22 @@ def write(run_dir: Path, config: Mapping[str, Any], found: Mapping[str, Calibrat
     """Write the calibration of the heads of a run."""
     plain = {head: calibration._asdict() for head, calibration in found.items()}
     write_json(plain, run_dir / marked(FILE, config))
+
+
+def of_run(run: Run) -> dict[str, Calibration]:
+    """Calibration of the heads of a run, fitted here where an earlier version has not written it.
+
+    Returns:
+        Nothing for a run that is not complete.
+
+    Raises:
+        MerError: If a file of the run is damaged.
+    """
+    found = read(run.directory)
+    if found is not None or not run.complete:
+        return found or {}
+    judged = judge_run(run.directory, run.config, run.predictions, run.heads)
+    return {head: one.calibration for head, one in judged.items()}
 
 
 def read(run_dir: Path) -> dict[str, Calibration] | None:

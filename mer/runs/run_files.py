@@ -21,8 +21,8 @@ Content = TypeVar("Content")
 
 #: Files of a run (first part of their names) that `mer train` writes again where they are missing.
 _REMADE = (
-    "metrics predictions baseline cost folds dropped manifest splits signatures environment"
-    " history".split()
+    "metrics predictions baseline calibration cost folds dropped manifest splits signatures"
+    " environment history".split()
 )
 
 

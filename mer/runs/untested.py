@@ -90,8 +90,7 @@ def result(run_dir: Path, settings: Settings) -> dict[str, Any]:
     """What `metrics.json` says of a finished run on everybody, beside what every run says."""
     if settings.protocol.like is not None:
         like = open_like(Path(settings.protocol.like))
-        if found := calibration.read(like.directory):
-            calibration.write(run_dir, to_plain(settings), found)
+        calibration.write(run_dir, to_plain(settings), calibration.of_run(like))
     return {
         "status": rundir.UNTESTED,
         "scores": NO_SCORES,

@@ -17,7 +17,7 @@ from mer.errors import MerError
 from mer.metrics import SCORES
 from mer.models.checkpoints import read_checkpoint
 from mer.protocols import Fold, check_folds, make_folds
-from mer.runs import untested
+from mer.runs import calibration, untested
 from mer.runs.stored_run import Run
 from mer.training import runner
 from tests.builders import Config
@@ -75,6 +75,8 @@ def test_the_scores_of_the_run_that_stands_for_it_are_copied(made: Path, judged:
     assert like["protocol"] == "group_kfold"
     for head, scores in Run(judged).scores.items():
         assert {name: like["heads"][head][name] for name in SCORES} == scores
+    assert calibration.read(made) == calibration.read(judged)
+    assert set(calibration.read(made) or {}) == {"svm", "softmax"}
 
 
 def test_the_weights_of_the_pretraining_are_those_that_were_judged(
