@@ -17,8 +17,8 @@ import pandas as pd
 from mer import datasets
 from mer.config.composition import compose, typed
 from mer.config.settings import Prepare
-from mer.deploy import export, model_files
-from mer.deploy.engines import open_engine
+from mer.deploy import fold_graphs, model_files
+from mer.deploy.engines import Engine, open_engine
 from mer.deploy.sample_input import align, load, to_input
 from mer.prepare.face_pair import PairFinder
 from mer.prepare.faces import FaceFinder
@@ -48,12 +48,14 @@ def main(data: Path, run_dir: Path, size: int) -> None:
     files = [(Path(row.onset_path), Path(row.apex_path)) for row in table.itertuples()]
     default, fast = (typed(compose([word])).prepare for word in ("prepare=default", "prepare=fast"))
     options = typed(compose([f"input.size={size}"])).input
-    model = export.load(run_dir, fold)
+    model = fold_graphs.load(run_dir, fold)
     with tempfile.TemporaryDirectory() as name, FaceFinder() as one, PairFinder() as two:
         model_files.write_onnx(model, Path(name, "model.onnx"))
         engines = {"eager + scikit-learn": open_engine("eager", model)}
         for engine in ("onnxruntime", "openvino"):
-            engines[engine] = open_engine(engine, Path(name, "model.onnx"))
+            for threads in (2, 1):
+                variant = f"{engine}, {threads} threads"
+                engines[variant] = open_engine(engine, Path(name, "model.onnx"), threads=threads)
         found: dict[tuple[str, str], list[float]] = {}
 
         def timed(step: str, variant: str, action: Callable[..., Any], *given: Any) -> Any:
@@ -62,21 +64,25 @@ def main(data: Path, run_dir: Path, size: int) -> None:
             found.setdefault((step, variant), []).append(1000 * (time.perf_counter() - started))
             return result
 
-        def whole(pair: tuple[Path, Path], finder: FaceFinder, prepare: Prepare) -> object:
+        def whole(
+            pair: tuple[Path, Path], finder: FaceFinder, prepare: Prepare, engine: Engine
+        ) -> object:
             sample = align(*map(load, pair), prepare, options, finder)
-            return engines["openvino"](to_input(sample, options))
+            return engine(to_input(sample, options))
 
+        both, single = (engines[f"onnxruntime, {threads} threads"] for threads in (2, 1))
         ways = {
-            "before": (one, default),
-            "two faces at a time": (two, default),
-            "and prepare=fast": (two, fast),
+            "before": (one, default, both),
+            "two faces at a time": (two, default, both),
+            "and prepare=fast": (two, fast, both),
+            "and one thread of the engine": (two, fast, single),
         }
         for turn in range(ROUNDS):
             for pair in files:
                 pictures = timed("decode", "", lambda both: list(map(load, both)), pair)
                 for variant, finder in (("one by one", one), ("two at a time", two)):
                     timed("faces", variant, finder.find_each, pictures)
-                for variant, (finder, prepare) in ways.items():
+                for variant, (finder, prepare, _) in ways.items():
                     given = (*pictures, prepare, options, finder)
                     sample = timed("faces, align and flow", variant, align, *given)
                 image = timed("input", "", to_input, sample, options)

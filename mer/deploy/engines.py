@@ -116,6 +116,8 @@ def _onnxruntime(source: Deployed | Path, precision: str, threads: int) -> Engin
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    # Waiting threads would take the cores from the faces and the flow of the next sample.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     _check_outputs(names, path)
