@@ -52,16 +52,27 @@ def predict(session, facts, image):
     scores = {head: dict(zip(classes, map(float, found[head][0]), strict=True)) for head in heads}
     result = {"label": classes[number], "scores": scores, "confidence": None}
     if main in facts.get("calibration", {}):
-        shown = found[main][0].astype(np.float64)
-        if (shown >= 0).all() and abs(shown.sum() - 1) < 1e-4:
-            shown = np.log(np.maximum(shown, np.finfo(float).tiny))
-        shown = shown + np.array(facts.get("offsets", {}).get(main, 0.0))
-        shown = np.exp((shown - shown.max()) / facts["calibration"][main]["temperature"])
+        fitted = facts["calibration"][main]
+        shown = logits(found[main][0].astype(np.float64), fitted["form"])
+        shown = np.exp((shown - shown.max()) / fitted["temperature"])
         result["confidence"] = float(shown[number] / shown.sum())
     if "units" in found:
         sides = found["units"][0].reshape(2, -1).max(axis=0)  # the stronger half of the face
         result["units"] = {f"AU{n}": float(s) for n, s in zip(facts["units"], sides, strict=True)}
     return result
+
+
+def logits(scores, form):
+    """Scores of a head as its calibration takes them: votes of an SVM as sums of margins. (K,)."""
+    if form == "probabilities":
+        return np.log(np.maximum(scores, np.finfo(float).tiny))
+    if form != "votes":
+        return scores
+    there = np.isfinite(scores)  # a class without a training sample has minus infinity
+    others, plain = max(there.sum() - 1, 1), np.where(there, scores, 0)
+    part = 3 * np.clip(plain - plain.round(), -0.333, 0.333)
+    sums = plain if others == 1 else part / (1 - np.abs(part))
+    return np.where(there, others * np.tanh(sums / others), -np.inf)
 
 
 def network_input(onset, apex, facts, face_model):

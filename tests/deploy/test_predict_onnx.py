@@ -19,6 +19,8 @@ from mer.config.settings import Flow, Input, Prepare
 from mer.deploy.export import export
 from mer.deploy.sample_input import load, sample_input
 from mer.prepare.faces import MODEL, FaceFinder
+from mer.runs.calibration import as_logits
+from mer.runs.standard_scores import Form
 
 pytest.importorskip("onnxruntime")
 
@@ -168,12 +170,21 @@ def test_confidence_and_action_units_by_hand(script: ModuleType) -> None:
     facts = {
         "heads": ["svm"],
         "classes": ["negative", "positive"],
-        "calibration": {"svm": {"temperature": 2.0}},
+        "calibration": {"svm": {"temperature": 2.0, "form": "margins"}},
         "offsets": {"svm": [0.0, 1.0]},
         "units": [4, 12],
     }
     found = script.predict(session, facts, None)
-    assert found["confidence"] == pytest.approx(1 / (1 + np.exp(-0.5)))  # (2 - 1) / 2
+    assert found["confidence"] == pytest.approx(1 / (1 + np.exp(-1)))  # (2 - 0) / 2
     assert found["units"] == pytest.approx({"AU4": 0.3, "AU12": 0.7})
     facts["calibration"] = {}
     assert script.predict(session, facts, None)["confidence"] is None
+
+
+@pytest.mark.parametrize("form", ["probabilities", "votes", "margins"])
+def test_logits_are_those_of_mer(script: ModuleType, form: Form) -> None:
+    scores = np.array([[0.6, 0.3, 0.1]])
+    if form == "votes":
+        scores = np.array([[2.2, 0.9, -0.1], [1.2, -0.2, -np.inf]])
+    for row, wanted in zip(scores, as_logits(scores, form), strict=True):
+        assert script.logits(row, form) == pytest.approx(wanted)
