@@ -174,9 +174,7 @@ class Watcher:
     def close(self) -> list[Expression]:
         """End the video; return what was not certain yet."""
         for number, scale in enumerate(self._scales):
-            self._compare(scale, np.inf)
-            if not scale.known:
-                scale.estimate()
+            self._compare(scale, np.inf)  # in a short video what is expected at rest stays
             self._peaks(number, np.inf)
         return self._certain(np.inf)
 
