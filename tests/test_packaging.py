@@ -63,7 +63,7 @@ def test_wheel_carries_nothing_else(wheel: set[str]) -> None:
     assert [name for name in wheel if name.startswith("hydra_plugins")] == [
         "hydra_plugins/mer_optuna.py"
     ]
-    assert not [name for name in wheel if "test" in Path(name).name or name.endswith(".pyc")]
+    assert not [name for name in wheel if re.match(r"test|conftest|.*\.pyc$", Path(name).name)]
     assert f"mer-{mer.__version__}.dist-info/licenses/LICENSE" in wheel
 
 

@@ -291,7 +291,7 @@ def of_length(prediction: Prediction, seconds: float) -> Prediction:
         return replace(prediction, label=None, confidence=None, reason=reason)
     if round(seconds, 1) > LONGEST_MICRO:
         warning = (
-            f"It lasts {seconds:.1f} s: an expression, but no micro-expression "
+            f"It lasts {seconds:.2f} s: an expression, but no micro-expression "
             f"({LONGEST_MICRO:g} s at most)"
         )
         return replace(prediction, warnings=(*prediction.warnings, warning))

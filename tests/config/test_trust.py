@@ -154,7 +154,7 @@ def test_every_command_that_reads_a_run_refuses_its_code(
 ) -> None:
     """Each reader meets the file before anything is done with it."""
     from mer.audit.null import null_test
-    from mer.deploy.export import load
+    from mer.deploy.fold_graphs import load
     from mer.report.fold_networks import Absent, Networks
     from mer.runs.stored_run import Run
     from mer.training.evaluate import evaluate

@@ -152,7 +152,7 @@ def test_a_smaller_file_that_changes_too_much_is_refused_unless_asked_for(
     export(everybody, precision="int8", out=path, lossy=True)
     facts = model_files.read_facts(path)
     assert facts["precision"] == "int8"
-    assert "labels of svm" in facts["warnings"][0]
+    assert any("labels of svm" in warning for warning in facts["warnings"])
     assert "32 pixels, int8." in path.with_suffix(".md").read_text()
     names = sorted(one.name for one in tmp_path.iterdir())
     assert names == ["small.md", "small.onnx"]

@@ -76,7 +76,7 @@ def test_the_page_of_an_ensemble(tmp_path: Path) -> None:
     run = ensemble.make(words, tmp_path / "both")
     page = read(run.directory)
     assert "UF1, mean of the members" in page.sections[""]
-    assert "Calibration" not in page.sections
+    assert "Calibration" in page.sections  # of the mean itself
     assert page.sections["More persons"] == ENSEMBLE
     assert "../a:svm, ../b:softmax" in page.sections["What was run"]
     assert command(run.directory) == f"mer ensemble {tmp_path}/a:svm {tmp_path}/b:softmax"

@@ -29,7 +29,7 @@ def search(
     """Run a search with a formula in place of training; returns the exit status."""
 
     def run(toy: Toy, *words: str, name: str = "optuna") -> int:
-        monkeypatch.setattr(train, "train", lambda cfg, run_dir, alone: toy(cfg))
+        monkeypatch.setattr(train, "train", lambda cfg, *_: toy(cfg))
         return main(["train", "-m", f"search={name}", f"search.dir={home}", *tiny_words, *words])
 
     return run
