@@ -133,7 +133,7 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
         f"conf/{config_name}.yaml does not accept:",
         [
             *(_sentence(override, problem, keys) for override, problem in bad),
-            *([] if config is None else _wrong_values(config, [w for w in good if w in overrides])),
+            *(_wrong_values(config, good) if bad and config is not None else []),
         ],
     )
 

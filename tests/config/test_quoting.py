@@ -94,6 +94,7 @@ def test_what_else_is_wrong_with_a_word_is_said_too(capfd: pytest.CaptureFixture
         "lr=[1",
         "lr=[1]",
         "modell=x",
+        "seed is é; set a whole number",
         "seed=é",
     ]
     assert "type 'lr=[1]'" in "\n".join(lines) and "closest: model.optimizer.lr" in "\n".join(lines)
