@@ -41,25 +41,31 @@ class Motion(NamedTuple):
         still: Strength that still faces reach, given the size of the face and its head motion.
         head: Root mean square of the head motion; None where it is not known.
         likeness: Correlation of the grey levels of both pictures inside the face; None without.
+        followed: Whether the face was followed from onset to apex, so that both are one person's.
     """
 
     strength: float
     still: float
     head: float | None
     likeness: float | None
+    followed: bool = False
+
+    @property
+    def unlike(self) -> str | None:
+        """How onset and apex differ by more than an expression; None if they do not."""
+        if self.likeness is not None and self.likeness < ALIKE:
+            return f"the pictures correlate by {max(self.likeness, 0):.2f}"
+        if self.strength > MOST:
+            return f"the face moves by {self.strength:.1f} px of {REFERENCE}"
+        return None
 
     @property
     def problem(self) -> str | None:
         """Why the sample shows no expression, in a sentence; None if it may show one."""
-        if self.likeness is not None and self.likeness < ALIKE:
+        if self.unlike and not self.followed:
             return (
-                f"onset and apex do not match (correlation {max(self.likeness, 0):.2f}): they show "
-                "different people or poses, or there is a cut between them"
-            )
-        if self.strength > MOST:
-            return (
-                f"onset and apex do not match: the face moves by {self.strength:.1f} px of "
-                f"{REFERENCE}, an expression by at most {MOST:.0f}"
+                f"onset and apex do not match, {self.unlike}: they show different people or poses, "
+                "or there is a cut between them"
             )
         if self.strength <= self.still:
             return (
@@ -72,6 +78,11 @@ class Motion(NamedTuple):
     def warnings(self) -> list[str]:
         """What makes a label doubtful, in sentences."""
         found = []
+        if self.unlike:
+            found.append(
+                f"onset and apex differ by more than a micro-expression ({self.unlike}): the head "
+                "may have turned"
+            )
         if self.head is not None and self.head > 4 * self.strength:
             found.append(
                 f"the head moves by {self.head:.1f} px of {REFERENCE}, the face by "
@@ -85,11 +96,12 @@ class Motion(NamedTuple):
         return found
 
 
-def measure(sample: Sample) -> Motion:
+def measure(sample: Sample, followed: bool = False) -> Motion:
     """Measure the motion of a prepared sample.
 
     Args:
         sample: Has a flow.
+        followed: Whether its face was followed from onset to apex.
     """
     assert sample.flow is not None
     flow = np.moveaxis(np.asarray(sample.flow[:2], np.float32), 0, -1)
@@ -104,7 +116,7 @@ def measure(sample: Sample) -> Motion:
     moved = 0.0 if head is None else unit * float(np.sqrt(np.square(_length(head)[inside]).mean()))
     zoom = 1.0 if sample.zoom is None else unit * sample.zoom
     still = max(LEAST, PER_ZOOM * zoom) + PER_HEAD * moved
-    return Motion(strength, still, moved, _likeness(sample, inside))
+    return Motion(strength, still, moved, _likeness(sample, inside), followed)
 
 
 def _inside(sample: Sample, size: int) -> NDArray[np.bool_]:

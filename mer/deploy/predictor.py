@@ -128,10 +128,18 @@ class Predictor:
         with self._faces as finder:
             return prepare_pictures(first, last, self._prepare, finder, names=names)
 
-    def predict_samples(self, samples: Sequence[Sample | Drop]) -> list[Prediction]:
-        """Label prepared samples; those that could not be prepared get the reason."""
+    def predict_samples(
+        self, samples: Sequence[Sample | Drop], followed: bool = False
+    ) -> list[Prediction]:
+        """Label prepared samples; those that could not be prepared get the reason.
+
+        Args:
+            samples: What `prepare` gave.
+            followed: Whether each face was followed from onset to apex. Otherwise pictures that
+                differ by more than an expression get no label.
+        """
         usable = [sample for sample in samples if isinstance(sample, Sample)]
-        rest = iter(self._predictions(usable) if usable else ())
+        rest = iter(self._predictions(usable, followed) if usable else ())
         return [
             Prediction(None, f"{one.reason}: {one.detail}") if isinstance(one, Drop) else next(rest)
             for one in samples
@@ -191,11 +199,11 @@ class Predictor:
             raise MerError("an annotated expression needs its onset and its apex")
         return video.predict_annotated(self, source, onset, apex, offset, fps, progress)
 
-    def _predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
+    def _predictions(self, samples: Sequence[Sample], followed: bool) -> list[Prediction]:
         scores = self._score(samples)
         shares = self._probabilities(scores.scores)
         return [
-            self._prediction(scores, shares, row, measure(sample))
+            self._prediction(scores, shares, row, measure(sample, followed))
             for row, sample in enumerate(samples)
         ]
 

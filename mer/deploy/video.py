@@ -256,7 +256,7 @@ def _label(
         box = spotter.faces[spotted.face].box
         onset, apex = around(onset, box), around(apex, box)
     sample = predictor.prepare(onset, apex)
-    prediction = of_length(predictor.predict_samples([sample])[0], spotted.seconds)
+    prediction = of_length(predictor.predict_samples([sample], followed=True)[0], spotted.seconds)
     return FoundExpression(
         prediction,
         spotted.face,

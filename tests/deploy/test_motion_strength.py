@@ -53,6 +53,16 @@ def test_pictures_that_have_nothing_in_common_do_not_match() -> None:
     assert same.likeness == pytest.approx(1) and same.problem is None
 
 
+def test_a_face_that_was_followed_keeps_its_label_however_much_it_changes() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (2, 224, 224, 3), np.uint8)
+    motion = measure(Sample(frames, moved(2, 0.25), head=no_head()), followed=True)
+    assert motion.problem is None
+    assert "more than a micro-expression" in motion.warnings[0]
+    still = measure(Sample(frames, moved(2, 0.1), head=no_head()), followed=True)
+    assert "still face" in (still.problem or "")
+
+
 @pytest.mark.parametrize(
     ("strength", "head", "problem", "warnings"),
     [
@@ -60,7 +70,7 @@ def test_pictures_that_have_nothing_in_common_do_not_match() -> None:
         (0.25, 0.0, None, ["the motion is weak"]),
         (1.0, 5.0, None, ["the head moves by 5.0 px of 224, the face by 1.0 px"]),
         (1.0, 3.0, None, []),
-        (9.0, 0.0, "the face moves by 9.0 px of 224, an expression by at most 8", []),
+        (9.0, 0.0, "onset and apex do not match, the face moves by 9.0 px of 224", []),
     ],
 )
 def test_weak_strong_and_shaken_motion_is_said(
