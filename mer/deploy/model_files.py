@@ -73,12 +73,19 @@ def read_facts(path: Path) -> dict[str, Any]:
     """Read the metadata of an ONNX file.
 
     Raises:
-        MerError: If it has none.
+        MerError: If it has none, is missing or is damaged.
     """
-    properties = {entry.key: entry.value for entry in onnx_package().load(path).metadata_props}
-    if KEY not in properties:
+    onnx = onnx_package()
+    try:
+        model = onnx.load(path, load_external_data=False)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        facts = json.loads(properties.get(KEY, "null"))
+    except Exception as error:  # of a damaged file the decoder raises errors of its own package
+        raise MerError(
+            f"{path} cannot be read as an ONNX file ({error}): export the model again"
+        ) from error
+    if not isinstance(facts, dict):
         raise MerError(f"{path} has no metadata: it is no file of `mer export`")
-    facts: dict[str, Any] = json.loads(properties[KEY])
     return facts
 
 

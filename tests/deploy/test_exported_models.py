@@ -207,3 +207,16 @@ def test_weights_of_the_package_have_neither_folds_nor_other_heads(
     assert "leave --fold and --heads out" in capfd.readouterr().err
     assert main(["export", "motion-mlp"]) == 2
     assert "mer:motion-xxs" in capfd.readouterr().err
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(MerError, match=r"cannot be read as an ONNX file .*No such file"):
+        model_files.read_facts(path)
+    path.write_bytes(b"\x12\x99" * 50)
+    with pytest.raises(MerError, match=r"cannot be read as an ONNX file .* export the model again"):
+        model_files.read_facts(path)
+    graph = onnx.helper.make_graph([], "nothing", [], [])
+    onnx.save(onnx.helper.make_model(graph), path)
+    with pytest.raises(MerError, match="has no metadata"):
+        model_files.read_facts(path)
