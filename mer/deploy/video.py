@@ -212,21 +212,15 @@ def predict_spotted(
     """
     prepare = predictor.facts.prepare
     found: list[FoundExpression] = []
+
+    def label(one: Expression) -> None:
+        found.append(_label(predictor, one, spotter, keep=len(found) < KEPT))
+
     with (
         open_frames(source, fps, progress) as frames,
         Spotter(frames.fps, confidence=prepare.confidence, min_face=prepare.min_face) as spotter,
     ):
-        last = 0.0
-        try:
-            for frame in frames:
-                last = frame.time
-                for one in spotter.add(frame):
-                    found.append(_label(predictor, one, spotter, keep=len(found) < KEPT))
-        except KeyboardInterrupt:
-            if not frames.live:
-                raise
-        for one in spotter.close():
-            found.append(_label(predictor, one, spotter, keep=len(found) < KEPT))
+        spotter.watch(frames, label)
     limits, reason = spotter.warnings, None
     if len(found) > KEPT:
         limits.append(f"{len(found)} expressions; pictures are of the first {KEPT}")
@@ -240,7 +234,7 @@ def predict_spotted(
         reason,
         frames.fps,
         spotter.frames,
-        round(last, 4),
+        round(spotter.seconds, 4),
         len(spotter.faces),
         tuple(thinned(face.times, face.levels) for face in spotter.faces),
         (*frames.warnings, *limits),

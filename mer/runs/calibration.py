@@ -83,8 +83,8 @@ def as_logits(scores: Array, form: Form) -> Array:
 
     Args:
         scores: Scores of a head. Shape: (N, K).
-        form: Of probabilities the logarithm is taken; votes become sums of margins; margins and
-            others stay as they are.
+        form: Form of the scores: the logarithm of probabilities is taken, votes become sums of
+            margins, margins and others stay as they are.
     """
     if form == "probabilities":
         with np.errstate(divide="ignore"):

@@ -1,7 +1,7 @@
 """Spots expressions in whole videos, as tables, and scores a dataset of long videos."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,19 +70,16 @@ def spot_video(
     """
     rows: list[dict[str, Any]] = []
 
-    def keep(expressions: Sequence[Expression]) -> None:
-        for one in expressions:
-            rows.append(_row(frames.name if name is None else name, one))
-            if spotted is not None:
-                spotted(one)
+    def keep(one: Expression) -> None:
+        rows.append(_row(frames.name if name is None else name, one))
+        if spotted is not None:
+            spotted(one)
 
     with (
         open_frames(source, fps, progress) as frames,
         Spotter(frames.fps, settings, min_face=min_face) as spotter,
     ):
-        for frame in frames:
-            keep(spotter.add(frame))
-        keep(spotter.close())
+        spotter.watch(frames, keep)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["onset_time", "face"])
     warnings = [*frames.warnings, *spotter.warnings]
     table = table.reset_index(drop=True)

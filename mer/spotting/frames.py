@@ -127,8 +127,8 @@ def open_frames(
     Raises:
         MerError: If there is no such source, or it gives no frame.
     """
-    if fps is not None and not SLOWEST <= fps <= FASTEST:
-        raise MerError(f"fps={fps}: expected {SLOWEST:g} to {FASTEST:g} frames per second")
+    if fps is not None:
+        check_rate(fps)
     if isinstance(source, int):
         return _camera(source, fps, progress)
     if not isinstance(source, str | Path):
@@ -139,6 +139,16 @@ def open_frames(
     if not path.exists():
         raise MerError(f"{path} does not exist; expected a video or a folder of frames")
     return _video(path, fps, progress)
+
+
+def check_rate(fps: float) -> None:
+    """Refuse a frame rate that cannot be right.
+
+    Raises:
+        MerError: If it is out of bounds.
+    """
+    if not SLOWEST <= fps <= FASTEST:
+        raise MerError(f"fps={fps}: expected {SLOWEST:g} to {FASTEST:g} frames per second")
 
 
 def _pictures(

@@ -6,12 +6,12 @@ where an expression begins, peaks and ends.
 """
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from mer.errors import MerError
-from mer.spotting.frames import FASTEST, SLOWEST, Frame
+from mer.spotting.frames import Frame, Frames, check_rate
 from mer.spotting.intervals import Expression, Settings, Watcher
 from mer.spotting.tracking import Tracker
 
@@ -55,6 +55,7 @@ class Spotter:
     Attributes:
         faces: What was seen of each face, in the order in which they came.
         frames: Number of frames that came.
+        seconds: Time of the last one.
     """
 
     def __init__(
@@ -76,11 +77,10 @@ class Spotter:
         Raises:
             MerError: If `fps` cannot be right.
         """
-        if not SLOWEST <= fps <= FASTEST:
-            raise MerError(f"fps={fps}: expected {SLOWEST:g} to {FASTEST:g} frames per second")
+        check_rate(fps)
         self.fps = fps
         self.faces: list[Face] = []
-        self.frames = 0
+        self.frames, self.seconds = 0, 0.0
         self._settings = settings or Settings()
         self._tracker = Tracker(confidence, min_face)
         self._watchers: dict[int, Watcher] = {}
@@ -115,13 +115,30 @@ class Spotter:
             said.append(f"No face was found in {self.frames} frames{seen}")
         return said
 
+    def watch(self, frames: Frames, spotted: Callable[[Expression], None]) -> None:
+        """Take all frames of a stream; those of a camera until Ctrl-C.
+
+        Args:
+            frames: The stream.
+            spotted: Called with each expression as soon as it is certain.
+        """
+        try:
+            for frame in frames:
+                for one in self.add(frame):
+                    spotted(one)
+        except KeyboardInterrupt:
+            if not frames.live:
+                raise
+        for one in self.close():
+            spotted(one)
+
     def add(self, frame: Frame) -> list[Expression]:
         """Take the next frame.
 
         Returns:
             Expressions that have ended with it.
         """
-        self.frames += 1
+        self.frames, self.seconds = self.frames + 1, frame.time
         if (self.frames - 1) % self._every:
             return []
         motions = self._tracker.update(frame)

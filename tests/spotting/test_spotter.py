@@ -1,6 +1,7 @@
 """The whole way, from a synthetic video to intervals, files and scores."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from mer import cli
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.spotting.clip import farthest, spot_clip
-from mer.spotting.frames import open_frames
+from mer.spotting.frames import Frames, open_frames
+from mer.spotting.intervals import Expression
 from mer.spotting.spotter import Spotter
 from mer.spotting.tracking import overlap
 from mer.synthetic.camera import film
@@ -68,6 +70,24 @@ def test_no_face_and_black_frames_are_said(long_videos: Path) -> None:
     assert spotter.warnings == ["No face was found in 5 frames"]
     with pytest.raises(MerError, match="fps=0"):
         Spotter(0)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_ctrl_c_ends_a_camera_and_stops_a_video(live: bool) -> None:
+    def filmed() -> Iterator[tuple[int, float, np.ndarray]]:
+        for number in range(3):
+            yield number, number / 50, np.zeros((120, 160, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    spotted: list[Expression] = []
+    with Spotter(50) as spotter:
+        frames = Frames("a stream", filmed(), 50, None, live=live)
+        if live:
+            spotter.watch(frames, spotted.append)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                spotter.watch(frames, spotted.append)
+        assert (spotter.frames, spotter.seconds) == (3, 0.04)
 
 
 def test_the_apex_of_a_clip_is_found() -> None:
