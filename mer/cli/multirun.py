@@ -1,13 +1,24 @@
 """Summary at the end of `mer train -m`, for every launcher."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from mer.config.quoting import quoted
+
 log = logging.getLogger(__name__)
+
+
+def _varied(words: Sequence[str]) -> list[str]:
+    """The keys of a command line that a sweep varies."""
+    parser = OverridesParser.create()
+    overrides = (parser.parse_override(word) for word in words)
+    return [one.key_or_group.replace("/", ".") for one in overrides if one.is_sweep_override()]
 
 
 class Summary(Callback):
@@ -15,6 +26,24 @@ class Summary(Callback):
 
     A search says more about its trials and does so itself.
     """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell the jobs what the sweep compares: while something is chosen, no test score shows."""
+        from mer.runs import choice
+
+        words = config.hydra.overrides.task
+        params = config.hydra.sweeper.get("params") or {}
+        keys = choice.candidates(_varied([*(f"{key}={params[key]}" for key in params), *words]))
+        if config.get("search") is not None or not keys:
+            return
+        words.append(f"trial.varied=[{','.join(map(quoted, keys))}]")
+        if not (config.protocol.validation or config.trial.test):
+            log.warning(
+                "%s: which is best is chosen by validation persons, and there are none; set "
+                "protocol.validation=0.2, or add --test to see test scores, by which nothing "
+                "should be chosen",
+                ", ".join(keys),
+            )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Read the run directories that the jobs have written."""

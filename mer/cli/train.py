@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 def main(argv: list[str]) -> int:
     """Run with Hydra overrides such as `data=megc2019 backbone=resnet18 seed=1`.
 
-    With `-m`, `protocol.folds=split(4)` spreads the folds of one run over four jobs, which the
+    With `-m`, test scores are left out while something is being chosen; `--test` shows them. And
+    with `-m`, `protocol.folds=split(4)` spreads the folds of one run over four jobs, which the
     launcher (`hydra/launcher=joblib`, `submitit_slurm`, `ray`) carries out wherever it does.
 
     Returns:
@@ -34,7 +35,8 @@ def main(argv: list[str]) -> int:
     Raises:
         MerError: If the run cannot be carried out, or something has ended it from inside.
     """
-    words = _with_directory([_spread(word) for word in take_trust(argv)])
+    words = ["trial.test=true" if word == "--test" else word for word in take_trust(argv)]
+    words = _with_directory([_spread(word) for word in words])
     config = check_words(words)
     if config is not None:
         typed(config)
@@ -146,11 +148,14 @@ def train(
         the validation persons, or the cost of the network. None while folds are missing or without
         validation persons. The test score is never returned.
     """
+    if agent := os.environ.get("WANDB_SWEEP_ID"):  # `wandb agent` has started this run
+        cfg.trial.varied = [*cfg.trial.varied, f"W&B sweep {agent}"]
     settings = typed(cfg)
 
     from mer import metrics
     from mer.loggers import make_observers
     from mer.runs import results
+    from mer.runs.choice import choosing
     from mer.training import everybody, runner
 
     if cfg.protocol.get("like") is not None:
@@ -167,13 +172,15 @@ def train(
     scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
     if not alone and cfg.protocol.folds is not None:
         log.info("folds %s are done", cfg.protocol.folds)  # the sweep shows the whole run, once
-    elif cfg.trial.number is None or result["status"] == "incomplete":
+    elif not choosing(settings) or result["status"] == "incomplete":
         results.show(settings, run_dir, result)
-    else:  # test scores beside each other are an invitation to choose by them
+    else:
         said = [
             f"{head} {values['uf1']:.3f}" for head, values in scores.items() if head != "majority"
         ]
-        log.info("trial %d: validation UF1 of %s", cfg.trial.number, ", ".join(said) or "nobody")
+        number = cfg.trial.number
+        what = run_dir if number is None else f"trial {number}"
+        log.info("%s: validation UF1 of %s", what, ", ".join(said) or "nobody")
     if result["status"] == "incomplete":
         if alone:
             STATUS.append(3)

@@ -197,9 +197,11 @@ class Data:
 
 @settings
 class Trial:
-    """Number of a trial; null in a run that is no trial."""
+    """What a sweep says of its runs; see `mer.runs.choice`."""
 
     number: Whole | None = None
+    varied: list[StrictStr] = made_by(list)
+    test: StrictBool = False
 
 
 FolderName = Annotated[StrictStr, Field(min_length=1)]
