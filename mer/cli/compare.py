@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mer.compare.candidates import read
-from mer.compare.comparison import SORTS, side_by_side
+from mer.compare.comparison import SORTS, side_by_side, to_choose_from
 from mer.compare.pairs import against_baseline, against_first
 from mer.compare.tables import to_markdown, to_terminal
 from mer.errors import printable
@@ -18,11 +18,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "runs",
         metavar="RUN",
-        nargs="+",
+        nargs="*",
         type=Path,
         help="run directory, a folder with several, or someone else's predictions as .csv or "
         ".parquet with the columns sample_id, person, label, prediction (other names and what may "
-        "be absent: mer/compare/prediction_files.py); the others are tested against the first",
+        "be absent: mer/compare/prediction_files.py); the others are tested against the first one "
+        "that has a score. With --group the default is runs",
+    )
+    parser.add_argument("--group", metavar="NAME", help="only runs of this W&B group")
+    parser.add_argument(
+        "--test",
+        action="store_true",
+        help="show test scores of the runs of a sweep or search too; they are for after the choice",
     )
     parser.add_argument(
         "--head",
@@ -32,15 +39,22 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--part", default="pooled", help="pooled (default), or a dataset, e.g. casme2"
     )
-    parser.add_argument("--sort", choices=list(SORTS), default="uf1", help="default: uf1")
+    parser.add_argument(
+        "--sort",
+        choices=list(SORTS),
+        help="default: uf1; of a sweep or search without --test: validation",
+    )
     parser.add_argument("--no-tests", action="store_true", help="leave the paired tests out")
     parser.add_argument("--csv", metavar="FILE", help="also write this file; - for stdout")
     parser.add_argument("--markdown", metavar="FILE", help="also write this file; - for stdout")
     options = parser.parse_args(argv)
-    runs = read(options.runs)
-    comparison = side_by_side(runs, options.head, options.part, options.sort)
+    if not options.runs and options.group is None:
+        parser.error("name at least one RUN, or a --group")
+    runs = read(options.runs or [Path("runs")], options.group)
+    test = options.test or not to_choose_from(runs)
+    comparison = side_by_side(runs, options.head, options.part, options.sort, test)
     pairs = own = None
-    if not options.no_tests:
+    if test and not options.no_tests:
         pairs = against_first(runs, options.head, options.part)
         own = against_baseline(runs, options.head, options.part)
     tests = [one for one in (pairs, own) if one is not None]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import DictConfig, OmegaConf
 
 from mer.compare import prediction_files
 from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.runs import checksums, label_access, members, run_files
+from mer.runs.choice import choosing
 from mer.runs.head_columns import main_head
 from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_done, is_volatile
 
@@ -39,6 +41,8 @@ class Run:
         metrics: Content of `metrics.json`; empty where there is none.
         samples: (sample, dataset, person, label) of everything that is tested.
         data_hash: Hash of the data at the last start; None where it is not known.
+        candidate: Whether it is one of a sweep or search that compares such runs.
+        group: Its group at W&B; None where it has none.
         warnings: Why its score is none to report.
         remarks: What was tried on the test labels after its score was seen.
         table: `sample_id` and `prediction` of a file; None for a run directory.
@@ -52,6 +56,8 @@ class Run:
     metrics: dict[str, Any]
     samples: frozenset[Parts]
     data_hash: str | None
+    candidate: bool = False
+    group: str | None = None
     warnings: Sequence[str] = ()
     remarks: Sequence[str] = ()
     table: pd.DataFrame | None = None
@@ -96,14 +102,19 @@ class Run:
         return chosen, heads.get(chosen, {}).get(part, {})
 
 
-def read(paths: Sequence[Path]) -> list[Run]:
+def read(paths: Sequence[Path], group: str | None = None) -> list[Run]:
     """Read run directories, folders that contain some, and files of predictions.
+
+    Args:
+        paths: What to read.
+        group: Of the run directories only those whose runs have this group at W&B.
 
     Returns:
         Each run once, in the order of names.
 
     Raises:
-        MerError: If a path holds no run or a file of a run cannot be read; all are listed.
+        MerError: If a path holds no run, no run has the group, or a file of a run cannot be read;
+            all are listed.
     """
     problems: list[str] = []
     found: dict[Path, tuple[int, Path]] = {}
@@ -113,6 +124,8 @@ def read(paths: Sequence[Path]) -> list[Run]:
         for run in inner:
             found.setdefault(run.resolve(), (given, run))
         problems += [] if inner else [_no_run(path)]
+    if group is not None and not problems:
+        found = _of_group(found, group)
     names = shortest_ends(place.parts for place in found)
     runs: list[Run] = []
     tables: list[tuple[Path, str, int, pd.DataFrame]] = []
@@ -135,6 +148,29 @@ def read(paths: Sequence[Path]) -> list[Run]:
             problems.append(str(error))
     raise_all("These cannot be compared:", problems)
     return sorted(runs, key=lambda run: _natural(run.name))
+
+
+def _of_group(found: dict[Path, tuple[int, Path]], group: str) -> dict[Path, tuple[int, Path]]:
+    """Keep the run directories of one W&B group, and all files."""
+    of = {
+        place: _wandb_group(run, stored.read(run / "config.yaml"))
+        for place, (_, run) in found.items()
+        if run.is_dir()
+    }
+    if group not in of.values():
+        known = ", ".join(sorted({name for name in of.values() if name})) or "none"
+        raise MerError(f"No run of these has the W&B group {group}; their groups are: {known}")
+    return {place: one for place, one in found.items() if of.get(place, group) == group}
+
+
+def _wandb_group(directory: Path, config: DictConfig) -> str | None:
+    """Group of a run at W&B, as it was set, or as the W&B logger wrote it beside the run."""
+    written = (run_files.read_json(path) for path in sorted(directory.glob("wandb*.json")))
+    groups = (
+        OmegaConf.select(config, "logger.wandb.group"),
+        *(one.get("group") for one in written),
+    )
+    return next((str(group) for group in groups if group), None)
 
 
 def _score(path: Path, name: str, given: int, table: pd.DataFrame, beside: Sequence[Run]) -> Run:
@@ -219,7 +255,8 @@ def _around(path: Path) -> list[Path]:
 
 
 def _read(directory: Path, name: str, given: int) -> Run:
-    config = _load(directory / "config.yaml", lambda path: flatten(stored.read(path)))
+    settings: DictConfig = _load(directory / "config.yaml", stored.read)
+    config = flatten(settings)
     scores = find(directory, "metrics.json") or directory / "metrics.json"
     metrics = run_files.read_json(scores) if scores.exists() else {}
     starts = directory / "environment.json"
@@ -250,6 +287,8 @@ def _read(directory: Path, name: str, given: int) -> Run:
         metrics=metrics,
         samples=frozenset(samples),
         data_hash=data_hash,
+        group=_wandb_group(directory, settings),
+        candidate=choosing(settings),
         warnings=[*checksums.changes(directory, metrics), *label_access.warnings(directory)],
         remarks=label_access.remarks(directory),
     )

@@ -22,6 +22,12 @@ SORTS = {
 #: How a note begins that forbids comparing.
 FORBIDDEN = "Not comparable"
 
+#: Said where something is to be chosen, and there is nothing to choose by.
+NO_VALIDATION = (
+    "None of these runs has validation persons, so nothing but test persons could choose among "
+    "them: train with protocol.validation=0.2, say."
+)
+
 COUNTS = ["samples", "persons", "parameters"]
 
 
@@ -30,11 +36,12 @@ class Comparison(NamedTuple):
 
     Attributes:
         part: `pooled` or a dataset.
-        frame: A row per run: `name`, `status`, `head`, each score with its `_low` and `_high`,
-            `baseline` (UF1 of an SVM on the input itself), `validation` (UF1 of the same head on
-            the validation persons, pooled), `samples`, `persons`, `seconds`, `parameters`,
-            `latency_ms`, `warnings` (why its score is none to report), and a column per differing
-            key.
+        test: Whether the scores on test persons are in it.
+        frame: A row per run: `name`, `status`, `group` (at W&B), `head`, each score with its `_low`
+            and `_high`, `baseline` (UF1 of an SVM on the input itself), `validation` (UF1 of the
+            same head on the validation persons, pooled), `samples`, `persons`, `seconds`,
+            `parameters`, `latency_ms`, `warnings` (why its score is none to report), and a column
+            per differing key.
         keys: Differing key -> the shortest end of it that no other key has.
         chance: Scores of guessing on these samples; empty where the runs do not share them.
         notes: Sentences: what must not be reported, what not be compared blindly, and scores over
@@ -42,14 +49,24 @@ class Comparison(NamedTuple):
     """
 
     part: str
+    test: bool
     frame: pd.DataFrame
     keys: dict[str, str]
     chance: str
     notes: list[str]
 
 
+def to_choose_from(runs: Sequence[Run]) -> bool:
+    """Whether there is a choice among these runs: several are candidates of a sweep or search."""
+    return sum(run.candidate for run in runs) > 1
+
+
 def side_by_side(
-    runs: Sequence[Run], head: str | None = None, part: str = "pooled", sort: str = "uf1"
+    runs: Sequence[Run],
+    head: str | None = None,
+    part: str = "pooled",
+    sort: str | None = None,
+    test: bool = True,
 ) -> Comparison:
     """Compare runs by the scores that they hold.
 
@@ -59,11 +76,17 @@ def side_by_side(
             what it predicts. There is no choice of the better one, since the test persons would
             make it.
         part: `pooled` or the name of a dataset.
-        sort: One of `SORTS`; scores fall, costs rise, and runs without a value come last.
+        sort: One of `SORTS`; scores fall, costs rise, and runs without a value come last. None
+            takes `uf1`, without test scores `validation`.
+        test: Whether to show scores on test persons, by which nothing may be chosen.
 
     Raises:
-        MerError: If there are complete runs, but none has such a head or part.
+        MerError: If there are complete runs, but none has such a head or part, or if the order
+            would tell the test scores that are not shown.
     """
+    if not test and sort in SCORES:
+        raise MerError(f"--sort {sort} sorts by test scores, which are not shown: add --test")
+    sort = sort or ("uf1" if test else "validation")
     complete = [run for run in runs if run.complete]
     without = [run.name for run in complete if not run.scores(head, part)[1]]
     if complete and len(without) == len(complete):
@@ -76,6 +99,8 @@ def side_by_side(
     keys = differing_keys(runs)
     rows = [_row(run, head, part) | {key: _cell(run, key) for key in keys} for run in runs]
     frame = pd.DataFrame(rows)
+    if not test:
+        frame[[column for column in frame if _is_test(column)]] = None
     frame[COUNTS] = frame[COUNTS].astype("Int64")
     if sort != "name":  # the order in which they were read
         frame = frame.sort_values(sort, ascending=SORTS[sort], kind="stable", ignore_index=True)
@@ -85,13 +110,25 @@ def side_by_side(
     notes += grounds(runs, part)
     if without:
         notes.append(f"No score of this head on this part: {_list(without)}.")
-    notes += over_seeds(runs, head, part)
-    return Comparison(part, frame, keys, guessing(complete, part), notes)
+    if test:
+        notes += over_seeds(runs, head, part)
+    elif frame["validation"].isna().all():
+        notes.append(NO_VALIDATION)
+    chance = guessing(complete, part) if test else ""
+    return Comparison(part, test, frame, keys, chance, notes)
+
+
+def _is_test(column: str) -> bool:
+    """Whether a column holds scores on test persons."""
+    return column == "baseline" or any(
+        column in (name, f"{name}_low", f"{name}_high") for name in SCORES
+    )
 
 
 def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
     chosen, values = run.scores(head, part)
-    row = {"name": run.name, "status": run.status, "head": chosen if values else None}
+    row = {"name": run.name, "status": run.status, "group": run.group}
+    row |= {"head": chosen if values else None}
     for name in SCORES:
         low, high = values["intervals"][name] if values else (None, None)
         row |= {name: values.get(name), f"{name}_low": low, f"{name}_high": high}

@@ -1,4 +1,4 @@
-"""Every run against the first one that was named, and against its own baseline.
+"""Every run against the first one named that has a score, and against its own baseline.
 
 On the same samples, person by person.
 """
@@ -42,7 +42,7 @@ class Pairs(NamedTuple):
 def against_first(
     runs: Sequence[Run], head: str | None = None, part: str = "pooled"
 ) -> Pairs | None:
-    """Test all runs with scores against the first one named.
+    """Test all runs with scores against the first one named that has a score.
 
     Args:
         runs: Runs of `read`.
@@ -55,9 +55,11 @@ def against_first(
     scored = [run for run in runs if run.scores(head, part)[1]]
     if len(scored) < 2 or head == "majority":
         return None
-    first = min(runs, key=lambda run: run.given)  # of a folder, the first of its names
+    named = min(runs, key=lambda run: run.given)  # of a folder, the first of its names
+    first = min(scored, key=lambda run: run.given)
     others = {run: (first, head) for run in scored if run is not first}
-    return _pairs(first.shown, "the first run named", "Not tested", others, head, part)
+    what = "the first run named" if first is named else f"since {named.shown} has no such score"
+    return _pairs(first.shown, what, "Not tested", others, head, part)
 
 
 def against_baseline(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mer.compare.candidates import WARNED, read
-from mer.compare.comparison import FORBIDDEN, Comparison, side_by_side
+from mer.compare.comparison import FORBIDDEN, Comparison, side_by_side, to_choose_from
 from mer.compare.pairs import Pairs
 from mer.metrics import SCORES
 from mer.runs import terminal
@@ -20,6 +20,7 @@ from mer.runs import terminal
 COLUMNS = {
     "name": ("run", "{}"),
     "status": ("status", "{}"),
+    "group": ("W&B group", "{}"),
     "head": ("head", "{}"),
     "uf1": ("UF1", "{:.3f}"),
     "uar": ("UAR", "{:.3f}"),
@@ -36,6 +37,7 @@ COLUMNS = {
 #: Columns that are said once, above the table, when all runs agree.
 SHARED = {
     "status": "{}",
+    "group": "W&B group {}",
     "head": "head {}",
     "baseline": "baseline UF1 {:.3f}",
     "samples": "{} samples",
@@ -60,10 +62,14 @@ class Grid(NamedTuple):
 
 
 def show(
-    paths: Sequence[Path], head: str | None = None, part: str = "pooled", sort: str = "uf1"
+    paths: Sequence[Path], head: str | None = None, part: str = "pooled", sort: str | None = None
 ) -> None:
-    """Read runs and print them side by side; see `read` and `side_by_side`."""
-    to_terminal(side_by_side(read(paths), head, part, sort))
+    """Read runs and print them side by side; see `read` and `side_by_side`.
+
+    Scores on test persons are left out where the runs are of a sweep or search.
+    """
+    runs = read(paths)
+    to_terminal(side_by_side(runs, head, part, sort, test=not to_choose_from(runs)))
 
 
 def to_terminal(comparison: Comparison, tests: Sequence[Pairs] = ()) -> None:
@@ -124,12 +130,18 @@ def _list(sentences: Sequence[str]) -> str:
 def headline(comparison: Comparison) -> str:
     """What the table shows, and what all runs have in common."""
     what = "Pooled scores" if comparison.part == "pooled" else f"Scores on {comparison.part}"
+    what += ", 95 % intervals over persons."
+    if not comparison.test:
+        what = (
+            "Runs to choose from, by their validation persons. Scores on test persons are for "
+            "after the choice: --test shows them."
+        )
     shared = [
         SHARED[name].format(comparison.frame[name].dropna().iloc[0])
         for name in _shared(comparison.frame)
     ]
     all_runs = f" All runs: {', '.join(shared)}." if shared else ""
-    return f"{what}, 95 % intervals over persons.{all_runs}"
+    return f"{what}{all_runs}"
 
 
 def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:

@@ -137,11 +137,13 @@ def test_missing_or_foreign_predictions_are_said_and_stop_nothing(tmp_path: Path
     assert said in against_first([a, b]).conclusions[0]
 
 
-def test_without_a_score_of_the_first_run_nothing_is_tested(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_never_the_reference(tmp_path: Path) -> None:
     a, b, c = (run_with(tmp_path / name, POOR) for name in "abc")
     (a / "metrics.json").write_text('{"status": "incomplete"}')
-    reasons = [f"Not tested: {name}: a has no score." for name in "bc"]
-    assert against_first([a, b, c]).conclusions == reasons
+    for paths in ([a, b, c], [tmp_path]):
+        pairs = against_first(paths)
+        assert "against b, since a has no such score, on the same 36 samples" in pairs.headline
+        assert pairs.conclusions == ["Not separable from b by UF1: c (+0.000, p = 1.000)."]
     assert compare.against_first(compare.read([a, b])) is None
 
 

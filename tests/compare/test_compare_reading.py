@@ -115,7 +115,7 @@ def test_csv_has_plain_columns_and_stdout_holds_nothing_else(
     assert captured.err.startswith("Not comparable, different protocol: loso in a, c; holdout")
     frame = pd.read_csv(io.StringIO(captured.out), dtype=str, keep_default_na=False)
     assert list(frame) == (
-        "name status head uf1 uf1_low uf1_high uar uar_low uar_high accuracy accuracy_low "
+        "name status group head uf1 uf1_low uf1_high uar uar_low uar_high accuracy accuracy_low "
         "accuracy_high baseline validation samples persons seconds parameters latency_ms warnings "
         "protocol.name macro.enabled"
     ).split(" ")
