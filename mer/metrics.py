@@ -20,6 +20,9 @@ SCORES = ("uf1", "uar", "accuracy")
 #: What a network costs, as a sweep may weigh it against a score.
 COSTS = ("parameters", "latency_ms")
 
+#: Fewer cores than this in use by other processes do not disturb the measurement of a cost.
+QUIET = 0.15
+
 
 def confusion(
     y_true: ArrayLike, y_pred: ArrayLike, n_classes: int, weights: ArrayLike | None = None

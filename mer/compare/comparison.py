@@ -10,7 +10,7 @@ import pandas as pd
 
 from mer.compare.candidates import NO_SCORE, Parts, Run, shortest_ends
 from mer.errors import MerError
-from mer.metrics import SCORES, chance, scores_from_confusion
+from mer.metrics import QUIET, SCORES, chance, scores_from_confusion
 from mer.runs.head_columns import BASELINE
 
 #: What the rows can be sorted by, and whether the smallest value comes first.
@@ -197,6 +197,9 @@ def grounds(runs: Sequence[Run], part: str) -> list[str]:
     machines = _groups(timed, _machine)
     if len(machines) > 1:
         notes.append(f"Latencies are of different machines: {_spell(machines)}.")
+    busy = [run.name for run in timed if (run.metrics["cost"].get("other_cores") or 0) >= QUIET]
+    if busy:
+        notes.append(f"Latencies measured while other processes were busy: {_list(busy)}.")
     foreign = [run.name for run in runs if run.is_file]
     if foreign:
         notes.append(f"How the predictions of {_list(foreign)} were made is not known here.")

@@ -23,6 +23,9 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#9
 #: Colours of datasets, which are none of the classes' (Paul Tol's muted scheme).
 DATASET_COLOURS = ("#332288", "#882255", "#117733", "#aa4499", "#ddaa33", "#44aa99")
 
+#: Colours and lines of heads, which are neither the classes' nor the datasets'.
+HEAD_LINES = (("#8c510a", "-"), ("#01665e", "--"), ("#6a51a3", ":"), ("#555555", "-."))
+
 GREY = "#777777"
 
 DPI = 300  # of figures for a paper

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mer.metrics import QUIET
 from mer.runs import members
 from mer.runs.head_columns import SOFTMAX, heading
 from mer.runs.rundir import fold_folder
@@ -172,11 +173,21 @@ def cost(run: Run) -> dict[str, str]:
         facts["latency"] = (
             f"{measured['latency_ms']} ms [{low}, {high}] a sample, input to logits (median and "
             f"quartiles), on {measured.get('device')}, threads: {measured.get('threads')}; "
-            "whatever else the machine did is in it"
+            + _load(measured)
         )
     if (seconds := run.metrics.get("seconds")) is not None:
         facts["training"] = f"{seconds} s for all folds together"
     return facts
+
+
+def _load(measured: dict[str, Any]) -> str:
+    """Say whether the machine did something else while the cost was measured."""
+    others = measured.get("other_cores")
+    if others is None:
+        return "what else the machine did meanwhile is not known"
+    if others < QUIET:
+        return "the machine did nothing else"
+    return f"measured under load: other processes used {others:.1f} cores, so take it as too high"
 
 
 def environment(run: Run) -> dict[str, Any]:

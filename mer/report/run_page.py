@@ -20,6 +20,7 @@ from mer.pages.rendering import render
 from mer.report import (
     activation,
     person_curve,
+    published,
     repeat,
     run_facts,
     run_misses,
@@ -107,6 +108,8 @@ def _values(run: Run, choices: Choices) -> dict[str, Any]:
     painter = Painter(networks.dataset, faces) if networks else None
     return values | {
         "scores": _scores(run),
+        "recall": run_scores.recall(run),
+        "published": published.beside(run),
         "persons": _persons(run),
         "more_persons": _more_persons(run, networks, missing),
         "missed": run_misses.missed_by_all(run),

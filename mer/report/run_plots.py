@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mer.pages.plots import COLOURS, DATASET_COLOURS, GREY, WIDTH, Plot, axes, styled
+from mer.pages.plots import COLOURS, DATASET_COLOURS, GREY, HEAD_LINES, WIDTH, Plot, axes, styled
 
 MOST_NAMES = 9  # persons that have room for their names
 
@@ -124,9 +124,8 @@ def coverage(curves: Mapping[str, NDArray[np.float64]]) -> Plot:
     for number, (title, curve) in enumerate(curves.items()):
         share = np.arange(1, len(curve) + 1) / len(curve)
         shown = share >= 0.05  # the first few samples say nothing
-        ax.plot(
-            share[shown], curve[shown], color=COLOURS[number % len(COLOURS)], label=title, lw=1.4
-        )
+        colour, line = HEAD_LINES[number % len(HEAD_LINES)]
+        ax.plot(share[shown], curve[shown], color=colour, ls=line, label=title, lw=1.4)
     ax.set(xlabel="share of the samples, the surest first", ylabel="accuracy", xlim=(0, 1))
     figure.legend(loc="outside upper center", ncols=1)
     ends = "; ".join(

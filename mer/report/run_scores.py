@@ -88,6 +88,16 @@ def _guesses(matrix: list[list[int]]) -> dict[str, float]:
     return metrics.chance(true.tolist(), len(true))["prior"]
 
 
+def recall(run: Run) -> list[tuple[str, float, int, int]]:
+    """Each class with its pooled recall by the first head, its samples that are right, and all."""
+    matrix = np.asarray(run.all_scores[next(iter(run.heads))]["pooled"]["confusion"])
+    right, true = matrix.diagonal(), matrix.sum(axis=1)
+    return [
+        (name, float(one / max(both, 1)), int(one), int(both))
+        for name, one, both in zip(run.classes, right, true, strict=True)
+    ]
+
+
 def per_class(run: Run, head: str) -> list[list[Any]]:
     """Rows of part, class, samples, precision, recall and F1 of a head."""
     rows = []

@@ -219,12 +219,13 @@ def test_changed_pictures_of_the_same_samples_are_noticed(tmp_path: Path) -> Non
     ]
 
 
-def test_latencies_of_different_machines_are_named(tmp_path: Path) -> None:
+def test_latencies_of_different_or_busy_machines_are_named(tmp_path: Path) -> None:
     write_run(tmp_path / "a", {"svm": 0.5})
-    cost = {"parameters": 5, "latency_ms": 1.0, "device": "gpu", "threads": 8}
+    cost = {"parameters": 5, "latency_ms": 1.0, "device": "gpu", "threads": 8, "other_cores": 2.0}
     write_run(tmp_path / "b", {"svm": 0.5}, more={"cost": cost})
     assert compared([tmp_path]).notes == [
-        "Latencies are of different machines: cpu with 2 threads in a; gpu with 8 threads in b."
+        "Latencies are of different machines: cpu with 2 threads in a; gpu with 8 threads in b.",
+        "Latencies measured while other processes were busy: b.",
     ]
 
 

@@ -43,6 +43,8 @@ def test_the_page_opens_with_the_score_that_counts_and_the_verdict_of_the_audit(
     assert "UF1, SVM on embeddings 0.611 95 % interval" in opening
     assert "8 samples of 3 persons" in opening
     assert "UF1 of majority class: 0.222" in opening
+    recall = "negative 0.75 (3 of 4), positive 0.50 (1 of 2), surprise 0.50 (1 of 2)."
+    assert recall in opening
     # Nothing of the folds is left in the directory.
     assert re.search("cannot be (believed|decided)", opening)
     assert [row[0] for row in page.table("check")][:3] == ["files", "samples", "predictions"]
@@ -59,6 +61,17 @@ def test_the_table_shows_each_score_with_its_interval(finished: Path, page: Page
                 interval = "" if score.low is None else f" [{score.low:.2f}, {score.high:.2f}]"
                 assert cell == f"{score.value:.3f}{interval}"
     assert shown == []
+
+
+def test_dropped_samples_are_counted_not_their_reasons(page: Page) -> None:
+    assert "2 of 10 samples dropped, 1 values mended" in page.sections["Data"]
+
+
+def test_no_wide_table_is_cut_on_a_phone(finished: Path, page: Page) -> None:
+    html = (finished / "report.html").read_text(encoding="utf-8")
+    wide = [rows for rows in page.tables if len(rows[0]) > 4]
+    assert html.count('<table class="cards">') == len(wide) > 3
+    assert html.count('<td class="number" data-label="kappa">') == 12  # 4 heads, 3 parts
 
 
 def test_every_section_is_linked_and_every_picture_described(page: Page) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from mer.errors import MerError
 from mer.models import grad_cam
-from mer.report import activation, repeat, run_facts, run_scores, sample_pictures
+from mer.report import activation, published, repeat, run_facts, run_scores, sample_pictures
 from mer.runs.stored_run import Run
 from tests.report.report_inputs import ROWS, write_run
 
@@ -92,6 +92,44 @@ def test_samples_are_counted_by_dataset(run: Run) -> None:
         ["samm", 1, 1, 1, 3, 1, 0],
         ["all", 4, 2, 2, 8, 3, 0],
     ]
+
+
+def test_published_scores_stand_beside_a_run_of_the_same_samples_alone(run: Run) -> None:
+    assert published.beside(run) is None
+    own = Run(run.directory)
+    names = [
+        f"{dataset}/s{number}"
+        for dataset, count in published.COMPOSITE.items()
+        for number in range(count)
+    ]
+    own.manifest = pd.DataFrame({"sample_id": names})
+    shown = published.beside(own)
+    assert shown is not None
+    first, *others = shown["clean"]
+    assert first[0] == "this run, SVM on embeddings"
+    assert first[2].value == pytest.approx(0.611, abs=5e-4)
+    assert first[4].startswith("last epoch")
+    assert others[0] == ["RCN-A", 2020, 0.743, 0.719, "last epoch, by its code"]
+    assert not any("test persons" in row[4] for row in others)
+    assert all("test persons" in row[4] or "not known" in row[4] for row in shown["others"])
+    own.manifest = own.manifest.iloc[1:]
+    assert published.beside(own) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ({}, "what else the machine did meanwhile is not known"),
+        ({"other_cores": 0.04}, "the machine did nothing else"),
+        ({"other_cores": 1.34}, "measured under load: other processes used 1.3 cores"),
+    ],
+)
+def test_a_latency_says_whether_the_machine_was_quiet(
+    run: Run, others: dict[str, float], words: str
+) -> None:
+    own = Run(run.directory)
+    own.cost = {"parameters": 5, "latency_ms": 9.1, **others}
+    assert words in run_facts.cost(own)["latency"]
 
 
 def test_a_region_is_where_its_landmarks_are() -> None:
