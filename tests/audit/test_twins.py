@@ -152,7 +152,7 @@ def test_persons_who_are_never_apart_may_share_a_picture() -> None:
     assert [str(pair) for pair in split.leaks] == ["x/a/1 equals x/c/1", "x/b/1 equals x/c/1"]
 
 
-@pytest.mark.parametrize("copy", [np.array, noisy])
+@pytest.mark.parametrize("copy", [pytest.param(np.array, marks=pytest.mark.slow), noisy])
 def test_a_micro_clip_in_the_macro_pool_under_another_name(
     config: Callable[..., DictConfig], tmp_path: Path, copy: Callable[[Pictures], Pictures]
 ) -> None:

@@ -324,6 +324,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capfd: pytest.Captur
     assert "has no finished fold" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_logging_configured_anew_closes_no_stream_that_openvino_met() -> None:
     pytest.importorskip("openvino")
     program = """

@@ -85,6 +85,7 @@ def test_every_head_has_its_scores_and_its_labels_with_thresholds(
     assert found.labels.tolist() == found.classes["linear"].tolist()
 
 
+@pytest.mark.slow
 def test_an_exported_program_has_the_same_outputs(
     module: MERModule, heads: list[Head], images: torch.Tensor, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_threads_share_a_model(face: tuple[np.ndarray, np.ndarray], tmp_path: Pa
             assert [other.result() for other in others] == [expected] * 8
 
 
+@pytest.mark.slow
 def test_a_process_that_forgets_to_close_a_model_ends(
     face: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ NAMES = ["img46.jpg", "reg_img46.jpg", "006_05562.jpg", "image559757.bmp", "000.
 NAMES += ["Thumbs.db", "img46 (1).jpg", "S010_004_00000017.png"]
 
 
-@sizes(200, 40_000)
+@sizes(60, 40_000)
 def test_action_units(examples: int) -> None:
     def check(value: object) -> None:
         parsed = action_units.parse(value)
@@ -97,7 +97,7 @@ TABLES = [TABLE, TABLE.replace(",", ";"), TABLE.replace(",", "\t"), TABLE.replac
 TABLES += ["subject,label,array_path,array_row\n1,0,a0.png,3\n2,1,a0.png,4\n"]
 
 
-@sizes(100, 10_000)
+@sizes(40, 10_000)
 def test_tables(examples: int, tmp_path: Path) -> None:
     for name in ("a0.png", "a1.png", "b1.png"):
         (tmp_path / name).touch()

@@ -17,7 +17,7 @@ FILES = [FILE, FILE.replace("negative", "0").replace("positive", "1").replace("s
 FILES += ["dataset,subject,clip,true,pred\na,1,x,²,1\na,2,y,1,²\n", FILE.replace(",", ";")]
 
 
-@sizes(40, 2_000)
+@sizes(20, 2_000)
 def test_csv_files_of_predictions(examples: int, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"svm": 0.5})
     path = tmp_path / "theirs.csv"

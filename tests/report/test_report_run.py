@@ -87,6 +87,7 @@ def test_synthetic_faces_are_shown(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.slow
 def test_faces_of_real_persons_are_shown_on_demand_alone(finished: Path, tmp_path: Path) -> None:
     run_dir = of_real_persons(finished, tmp_path)
     page = read(run_dir)

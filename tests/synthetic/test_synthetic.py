@@ -73,6 +73,7 @@ def hashes(out: Path, *endings: str) -> dict[str, str]:
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
+@pytest.mark.slow
 def test_files_do_not_depend_on_the_number_of_workers(small: None, tmp_path: Path) -> None:
     generate("pocket", tmp_path / "one", seed=5, workers=1)
     generate("pocket", tmp_path / "two", seed=5, workers=2)

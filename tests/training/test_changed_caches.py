@@ -22,6 +22,7 @@ FILES = (
 )
 
 
+@pytest.mark.slow
 def test_changed_caches_are_made_anew(
     tiny_config: Config, own_cache: OwnCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -160,9 +160,8 @@ def test_a_fold_that_another_process_holds_is_left_to_it(
     assert caplog.text.count("is being trained by another process") == 1
 
 
-@pytest.mark.parametrize(
-    "sent", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_worker_costs_nothing(
     tiny_config: Config,
     plain: tuple[Path, History],
@@ -187,7 +186,8 @@ def test_a_killed_worker_costs_nothing(
     assert "another process" not in caplog.text
 
 
-@pytest.mark.parametrize("interrupted", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupted", [True, False])
 def test_a_run_that_stops_early_leaves_no_worker(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
 ) -> None:

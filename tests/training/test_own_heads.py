@@ -142,6 +142,7 @@ def test_a_plain_callback_sees_the_training_alone(
     assert watched.read_text() == "0\n0\n"
 
 
+@pytest.mark.slow
 def test_networks_are_reused_with_another_head_but_not_with_another_callback(
     run_dir: Path, watched: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_parallel_folds_take_the_steps_of_lightning(
     assert_equal_runs(one, other)
 
 
+@pytest.mark.slow
 def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +85,7 @@ def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     assert_equal_runs(one, other)
 
 
+@pytest.mark.slow
 def test_the_one_of_several_parallel_folds_that_diverges_is_named(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,7 +114,7 @@ def test_real_pretraining_begins_where_synthetic_motion_ended(
     assert macro_weights(settings, corpus, []) == weights and len(begun) == 2
 
 
-@pytest.mark.parametrize("real", ["none", "mixed"])
+@pytest.mark.parametrize("real", ["none", pytest.param("mixed", marks=pytest.mark.slow)])
 def test_a_killed_training_gives_the_weights_of_one_that_was_not(
     real: str, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def small(made: tuple[Path, str, Path], tmp_path: Path, monkeypatch: pytest.Monk
     return path
 
 
+@pytest.mark.slow
 def test_they_are_made_again_to_the_last_bit(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from mer.training.pretrain import macro_weights
 from tests.builders import NETWORKS, Config
 
 #: Backbones of the fast tests: one with transformer blocks, a plain one, one of the package.
-QUICK = ("mobilevit_xxs", "resnet18", "ststnet")
+QUICK = ("mobilevit_xxs", "ststnet")
 
 
 @pytest.fixture
