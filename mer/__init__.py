@@ -46,7 +46,7 @@ _PUBLIC = {
     "cross_validate": "mer.training.runner",
     "load": "mer.deploy.predictor",
     "load_run": "mer.runs.stored_run",
-    "prepare_samples": "mer.prepare.store",
+    "prepare_samples": "mer.data.sources",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -70,13 +70,13 @@ if TYPE_CHECKING:
     from mer.config.settings import Transfer as Transfer
     from mer.data.datamodule import MERDataModule as MERDataModule
     from mer.data.dataset import UnifiedDataset as UnifiedDataset
+    from mer.data.sources import prepare_samples as prepare_samples
     from mer.deploy.prediction import Prediction as Prediction
     from mer.deploy.predictor import Predictor as Predictor
     from mer.deploy.predictor import load as load
     from mer.deploy.video import ClipPrediction as ClipPrediction
     from mer.errors import MerError as MerError
     from mer.models.modules import MicroFinetuneModule as MicroFinetuneModule
-    from mer.prepare.store import prepare_samples as prepare_samples
     from mer.runs.stored_run import Run as Run
     from mer.runs.stored_run import load_run as load_run
     from mer.training.runner import cross_validate as cross_validate

@@ -70,6 +70,16 @@ KINDS = {
         ("numpy", "opencv", "mediapipe"),
         ("prepare.size", "prepare.faces", "prepare.flow.method"),
     ),
+    "apexes": Kind(
+        "spotted apexes",
+        (
+            *(f"spotting/{n}.py" for n in ("apexes", "clip", "bumps", "regions")),
+            "prepare/faces.py",
+            "assets",
+        ),
+        ("numpy", "opencv", "mediapipe"),
+        ("prepare.confidence", "prepare.margin"),
+    ),
     "inputs": Kind(
         "built inputs", ("data/inputs.py", "data/dataset.py"), ("numpy", "opencv"), ("input.size",)
     ),

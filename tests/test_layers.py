@@ -15,7 +15,8 @@ LEVELS = (
     ("metrics", "protocols", "config", "synthetic", "cache", "integrity", "pages"),
     ("datasets", "models"),
     ("prepare", "callbacks"),
-    ("data", "spotting"),
+    ("spotting",),
+    ("data",),
     ("runs",),
     ("training",),
     ("loggers", "deploy"),
@@ -25,7 +26,7 @@ LEVELS = (
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 #: Beyond the levels: training must not need what knows of networks.
-FORBIDDEN = {("data", "models"), ("spotting", "data"), ("spotting", "models")}
+FORBIDDEN = {("data", "models"), ("spotting", "models")}
 
 
 def imports(path: Path) -> set[str]:

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     sheets = []
     for role, found in sources.read(settings, "micro", "macro").items():
         for source in found:
-            store, remarks = sources.prepare(settings, source), source.reading.remarks
+            store, remarks = sources.prepare(settings, source)
             for remark in remarks:
                 log.info("%s: %s %s: %s", source.name, remark.action, remark.item, remark.reason)
             persons = store.index["person"].nunique()

@@ -77,6 +77,7 @@ class Flow:
 class Prepare:
     """From pictures to aligned faces and optical flow."""
 
+    apex: Literal["annotated", "missing", "spotted", "midpoint"] = "annotated"
     faces: Literal["landmarks", "as_is"] = "landmarks"
     size: Annotated[int, Field(strict=True, ge=32, le=1024)] = 224
     margin: Annotated[Number, Field(ge=-0.3, le=2)] = 0.15

@@ -18,8 +18,9 @@ from mer.datasets import labels
 from mer.datasets.index import Reading, Remark
 from mer.datasets.remarks import samples, summary
 from mer.errors import MerError, raise_all
-from mer.prepare.store import Store, prepare_store
+from mer.prepare.store import Store, prepare_store, store_path
 from mer.protocols import Fold, make_folds
+from mer.spotting.apexes import are_chosen, choose_apexes
 
 if TYPE_CHECKING:
     from mer.data.dataset import UnifiedDataset
@@ -102,11 +103,46 @@ def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
     return Source(name, prepare, datasets.read(own or reader or name, root, **options))
 
 
-def prepare(settings: Settings, source: Source) -> Store:
-    """Prepare a dataset with the run's settings and its own, or open the store they gave before."""
+def prepare(settings: Settings, source: Source) -> tuple[Store, list[Remark]]:
+    """Prepare a dataset with the run's settings and its own, or open the store they gave before.
+
+    Returns:
+        The store, and the remarks of the reader and on apexes that were spotted.
+    """
     chosen = prepare_settings(settings, source)
-    folder = Path(settings.paths.cache, "prepared")
-    return prepare_store(source.reading.table, chosen, folder, chosen.workers, source.name)
+    read, cache = source.reading, settings.paths.cache
+    table, remarks = choose_apexes(read.table, chosen, cache, source.name)
+    store = prepare_store(table, chosen, Path(cache, "prepared"), chosen.workers, source.name)
+    return store, [*read.remarks, *remarks]
+
+
+def prepare_samples(
+    samples: Reading, settings: Prepare | None = None, cache: str | Path = "cache"
+) -> Store:
+    """Prepare the samples that a reader found, or open the store that the same call gave before.
+
+    Args:
+        samples: Samples of `mer.datasets.read`.
+        settings: Apex, face crop, size and flow; the defaults of `conf/prepare/default.yaml`.
+        cache: Folder that runs share; the store is in `prepared` below it.
+
+    Raises:
+        MerError: For a wrong table, an unwritable or full disk, or when no sample is left.
+    """
+    chosen = settings or Prepare()
+    name = str(samples.table["dataset"].iloc[0])
+    table = choose_apexes(samples.table, chosen, cache, name).table
+    return prepare_store(table, chosen, Path(cache, "prepared"), chosen.workers, name)
+
+
+def is_prepared(settings: Settings, source: Source) -> bool:
+    """Whether `prepare` has nothing to spot and nothing to prepare."""
+    chosen = prepare_settings(settings, source)
+    table, cache, name = source.reading.table, settings.paths.cache, source.name
+    if not are_chosen(table, chosen, cache, name):
+        return False
+    table = choose_apexes(table, chosen, cache, name).table
+    return store_path(table, chosen, Path(cache, "prepared"), name)[0].is_dir()
 
 
 def prepare_settings(settings: Settings, source: Source) -> Prepare:
@@ -133,13 +169,14 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
     scheme = settings.labels if role == "micro" else settings.macro.labels
     if role == "micro":  # before the preparation, which takes long
         _check_classes(scheme, [labels.apply(one.reading.table, scheme).table for one in found])
-    stores = [prepare(settings, source) for source in found]
+    prepared = [prepare(settings, source) for source in found]
+    stores = [store for store, _ in prepared]
     needs_onset = inputs.make(settings.input).kind.needs_onset
     complete = role == "micro" and settings.data.check_counts
     corpus = combine(stores, scheme, complete, needs_onset)
     if role == "micro":
         _check_classes(scheme, [corpus.table])
-    remarks = [remark for source in found for remark in source.reading.remarks]
+    remarks = [remark for _, made in prepared for remark in made]
     if stores:
         _log_counts(corpus.table, role, remarks + corpus.remarks)
     return corpus._replace(remarks=remarks + corpus.remarks)

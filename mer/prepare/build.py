@@ -137,7 +137,7 @@ def build(partial: Partial, table: pd.DataFrame, settings: Prepare, workers: int
         {row: records[row] for row in rows[i : i + CHUNK]} for i in range(0, len(rows), CHUNK)
     ]
     # Arrays need no computing worth a process, and each process would load them again.
-    count = 1 if table["array_path"].notna().all() else _worker_count(workers, len(rows))
+    count = 1 if table["array_path"].notna().all() else worker_count(workers, len(rows))
     prepare = functools.partial(prepare_chunk, settings)
     results = processes.run(
         [prepare] * max(1, count),
@@ -154,7 +154,8 @@ def build(partial: Partial, table: pd.DataFrame, settings: Prepare, workers: int
             bar.update(len(prepared))
 
 
-def _worker_count(workers: int | None, samples: int) -> int:
+def worker_count(workers: int | None, samples: int) -> int:
+    """Processes for some samples: those that were asked for, or as many as they merit."""
     if workers is not None:
         return workers
     room = processes.free_memory() // BYTES_PER_WORKER

@@ -96,12 +96,13 @@ def settings_hash(settings: Prepare, table: pd.DataFrame) -> str:
     for path in paths:
         file = Path(path).absolute()
         identity[path] = [file.relative_to(root).as_posix(), _size_of(file)]
+    known = [name for name in (*COLUMNS, "annotated_apex") if name in table]
     rows = [
         [
             None if pd.isna(value) else identity[value] if name in columns else value
             for name, value in row.items()
         ]
-        for row in table.sort_values("sample_id")[list(COLUMNS)].to_dict("records")
+        for row in table.sort_values("sample_id")[known].to_dict("records")
     ]
     content = {
         "format": 1,  # a constant: run directories hold this hash
@@ -129,7 +130,7 @@ def relevant(settings: Prepare, kind: str) -> dict[str, Any]:
         return {"array_channels": plain["array_channels"]}
     if kind == "image":
         return {}
-    unused = {"array_channels", "workers"}
+    unused = {"apex", "array_channels", "workers"}  # the apex is in the table
     if settings.faces == "as_is":
         unused |= {"margin", "confidence", "min_face"}
     kept = {key: value for key, value in plain.items() if key not in unused}

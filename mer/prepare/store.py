@@ -20,7 +20,7 @@ from mer import integrity
 from mer.cache import Key, exclusive, hold, make_key
 from mer.config import trust
 from mer.config.settings import Prepare
-from mer.datasets.index import Reading, validate
+from mer.datasets.index import validate
 from mer.errors import MerError, raise_all
 from mer.files import write_csv
 from mer.prepare.build import Partial, build
@@ -126,24 +126,6 @@ class Store:
         return type(self).open, (self.path,)
 
 
-def prepare_samples(
-    samples: Reading, settings: Prepare | None = None, cache: str | Path = "cache"
-) -> Store:
-    """Prepare the samples that a reader found, or open the store that the same call gave before.
-
-    Args:
-        samples: Samples of `mer.datasets.read`.
-        settings: Face crop, size and flow; the defaults of `conf/prepare/default.yaml`.
-        cache: Folder that runs share; the store is in `prepared` below it.
-
-    Raises:
-        MerError: For a wrong table, an unwritable or full disk, or when no sample is left.
-    """
-    chosen = settings or Prepare()
-    name = str(samples.table["dataset"].iloc[0])
-    return prepare_store(samples.table, chosen, Path(cache, "prepared"), chosen.workers, name)
-
-
 def store_path(
     table: pd.DataFrame, settings: Prepare, out: str | Path, name: str
 ) -> tuple[Path, Key]:
@@ -167,7 +149,7 @@ def prepare_store(
 
     Args:
         table: Index table; its rows come from pictures or from arrays of one kind.
-        settings: Settings of the preparation.
+        settings: Settings of the preparation; apexes are those of the table, whatever `apex` says.
         out: Folder of the stores.
         workers: Processes; 0 and 1 work in this one, None takes as many as cores and samples merit.
             From 2 on a script of your own needs `if __name__ == "__main__":`.

@@ -19,7 +19,6 @@ from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
-from mer.prepare.store import store_path
 from mer.runs import rundir
 from mer.runs.stored_run import Run
 from mer.training.evaluate import fold_config
@@ -107,10 +106,7 @@ class Networks:
 
 def _require_store(settings: Settings, source: sources.Source) -> None:
     """Refuse to prepare a dataset for a report, which could take hours."""
-    chosen = sources.prepare_settings(settings, source)
-    out = Path(settings.paths.cache, "prepared")
-    path, _ = store_path(source.reading.table, chosen, out, source.name)
-    if not path.is_dir():
+    if not sources.is_prepared(settings, source):
         raise Absent(
             f"{source.name} is not prepared under {settings.paths.cache}. Type `mer report` where "
             "the run was started, or prepare the data again with `mer prepare`."

@@ -11,6 +11,7 @@ from mer.runs import members
 from mer.runs.head_columns import SOFTMAX, heading
 from mer.runs.rundir import fold_folder
 from mer.runs.stored_run import Run
+from mer.spotting.apexes import annotation_error
 from mer.training import inner
 
 SELECTIONS = {
@@ -41,6 +42,7 @@ def facts(run: Run) -> dict[str, Any]:
     selection = str(get("selection"))
     judged = {
         "data": data + (" (synthetic faces, of nobody)" if run.synthetic else ""),
+        **_apexes(run),
         "classes": f"{get('labels.name')}: {', '.join(run.classes)}",
         "protocol": f"{get('protocol.name')}, {len(run.folds)} folds{validation}",
         "selection": f"{selection}: {SELECTIONS.get(selection, 'not known to this version')}",
@@ -58,6 +60,17 @@ def facts(run: Run) -> dict[str, Any]:
         "run directory": run.directory.resolve().name,
         "started": _moment(run.environment[0]) if run.environment else None,
     }
+
+
+def _apexes(run: Run) -> dict[str, str]:
+    """Where apexes come from, if they are not the annotated ones."""
+    if run.manifest is None or "annotated_apex" not in run.manifest:
+        return {}
+    counts = run.manifest["apex_source"].value_counts()
+    text = ", ".join(f"{count} {source}" for source, count in counts.items())
+    if (error := annotation_error(run.manifest)) is not None:
+        text += f"; {error}"
+    return {"apexes": text}
 
 
 def _training(run: Run) -> dict[str, Any]:

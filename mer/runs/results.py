@@ -25,6 +25,7 @@ from mer.protocols import EVERYBODY
 from mer.runs import calibration, checksums, label_access, run_files, terminal, untested
 from mer.runs.head_columns import BASELINE, MAJORITY, REFERENCES, file_of, heading, heads, main_head
 from mer.runs.rundir import UNTESTED, find, fold_folder, is_done, mark, marked
+from mer.spotting.apexes import annotation_error
 
 
 def pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         result["heads"] = score_with_baseline(
             run_dir, predictions, manifest, result["classes"], settings.seed
         )
+        if (apexes := annotation_error(manifest)) is not None:
+            result["apex_error"] = apexes._asdict()
         config = to_plain(settings)
         judged = calibration.judge_run(run_dir, config, predictions)
         calibration.write(run_dir, config, {head: one.calibration for head, one in judged.items()})

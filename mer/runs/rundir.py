@@ -195,12 +195,14 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     if not fold_of:
         fold_of = {one: fold.name for fold in folds for one in (*fold.train, *fold.validation)}
     columns = ["sample_id", "dataset", "subject", "person", "label", "emotion", "apex_source"]
+    if "annotated_apex" in corpus.table:  # others were chosen
+        columns += ["onset", "apex", "offset", "annotated_apex"]
     manifest = corpus.table[columns].assign(fold=corpus.table["sample_id"].map(fold_of))
     path = run_dir / "manifest.parquet"
     if path.exists():
         frozen = run_files.read_table(path)
         # Parquet gives missing values back in another form, so they are compared as empty text.
-        same = frozen.fillna("").astype("str").equals(manifest.fillna("").astype("str"))
+        same = _as_text(frozen).equals(_as_text(manifest))
         if not same:
             raise MerError(
                 f"The samples have changed since {run_dir} was started ({len(frozen)} then, "
@@ -219,6 +221,10 @@ def write_manifest(run_dir: Path, corpus: Corpus, folds: Sequence[Fold]) -> None
     remarks = pd.DataFrame(corpus.remarks, columns=list(Remark._fields))
     write_csv(remarks, run_dir / "dropped.csv")
     write_csv(describe(folds, corpus.table), run_dir / "folds.csv")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(object).fillna("").astype("str")
 
 
 def _splits(folds: Sequence[Fold]) -> pd.DataFrame:

@@ -158,6 +158,13 @@ class ApexError(NamedTuple):
     within: float
     clips: int
 
+    def __str__(self) -> str:
+        """Say it in words."""
+        return (
+            f"{self.clips} lie {self.frames:.2f} frames from the annotated one on average, "
+            f"{self.within:.0%} one frame at most"
+        )
+
 
 def apex_error(
     spotted: Sequence[int], annotated: Sequence[int], clips: Sequence[Borders]
