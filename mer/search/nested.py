@@ -152,6 +152,7 @@ def _assemble(
     Raises:
         MerError: If a fold has no trial with a value.
     """
+    studies = {name: trials.copy(study) for name, study in studies.items()}
     best = {name: trials.best(study) for name, study in studies.items()}
     nothing = [name for name in best if not best[name]]
     if nothing:

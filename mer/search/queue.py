@@ -7,17 +7,25 @@ again. Optuna's heartbeat cannot do this: it does not work with ask and tell.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mer.search.space import Space
+from mer.search.trials import DEFAULT, INSIDE, OUTSIDE, VALUES
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +62,26 @@ class Queue:
         self._lock = FileLock(self.folder / ".queue.lock")
         self._held: dict[int, FileLock] = {}
 
-    def fill(self, seed: int) -> None:
+    def begin(self, values: Mapping[str, Any], inside: bool) -> None:
+        """Queue the default setting as the first trial of a new study.
+
+        Args:
+            values: Its values of the searched parameters.
+            inside: Whether it is a point of the space.
+        """
+        with self._lock:
+            if not self.study.get_trials(deepcopy=False):
+                attributes = {DEFAULT: INSIDE if inside else OUTSIDE}
+                self.study.enqueue_trial(dict(values) if inside else {}, user_attrs=attributes)
+
+    def fill(self, seed: int, first: Mapping[str, Any] | None = None) -> None:
         """Queue every point of the grid, once, in a random order.
 
         Optuna's own grid sampler may give two workers the same point.
+
+        Args:
+            seed: Seed of the order.
+            first: A point that is queued already.
         """
         points = self.space.grid()
         if self.total is None or self.total > len(points):
@@ -66,7 +90,8 @@ class Queue:
             if "grid" in self.study.user_attrs:
                 return
             for place in np.random.default_rng(seed).permutation(len(points)):
-                self.study.enqueue_trial(points[place])
+                if points[place] != first:
+                    self.study.enqueue_trial(points[place])
             self.study.set_user_attr("grid", len(points))
 
     def take(self, count: int) -> list[Trial]:
@@ -78,7 +103,10 @@ class Queue:
             self._requeue_killed()
             taken: list[Trial] = []
             while len(taken) < count and self._free() > 0:
-                trial = self.study.ask(self.space.params)
+                trial = self.study.ask()
+                if trial.user_attrs.get(DEFAULT) != OUTSIDE:
+                    for key, distribution in self.space.params.items():
+                        _suggest(trial, key, distribution)
                 if self._is_surplus(trial.number):
                     self.finish(trial.number, TrialState.FAIL, "surplus")
                     break
@@ -102,6 +130,10 @@ class Queue:
         """Write down how a trial ended."""
         if outcome:
             self.storage.set_trial_user_attr(self._id(number), "outcome", outcome)
+        known = self.study.get_trials(deepcopy=False)[number].user_attrs
+        if state == TrialState.COMPLETE and known.get(DEFAULT) == OUTSIDE:
+            self.storage.set_trial_user_attr(self._id(number), VALUES, values)
+            state, values = TrialState.FAIL, None
         self.study.tell(number, values, state)
         self.release(number)
 
@@ -128,7 +160,8 @@ class Queue:
         counted = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING]
         if "grid" in self.study.user_attrs:
             counted.append(TrialState.FAIL)  # a point that fails is not tried again
-        return self.total - len(self.trials(*counted))
+        taken = [t for t in self.trials(*counted) if t.user_attrs.get(DEFAULT) != OUTSIDE]
+        return self.total - len(taken)
 
     def _is_surplus(self, number: int) -> bool:
         """Whether another machine's worker took the last trial at the same moment."""
@@ -166,6 +199,18 @@ class Queue:
 
     def _id(self, number: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> None:
+    """Give a trial a parameter: the queued value, or one of the sampler's."""
+    if isinstance(distribution, CategoricalDistribution):
+        trial.suggest_categorical(key, distribution.choices)
+    elif isinstance(distribution, IntDistribution):
+        low, high, step = distribution.low, distribution.high, distribution.step
+        trial.suggest_int(key, low, high, step=step, log=distribution.log)
+    elif isinstance(distribution, FloatDistribution):
+        bounds = distribution.low, distribution.high
+        trial.suggest_float(key, *bounds, step=distribution.step, log=distribution.log)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from mer import metrics
 from mer.runs import results
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.search.study import build, open_storage
+from mer.search.trials import DEFAULT
 
 
 class TrialReporter(Observer):
@@ -53,5 +54,7 @@ class TrialReporter(Observer):
         if progress.done not in self._reported:
             value = results.objective(progress.validation, {}, [self._objective])[0]
             self._trial.report(value, progress.done)
+        if DEFAULT in self._trial.user_attrs:
+            return  # what all others are compared with
         if progress.done < progress.total and self._trial.should_prune():
             raise optuna.TrialPruned(f"pruned after {progress.done} of {progress.total} folds")

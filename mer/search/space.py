@@ -1,7 +1,8 @@
 """From Hydra overrides to an Optuna search space, and from a trial's values back to overrides."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -56,8 +58,9 @@ def parse(words: Sequence[str], config_loader: Any = None) -> Space:
     """Sort overrides into searched and fixed ones; of a key given twice the last counts.
 
     `interval(1, 8)` gives a float, `int(interval(1, 8))` an integer, `range` one with a step; the
-    tag `log` searches the exponent. Everything else that sweeps (`choice`, `a,b`, `glob`) gives
-    its values as Hydra would write them, so quotes, lists and null survive.
+    tag `log` searches the exponent. Of everything else that sweeps (`choice`, `a,b`, `glob`)
+    numbers, truth values and null keep their type; other values are text as Hydra would write it,
+    so quotes and lists survive.
 
     Args:
         words: Overrides in Hydra's syntax.
@@ -98,6 +101,49 @@ def words(params: dict[str, Any], space: Space) -> list[str]:
     return [f"{key}={_text(value, key in space.params)}" for key, value in params.items()]
 
 
+def default(space: Space, cfg: DictConfig, groups: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the default setting, as a trial has them, where they lie in the space.
+
+    Args:
+        space: Searched parameters.
+        cfg: Configuration without what is searched, interpolations resolved.
+        groups: Group of the configuration -> its choice there.
+    """
+    found = {}
+    for key, distribution in space.params.items():
+        name = key.lstrip("+").partition("@")[0]
+        value = groups[name] if name in groups else OmegaConf.select(cfg, name)
+        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        inside = _candidates(distribution, plain)
+        if inside and not key.startswith("+"):
+            found[key] = inside[0]
+    return found
+
+
+def _candidates(distribution: BaseDistribution, value: Any) -> list[Any]:
+    """The values of a distribution that may be a given one: all choices, or the number itself."""
+    if isinstance(distribution, CategoricalDistribution):
+        return [one for one in distribution.choices if _is_same(_read(one), value)]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return []
+    if (values := _values(distribution)) is not None:
+        return [one for one in values if math.isclose(one, value, rel_tol=1e-9)]
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    kind = int if isinstance(distribution, IntDistribution) else float
+    return [kind(value)] if low <= value <= high and kind(value) == value else []
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _read(choice: Any) -> Any:
+    """The value of a choice; text of a choice is Hydra's."""
+    if not isinstance(choice, str):
+        return choice
+    return OverridesParser.create().parse_override(f"key={choice}").value()
+
+
 def _text(value: Any, written: bool) -> str:
     if isinstance(value, str) and not written:
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -122,10 +168,19 @@ def _distribution(override: Override) -> BaseDistribution:
         if all(isinstance(number, int) for number in (low, high, step)):
             return IntDistribution(low, high, step=step)
         return FloatDistribution(float(low), float(high), step=float(step))
-    choices = list(dict.fromkeys(override.sweep_string_iterator()))
+    every: list[Any] = list(override.sweep_iterator(_typed))
+    choices, texts = list(dict.fromkeys(every)), list(dict.fromkeys(_text(v, True) for v in every))
     if not choices:
         raise ValueError("there is nothing to choose from")
-    return CategoricalDistribution(choices)
+    # Python takes 1 for True and 1.0, so Optuna could not tell such choices apart.
+    return CategoricalDistribution(choices if len(choices) == len(texts) else texts)
+
+
+def _typed(value: Any) -> Any:
+    """A value of a choice as Optuna keeps it: with its type, or as Hydra's text."""
+    plain = value is None or isinstance(value, bool | int | float)
+    known = plain and not (isinstance(value, float) and math.isnan(value))
+    return value if known else Override._get_value_element_as_str(value)
 
 
 def _values(distribution: BaseDistribution) -> list[Any] | None:

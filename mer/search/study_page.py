@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from mer.files import write_text
 from mer.pages.rendering import render
-from mer.search import study_plots, summary, trials
+from mer.search import gain, study_plots, summary, trials
 
 
 def write(
@@ -42,6 +42,7 @@ def write(
         counts={name: states[name] for name in trials.STATES.values()},
         several=len(study.directions) > 1,
         best=_best(study, best[0]) if best else {},
+        against=gain.sentences(study),
         commands={t.number: summary.repeat(study, t, fixed, settings) for t in best},
         chapters=list(study_plots.chapters(study)),
         rows=_rows(study, sweep_dir),

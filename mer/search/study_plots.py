@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from mer.pages.plots import COLOURS, GREY, Plot, axes, styled
 from mer.search import trials
@@ -29,7 +29,7 @@ def chapters(study: optuna.Study) -> Iterator[Chapter]:
     done, names = trials.complete(study), trials.objectives(study)
     nothing = [] if done else ["No trial is complete yet."]
     if len(names) == 2:
-        front = [_front(trials.best(study), done, names)] if done else []
+        front = [_front(trials.best(study), done, names, trials.default(study))] if done else []
         yield Chapter("One objective against the other", front, nothing)
     for place, name in enumerate(names):
         plots, missing = [_history(study, place, name)] if done else [], nothing
@@ -59,6 +59,9 @@ def _history(study: optuna.Study, place: int, name: str) -> Plot:
     figure, (ax,) = axes(2.6)
     ax.step(numbers, best, where="post", color=COLOURS[1], lw=1.4, label="best so far")
     ax.scatter(numbers, values, s=16, color=COLOURS[0], lw=0, zorder=3, label="trial")
+    default = trials.default(study)
+    if default is not None and default.state == TrialState.COMPLETE:
+        ax.axhline(default.values[place], color=GREY, lw=1, ls="--", label="default setting")
     ax.set(xlabel="trial", ylabel=name)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="best")
@@ -112,7 +115,12 @@ def _slice(
 
 
 @styled
-def _front(best: Sequence[FrozenTrial], done: Sequence[FrozenTrial], names: Sequence[str]) -> Plot:
+def _front(
+    best: Sequence[FrozenTrial],
+    done: Sequence[FrozenTrial],
+    names: Sequence[str],
+    default: FrozenTrial | None,
+) -> Plot:
     """Two objectives against each other; the trials of the Pareto front stand out."""
     figure, (ax,) = axes(3.0)
     ax.scatter(*zip(*(trial.values for trial in done), strict=True), s=16, color=GREY, lw=0)
@@ -120,6 +128,9 @@ def _front(best: Sequence[FrozenTrial], done: Sequence[FrozenTrial], names: Sequ
     ax.plot(*zip(*front, strict=True), color=COLOURS[1], marker="o", ms=5, lw=1)
     for trial in best:
         ax.annotate(str(trial.number), trial.values, (4, 4), textcoords="offset points", fontsize=8)
+    if default is not None and default in done:
+        ax.scatter(*default.values, marker="D", s=36, color=COLOURS[4], label="default setting")
+        ax.legend(loc="best")
     ax.set(xlabel=names[0], ylabel=names[1])
     points = ", ".join(f"trial {t.number} ({t.values[0]:.4g}, {t.values[1]:.4g})" for t in best)
     return Plot("front", figure, f"Pareto front of {names[0]} and {names[1]}: {points}")
@@ -131,7 +142,7 @@ def _running(reported: Sequence[FrozenTrial], name: str) -> Plot:
     figure, (ax,) = axes(2.6)
     for trial in reported:
         folds, values = zip(*sorted(trial.intermediate_values.items()), strict=True)
-        pruned = trial.state == optuna.trial.TrialState.PRUNED
+        pruned = trial.state == TrialState.PRUNED
         ax.plot(folds, values, marker=".", ms=4, lw=1, alpha=0.7, color=COLOURS[4 if pruned else 0])
     ax.set(xlabel="finished folds", ylabel=f"{name} so far")
     ax.xaxis.get_major_locator().set_params(integer=True)

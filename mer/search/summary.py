@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mer.files import csv_cell, write_text
 from mer.runs import terminal
-from mer.search import trials
+from mer.search import gain, trials
 from mer.search.space import Space, words
 
 #: Keys of words that concern the search itself; a plain run knows nothing of them.
@@ -67,6 +67,10 @@ def write(
         found["best_params"], found["best_value"] = first["params"], first["values"][0]
         found["best_trial"] = first["trial"]
         found["directory"], found["command"] = first["directory"], first["command"]
+    default = trials.default(study)
+    if default is not None and default.state == TrialState.COMPLETE:
+        values = [float(value) for value in default.values]
+        found["default"] = {"trial": default.number, "values": values}
     counts = Counter(trials.kind(trial) for trial in trials.shown(study))
     found["n_trials"] = len(table)
     found["counts"] = {kind: counts[kind] for kind in trials.KINDS}
@@ -171,6 +175,8 @@ def show(
             say(f"  trial {trial.number}: {why}  ({trials.directory(trial) or 'no directory'})")
     if not best:
         return
+    for sentence in gain.sentences(study):
+        say(sentence)
     first = best[0]
     what = f"Trial {first.number}, the best"
     if len(study.directions) > 1:

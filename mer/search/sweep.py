@@ -23,7 +23,7 @@ from mer.config.composition import compose, typed
 from mer.errors import MerError
 from mer.randomness import derived_seed
 from mer.runs import rundir
-from mer.search import nested, space, study_page, summary
+from mer.search import nested, space, study_page, summary, trials
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study, require_maker
 from mer.training import checks
@@ -103,8 +103,9 @@ class Search:
         drawn = derived_seed(seed, "sampler", number, len(study.trials))
         sampler = options["sampler"]
         target = sampler.get("_target_") if isinstance(sampler, dict) else sampler
+        queue.begin(self.default, inside=self.has_default)
         if target == GRID:
-            queue.fill(seed)
+            queue.fill(seed, self.default if self.has_default else None)
             sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
         study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
         require_maker(study, study.sampler, self.folder)
@@ -126,28 +127,31 @@ class Search:
     def work(self, study: optuna.Study, queue: Queue) -> bool:
         """Carry out trials of a study until it has all of them; False if there were none to do."""
         failures, done = 0, False
-        while trials := queue.take(self.options["n_jobs"]):
-            for trial, job in zip(trials, self._launch(trials, queue), strict=True):
+        while taken := queue.take(self.options["n_jobs"]):
+            for trial, job in zip(taken, self._launch(taken, queue), strict=True):
                 failures = 0 if self._tell(trial, job, queue) else failures + 1
             done = True
             summary.write(study, queue.folder, self.typed, self.settings)
             if failures >= self.options["max_failures"]:
                 raise MerError(
                     f"{failures} trials in a row have failed, so the search has stopped; see the "
-                    f"logs, the last one in {queue.folder / str(trials[-1].number)}. Mend the "
+                    f"logs, the last one in {queue.folder / str(taken[-1].number)}. Mend the "
                     "cause; the same command goes on."
                 )
         return done
 
-    def _launch(self, trials: Sequence[Trial], queue: Queue) -> Sequence[JobReturn | None]:
+    def _launch(self, taken: Sequence[Trial], queue: Queue) -> Sequence[JobReturn | None]:
         """Carry out some trials; None for each when their launcher itself failed.
 
         Interrupted trials go back to the queue, with the folds that they have finished.
         """
-        numbers = [trial.number for trial in trials]
+        numbers = [trial.number for trial in taken]
         try:
-            batch = [self._words(trial, queue) for trial in trials]
-            return self.sweeper.launcher.launch(batch, initial_job_idx=numbers[0])
+            batch = [self._words(trial, queue) for trial in taken]
+            jobs: Sequence[JobReturn] = self.sweeper.launcher.launch(
+                batch, initial_job_idx=numbers[0]
+            )
+            return jobs
         except Exception as error:
             # A worker process was killed, or a cluster refused a job. The trials stay in state
             # running without a lock, so `Queue.take` finds them as it does after a power cut.
@@ -163,7 +167,7 @@ class Search:
             ) from stop
 
     def _words(self, trial: Trial, queue: Queue) -> list[str]:
-        if self.suggest is not None:
+        if self.suggest is not None and trials.DEFAULT not in trial.user_attrs:
             self.suggest(self.config, trial)
         own = [f"trial.number={trial.number}"]
         if queue.fold is not None:
@@ -262,9 +266,21 @@ class Search:
         """The configuration that all trials share, with defaults for what is searched."""
         loader = self.sweeper.hydra_context.config_loader
         cfg = loader.load_sweep_config(self.config, self.space.fixed)
+        self._choices = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg["hydra"]
         return DictConfig(OmegaConf.to_container(cfg, resolve=True))
+
+    @cached_property
+    def default(self) -> dict[str, Any]:
+        """The default setting's values of the parameters, as far as the space has them."""
+        cfg = self.trial_config
+        return space.default(self.space, cfg, self._choices)
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the default setting is a point of the space."""
+        return self.suggest is None and len(self.default) == len(self.space.params)
 
     def _settings(self) -> list[str]:
         """What the search itself sets, as words: a plain run needs them to repeat a trial."""

@@ -6,7 +6,7 @@ same moment, are left out of everything.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -33,6 +33,11 @@ FAILURES = {
     "killed": "killed",
 }
 
+#: User attribute of the trial of the default setting. Where the space lacks one of its values it is
+#: `OUTSIDE`: the study keeps the trial as a failed one without parameters, from which no sampler
+#: learns, with its values in the attribute `VALUES`; reports show it as complete (`copy`).
+DEFAULT, INSIDE, OUTSIDE, VALUES = "default", "inside", "outside", "values"
+
 LEAST = 20  # complete trials that importances of parameters need
 
 #: What a trial may be, in the order of a report.
@@ -48,12 +53,11 @@ KINDS = (
 )
 
 
-def copy(
-    study: optuna.Study, change: Callable[[FrozenTrial], FrozenTrial] = lambda trial: trial
-) -> optuna.Study:
+def copy(study: optuna.Study) -> optuna.Study:
     """Copy a study into memory, so that all parts of a report see the same trials.
 
-    Trials keep their numbers; of a surplus one nothing else is left.
+    Trials keep their numbers; of a surplus one nothing else is left. A default trial outside the
+    space is complete.
     """
     quiet = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -68,8 +72,24 @@ def copy(
         copied.set_user_attr(key, value)
     surplus = create_trial(state=TrialState.FAIL, user_attrs={"outcome": "surplus"})
     for trial in study.get_trials(deepcopy=False):
-        copied.add_trial(surplus if _is_surplus(trial) else change(trial))
+        copied.add_trial(surplus if _is_surplus(trial) else _completed(trial))
     return copied
+
+
+def _completed(trial: FrozenTrial) -> FrozenTrial:
+    """A default trial outside the space as the complete one that it is; others as they are."""
+    values = trial.user_attrs.get(VALUES)
+    if values is None or trial.state != TrialState.FAIL:
+        return trial
+    reported = trial.intermediate_values
+    whole = create_trial(values=values, user_attrs=trial.user_attrs, intermediate_values=reported)
+    whole.datetime_start, whole.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return whole
+
+
+def default(study: optuna.Study) -> FrozenTrial | None:
+    """The trial of the default setting; None in a study that was begun without one."""
+    return next((trial for trial in shown(study) if DEFAULT in trial.user_attrs), None)
 
 
 def _is_surplus(trial: FrozenTrial) -> bool:
@@ -105,13 +125,15 @@ def kind(trial: FrozenTrial) -> str:
 
 
 def reason(trial: FrozenTrial) -> str:
-    """Why a trial has no value; empty for one that is complete or queued."""
+    """Why a trial has no value, or that it is the default setting; else empty."""
     folds = plural(len(trial.intermediate_values), "fold")
     text = {
         TrialState.PRUNED: f"pruned after {folds}",
         TrialState.FAIL: "no reason recorded",
         TrialState.RUNNING: f"{folds} so far",
     }.get(trial.state, "")
+    if DEFAULT in trial.user_attrs and trial.state == TrialState.COMPLETE:
+        return "the default setting"
     known = trial.state in (TrialState.PRUNED, TrialState.FAIL)
     return str(trial.user_attrs.get("outcome", text)) if known else text
 
@@ -123,7 +145,8 @@ def plural(count: int, noun: str) -> str:
 
 def noted(study: optuna.Study) -> dict[str, Any]:
     """What the sweeper noted of a search: `space` and `settings`, each key -> value."""
-    return json.loads(study.user_attrs.get("mer", "{}"))
+    content: dict[str, Any] = json.loads(study.user_attrs.get("mer", "{}"))
+    return content
 
 
 def objectives(study: optuna.Study) -> list[str]:
@@ -180,8 +203,10 @@ def importances(study: optuna.Study, place: int = 0) -> dict[str, float] | str:
             "values; fewer say nothing."
         )
     try:
+        inside = optuna.create_study(directions=study.directions)
+        inside.add_trials([trial for trial in done if trial.params])
         shares = optuna.importance.get_param_importances(
-            study,
+            inside,
             evaluator=FanovaImportanceEvaluator(seed=0),
             target=lambda trial: trial.values[place],
         )

@@ -66,6 +66,43 @@ def test_total_directories_and_results_of_a_search_in_two_parts(
     assert [row[:2] for row in page.table("number")] == [[str(n), "complete"] for n in range(5)]
 
 
+def test_the_first_trial_is_the_default_setting(
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+) -> None:
+    rates = []
+
+    def toy(cfg: DictConfig) -> float:
+        rates.append(lr(cfg))
+        return 1 - lr(cfg)
+
+    inside = ["model.optimizer.lr=interval(0.001, 0.1)", "model.batch_size=choice(16, 32)"]
+    assert search(toy, *inside, "search.n_trials=2") == 0
+    first, _ = trials(home)
+    assert first.params == {"model.optimizer.lr": 0.001, "model.batch_size": 32}
+    assert type(first.params["model.batch_size"]) is int
+    out = " ".join(capfd.readouterr().out.split())
+    assert "No trial is better than the default setting (trial 0), uf1 0.999." in out
+    results = OmegaConf.load(home / "optimization_results.yaml")
+    assert results.default == {"trial": 0, "values": [0.999]}
+
+
+def test_a_default_outside_the_space_is_tried_too_but_never_learnt_from(
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+) -> None:
+    words = ["model.optimizer.lr=interval(0.01, 0.1)", "search.n_trials=2"]
+    assert search(lr, *words) == 0
+    first, *others = trials(home)
+    assert (first.state.name, first.params, first.user_attrs["values"]) == ("FAIL", {}, [0.001])
+    assert [trial.state.name for trial in others] == ["COMPLETE"] * 2
+    out = " ".join(capfd.readouterr().out.split())
+    assert "3 trials: 3 complete, 0 pruned, 0 failed" in out
+    best = max(others, key=lambda trial: trial.value)
+    gained = f"uf1 0.001, trial {best.number} has +{best.value - 0.001:.4g}; there is no interval."
+    assert f"Against the default setting (trial 0), {gained}" in out
+    rows = Page((home / "search.html").read_text()).table("number")
+    assert rows[0][:3] == ["0", "complete", "0.001"]
+
+
 def test_raised_not_a_number_and_pruned_are_told_apart(
     search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
 ) -> None:
@@ -285,10 +322,11 @@ def test_a_pruner_ends_a_trial_between_folds(
     monkeypatch.syspath_prepend(tmp_path)
     words = ["protocol.n_splits=3", "model.epochs=1", "macro.enabled=false", "search.n_trials=1"]
     head = ["train", "-m", "search=optuna", f"search.dir={home}", *tiny_words, *words]
-    assert main([*head, "hydra.sweeper.pruner=strict.Hopeless", "seed=0,1"]) == 0
-    (trial,) = trials(home)
+    assert main([*head, "hydra.sweeper.pruner=strict.Hopeless", "seed=1,2"]) == 0
+    default, trial = trials(home)
+    assert default.user_attrs["default"] == "outside" and "values" in default.user_attrs
     assert (trial.state.name, trial.user_attrs["outcome"]) == (
         "PRUNED",
         "pruned after 1 of 3 folds",
     )
-    assert len(list((home / "0" / "folds").glob("*/predictions.parquet"))) == 1
+    assert len(list((home / "1" / "folds").glob("*/predictions.parquet"))) == 1

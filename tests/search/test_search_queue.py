@@ -135,9 +135,9 @@ def test_a_trial_too_many_is_given_up(make_queue: MakeQueue) -> None:
     other = make_queue(total=1)
     ask = queue.study.ask
 
-    def ask_late(space: dict) -> optuna.Trial:
-        other.study.ask(space)  # another machine takes the last one in this very moment
-        return ask(space)
+    def ask_late() -> optuna.Trial:
+        other.study.ask()  # another machine takes the last one in this very moment
+        return ask()
 
     queue.study.ask = ask_late  # type: ignore[method-assign]
     assert queue.take(1) == []

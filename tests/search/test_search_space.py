@@ -1,7 +1,9 @@
 """From Hydra overrides to distributions and back."""
 
+import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -9,8 +11,17 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from mer.config import composition, yaml_parser
+from mer.config.catalogue import entries
 from mer.errors import MerError
-from mer.search.space import parse, words
+from mer.search.space import default, parse, words
+
+
+def composed(*words: str) -> DictConfig:
+    """A configuration with Hydra's own node."""
+    yaml_parser.use()
+    with hydra.initialize_config_dir(str(composition.conf_dir()), version_base="1.3"):
+        return hydra.compose("train", list(words), return_hydra_config=True)
 
 
 @pytest.mark.parametrize(
@@ -23,9 +34,10 @@ from mer.search.space import parse, words
         ("range(1, 9)", IntDistribution(1, 8)),  # Hydra's stop is exclusive
         ("range(10, 31, 5)", IntDistribution(10, 30, step=5)),
         ("range(0, 0.5, 0.25)", FloatDistribution(0.0, 0.25, step=0.25)),
-        ("choice(16, 32)", CategoricalDistribution(["16", "32"])),
-        ("16,32", CategoricalDistribution(["16", "32"])),
-        ("null,balanced", CategoricalDistribution(["null", "balanced"])),
+        ("choice(16, 32)", CategoricalDistribution([16, 32])),
+        ("1e-3,3e-3,null", CategoricalDistribution([0.001, 0.003, None])),
+        ("true,false,1", CategoricalDistribution(["true", "false", "1"])),  # Python's 1 is True
+        ("null,balanced,'16'", CategoricalDistribution([None, "balanced", "'16'"])),
         ("choice('a b', 'c,d')", CategoricalDistribution(["a\\ b", "c\\,d"])),
         ("choice([1,2], [3])", CategoricalDistribution(["[1,2]", "[3]"])),
     ],
@@ -72,13 +84,34 @@ def test_choices_come_back_as_hydra_reads_them_and_own_text_is_quoted() -> None:
     space = parse(["a='a b','c,d','it\\'s','x=1',[1,2],null,{y:1},''"])
     parser = OverridesParser.create()
     choices = space.params["a"].choices
-    values = [parser.parse_override(words({"a": text}, space)[0]).value() for text in choices]
+    values = [parser.parse_override(words({"a": one}, space)[0]).value() for one in choices]
     plain = [getattr(value, "text", value) for value in values]
     assert plain == ["a b", "c,d", "it's", "x=1", [1, 2], None, {"y": 1}, ""]
     own = {"b": "it's, so \\", "c": True, "d": None, "e": 0.5, "f": 3}
     back = {o.key_or_group: o.value() for o in parser.parse_overrides(words(own, space))}
     assert back["b"] == "it's, so \\"
     assert (back["c"], back["d"], back["e"], back["f"]) == (True, None, 0.5, 3)
+
+
+def test_the_default_setting_is_found_where_the_space_has_it() -> None:
+    cfg = OmegaConf.create({"a": {"lr": 1e-3, "size": 64, "k": True, "w": [1, 2]}, "b": None})
+    typed = [
+        *("a.lr=interval(1e-4,1e-2)", "a.size=32,64", "a.k=false,true", "a.w=[1],[1,2]"),
+        *("b=null,x", "net=choice('my net', tiny)"),
+    ]
+    found = default(parse(typed), cfg, {"net": "my net"})
+    expected = {"a.lr": 1e-3, "a.size": 64, "a.k": True, "a.w": "[1,2]", "b": None}
+    assert found == {**expected, "net": "my\\ net"} and type(found["a.size"]) is int
+    typed = ["a.lr=interval(1e-5,1e-4)", "a.size=range(30,70,4)", "a.k=1,2", "+c=1,2", "b=0,1"]
+    assert default(parse(typed), cfg, {}) == {}
+    assert default(parse(["a.size=range(32,70,16)"]), cfg, {}) == {"a.size": 64}
+
+
+@pytest.mark.parametrize("name", [e.name for e in entries("searches")])
+def test_the_space_of_every_search_has_the_default_setting(name: str) -> None:
+    cfg = OmegaConf.create(composed(f"search={name}"))
+    space = parse([f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()])
+    assert set(default(space, cfg, cfg.hydra.runtime.choices)) == set(space.params)
 
 
 def test_a_grid_has_every_combination_and_needs_an_end() -> None:
