@@ -28,12 +28,12 @@ def head_motion(field: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
     x = np.arange(width) - (width - 1) / 2
     y = np.arange(height)[:, None] - (height - 1) / 2
     # Every fourth pixel each way is plenty: neighbouring vectors are nearly the same.
-    inside = np.zeros((height, width), bool)
-    inside[::4, ::4] = True
-    if face is not None and (inside & face).sum() >= 16:
-        inside &= face
+    sparse = field[::4, ::4]
+    inside = np.ones(sparse.shape[:2], bool)
+    if face is not None and face[::4, ::4].sum() >= 16:
+        inside = face[::4, ::4]
     rows, columns = inside.nonzero()
-    px, py, (u, v) = x[columns], y[rows, 0], field[inside].T.astype(np.float64)
+    px, py, (u, v) = x[4 * columns], y[4 * rows, 0], sparse[inside].T.astype(np.float64)
     one, zero = np.ones_like(px), np.zeros_like(px)
     design = np.concatenate(
         [np.stack([px, -py, one, zero], axis=1), np.stack([py, px, zero, one], axis=1)]
@@ -47,7 +47,10 @@ def head_motion(field: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
         spread = 1.5 * np.median(residual) + 0.02  # px; the floor is what flow can resolve
         weight = np.tile(1 / (1 + (residual / spread) ** 2) ** 2, 2)
     a, b, c, d = solution
-    return np.stack([a * x - b * y + c, b * x + a * y + d], axis=-1).astype(np.float32)
+    motion = np.empty((height, width, 2), np.float32)
+    motion[..., 0] = a * x - b * y + c
+    motion[..., 1] = b * x + a * y + d
+    return motion
 
 
 def soft_edge(face: np.ndarray) -> np.ndarray:
