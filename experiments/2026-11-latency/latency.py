@@ -1,4 +1,4 @@
-"""Milliseconds from two files to a label, before and after, in turns: writes latency.csv.
+"""Milliseconds from two pictures to a label, before and after, in turns: writes latency.csv.
 
 `python latency.py FOLDER_OF_MEGC2019 RUN SIZE`: RUN is a run of one fold at an input of SIZE px; it
 is trained if it is not there. Two minutes.
@@ -12,16 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
+import mer
 from mer import datasets
 from mer.config.composition import compose, typed
 from mer.config.settings import Prepare
-from mer.deploy import fold_graphs, model_files
-from mer.deploy.engines import Engine, open_engine
-from mer.deploy.sample_input import align, load, to_input
-from mer.prepare.face_pair import PairFinder
+from mer.deploy import fold_graphs, model_files, parity_samples
+from mer.deploy.engines import open_engine
+from mer.deploy.latency import live
+from mer.deploy.sample_input import load, to_input
+from mer.models.checkpoints import load_module
+from mer.models.modules import MicroFinetuneModule
 from mer.prepare.faces import FaceFinder
+from mer.prepare.sample import prepare_pictures
+from mer.runs import rundir
 from mer.training import runner
 
 HERE = Path(__file__).parent
@@ -38,8 +48,26 @@ def trained(data: Path, run_dir: Path, size: int) -> None:
     runner.run(compose(words), run_dir)
 
 
+def eager(run_dir: Path, fold: str) -> Callable[[np.ndarray], object]:
+    """The network in eager PyTorch, and scikit-learn's SVM on its embeddings."""
+    file = rundir.fold_folder(run_dir, fold) / "model.ckpt"
+    module = load_module(MicroFinetuneModule, file, ()).eval()
+    samples = parity_samples.of_fold(run_dir, fold)
+    with torch.inference_mode():
+        rows = module.embed(torch.from_numpy(samples.images)).numpy()
+    svm = make_pipeline(StandardScaler(), SVC(class_weight="balanced")).fit(rows, samples.labels)
+
+    def run(image: np.ndarray) -> object:
+        with torch.inference_mode():
+            embedding = module.embed(torch.from_numpy(image))
+            softmax = module.classifier(embedding).softmax(dim=1)
+        return softmax.numpy(), svm.decision_function(embedding.numpy()).argmax(axis=1)
+
+    return run
+
+
 def main(data: Path, run_dir: Path, size: int) -> None:
-    """Time every step and every way from files to label, in turns."""
+    """Time every step and every way from pictures to label, in turns."""
     if not list(run_dir.glob("folds/*/predictions.parquet")):
         trained(data, run_dir, size)
     fold = next(run_dir.glob("folds/*/predictions.parquet")).parent.name
@@ -49,54 +77,64 @@ def main(data: Path, run_dir: Path, size: int) -> None:
     default, fast = (typed(compose([word])).prepare for word in ("prepare=default", "prepare=fast"))
     options = typed(compose([f"input.size={size}"])).input
     model = fold_graphs.load(run_dir, fold)
-    with tempfile.TemporaryDirectory() as name, FaceFinder() as one, PairFinder() as two:
-        model_files.write_onnx(model, Path(name, "model.onnx"))
-        engines = {"eager + scikit-learn": open_engine("eager", model)}
+    with tempfile.TemporaryDirectory() as name, FaceFinder() as finder:
+        file = Path(name, "model.onnx")
+        model_files.write_onnx(model, file)
+        engines = {"eager + scikit-learn": eager(run_dir, fold)}
         for engine in ("onnxruntime", "openvino"):
             for threads in (2, 1):
                 variant = f"{engine}, {threads} threads"
-                engines[variant] = open_engine(engine, Path(name, "model.onnx"), threads=threads)
-        found: dict[tuple[str, str], list[float]] = {}
+                engines[variant] = open_engine(engine, file, threads=threads)
+        library = {"mer.load(FILE)": mer.load(file), "mer.load(RUN)": mer.load(run_dir, fold)}
+        found: dict[tuple[str, str], list[tuple[float, float]]] = {}
 
         def timed(step: str, variant: str, action: Callable[..., Any], *given: Any) -> Any:
-            started = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             result = action(*given)
-            found.setdefault((step, variant), []).append(1000 * (time.perf_counter() - started))
+            spent = time.perf_counter() - wall, time.process_time() - cpu
+            found.setdefault((step, variant), []).append(spent)
             return result
 
-        def whole(
-            pair: tuple[Path, Path], finder: FaceFinder, prepare: Prepare, engine: Engine
-        ) -> object:
-            sample = align(*map(load, pair), prepare, options, finder)
-            return engine(to_input(sample, options))
+        def aligned(onset: Any, apex: Any, prepare: Prepare, both: bool) -> Any:
+            return prepare_pictures(onset, apex, prepare, finder, apex_landmarks=both)
 
-        both, single = (engines[f"onnxruntime, {threads} threads"] for threads in (2, 1))
+        def whole(onset: Any, apex: Any, prepare: Prepare, both: bool, engine: Any) -> object:
+            return engine(to_input(aligned(onset, apex, prepare, both), options))
+
+        two, one = (engines[f"onnxruntime, {threads} threads"] for threads in (2, 1))
         ways = {
-            "before": (one, default, both),
-            "two faces at a time": (two, default, both),
-            "and prepare=fast": (two, fast, both),
-            "and one thread of the engine": (two, fast, single),
+            "faces of onset and apex": (default, True, two),
+            "face of the onset": (default, False, two),
+            "and one thread of the engine": (default, False, one),
+            "and prepare=fast": (fast, False, one),
         }
         for turn in range(ROUNDS):
             for pair in files:
                 pictures = timed("decode", "", lambda both: list(map(load, both)), pair)
-                for variant, finder in (("one by one", one), ("two at a time", two)):
-                    timed("faces", variant, finder.find_each, pictures)
-                for variant, (finder, prepare, _) in ways.items():
-                    given = (*pictures, prepare, options, finder)
-                    sample = timed("faces, align and flow", variant, align, *given)
-                image = timed("input", "", to_input, sample, options)
+                timed("face", "", finder.find, pictures[0])
+                for variant, (prepare, both, _) in ways.items():
+                    if variant != "and one thread of the engine":
+                        step = "face, align and flow"
+                        sample = timed(step, variant, aligned, *pictures, prepare, both)
+                image = timed(f"input of {size} px", "", to_input, sample, options)
                 for variant, engine in engines.items():
                     timed(f"input of {size} px to label", variant, engine, image)
                 for variant, way in ways.items():
-                    timed(f"files to label, {size} px", variant, whole, pair, *way)
+                    timed(f"frames to label, {size} px", variant, whole, *pictures, *way)
+                for variant, predictor in library.items():
+                    timed(f"frames to label, {size} px", variant, predictor.predict, *pictures)
             if not turn:
                 found.clear()  # models were loaded
+        for predictor in library.values():
+            predictor.close()
+    for figure in live(load(files[0][0]), seconds=20):
+        print(figure)
     rows = []
     for (step, variant), values in found.items():
-        low, middle, high = statistics.quantiles(values, n=4)
-        rows.append((step, variant, *(round(v, 1) for v in (min(values), low, middle, high))))
-    columns = ["step", "variant", "least_ms", "low_ms", "median_ms", "high_ms"]
+        walls, cpus = zip(*values, strict=True)
+        shown = (min(walls), *statistics.quantiles(walls, n=4), statistics.median(cpus))
+        rows.append((step, variant, *(round(1000 * one, 1) for one in shown)))
+    columns = ["step", "variant", "least_ms", "low_ms", "median_ms", "high_ms", "cpu_ms"]
     made = pd.DataFrame(rows, columns=columns)
     file = HERE / "latency.csv"
     if file.exists():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Part -> what it measures.
 PARTS = {
-    "latency": "one sample from files to label, stage by stage, for each engine and precision",
+    "latency": "one sample from files to label by each engine and precision; frames of a camera",
     "throughput": "samples per second of training",
     "startup": "`mer --help` and `mer train --cfg job`, beside Python alone",
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
@@ -24,12 +25,17 @@ from mer.deploy.measurement import Measurement, milliseconds, summarise
 from mer.deploy.parity_samples import CALIBRATION, fold_images
 from mer.deploy.sample_input import Picture, align, load, sample_input, to_input
 from mer.errors import MerError
-from mer.prepare.face_pair import PairFinder
+from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Sample
 from mer.runs import run_files
+from mer.spotting.frames import Frame
+from mer.spotting.spotter import Spotter
 from mer.training import runner
 
 BASELINE = "eager float32"
+
+#: Width and height of a camera's pictures.
+CAMERA = (640, 480)
 
 Pair = tuple[Path, Path]
 Image = NDArray[np.float32]
@@ -50,7 +56,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
     prepare, options = settings.prepare, settings.input
     if prepare.faces != "landmarks":
         raise MerError("mer bench latency times the face, too: set prepare.faces=landmarks")
-    with tempfile.TemporaryDirectory() as name, PairFinder(prepare.confidence) as finder:
+    with tempfile.TemporaryDirectory() as name, FaceFinder(prepare.confidence) as finder:
         run_dir = Path(name, "run")
         runner.run(cfg, run_dir)
         fold = next(run_dir.glob("folds/*/predictions.parquet")).parent.name
@@ -58,6 +64,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
         make = partial(sample_input, prepare=prepare, options=options, finder=finder)
         make(*pairs[0])  # loads the face model
         yield from _stages(pairs, prepare, options, finder)
+        yield from live(load(pairs[0][0]), seconds=10 if rounds > 1 else 2)
         engines: dict[str, Engine] = {}
         own = list(trust.names(cfg).values())
         for variant, engine in _open(run_dir, fold, own):
@@ -86,7 +93,7 @@ def _pairs(settings: Settings, run_dir: Path, fold: str, count: int) -> list[Pai
 
 
 def _stages(
-    pairs: list[Pair], prepare: Prepare, options: Input, finder: PairFinder
+    pairs: list[Pair], prepare: Prepare, options: Input, finder: FaceFinder
 ) -> Iterator[Measurement]:
     """Time the stages from files to input one by one."""
 
@@ -95,16 +102,40 @@ def _stages(
 
     pictures = [(load(onset), load(apex)) for onset, apex in pairs]
     samples = [(aligned(*both), options) for both in pictures]
-    faces = milliseconds(lambda *both: finder.find_each(both), pictures)
+    faces = milliseconds(lambda onset, apex: finder.find(onset), pictures)
     whole = milliseconds(aligned, pictures)
     stages = {
         "decode": milliseconds(lambda *pair: [load(path) for path in pair], pairs),
-        "faces in both pictures": faces,
+        "face in the onset": faces,
         "align and flow": [one - other for one, other in zip(whole, faces, strict=True)],
         "input": milliseconds(to_input, samples),
     }
     for name, values in stages.items():
         yield summarise("latency", name, "", "ms", values)
+
+
+def live(picture: Picture, seconds: int) -> Iterator[Measurement]:
+    """Follow a face in pictures of a camera and spot what it does; camera and screen are not timed.
+
+    Args:
+        picture: Shows a face, which is moved about and gets the noise of a camera.
+        seconds: Length of what is watched, the first second is not measured.
+    """
+    random, (width, height), rate = np.random.default_rng(0), CAMERA, 25
+    still = cv2.resize(picture, CAMERA, interpolation=cv2.INTER_AREA).astype(np.int16)
+    frames = []
+    for number in range(rate * seconds):
+        moved = np.roll(still, (number // 4 % 6, number // 3 % 6), axis=(0, 1))
+        noisy = moved + random.integers(-2, 3, moved.shape, np.int16)
+        frames.append(Frame(number, number / rate, noisy.clip(0, 255).astype(np.uint8)))
+    with Spotter(rate) as spotter:
+        times = milliseconds(spotter.add, [(frame,) for frame in frames])[rate:]
+        if len(spotter.faces) != 1:
+            raise MerError(f"the face is followed as {len(spotter.faces)} faces, expected one")
+    note = f"a camera of {width} x {height}; longest {max(times):.0f} ms"
+    rates = [1000 * rate / sum(times[i : i + rate]) for i in range(0, len(times), rate)]
+    yield summarise("latency", "follow and spot a frame", "", "ms", times)
+    yield summarise("latency", "follow and spot", "", "frames/s", rates, note=note)
 
 
 def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, Engine | MerError]]:

@@ -13,7 +13,7 @@ class Measurement(NamedTuple):
         part: Part of the benchmark.
         name: Name of the measured step.
         variant: Engine and precision; empty where there is one only.
-        unit: ms, s, samples/s, times (ratio to the baseline) or labels.
+        unit: ms, s, samples/s, frames/s, times (ratio to the baseline) or labels.
         median: Middle value; None when it could not be measured.
         low: Lower quartile (the smallest of fewer than four values).
         high: Upper quartile.

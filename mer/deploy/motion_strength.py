@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer.prepare import faces
+from mer.prepare.likeness import ALIKE, likeness
 from mer.prepare.sample import Sample
 from mer.prepare.stabilise import head_motion
 
@@ -27,10 +28,6 @@ LEAST, PER_ZOOM, PER_HEAD = 0.15, 0.22, 0.07
 #: Motion that no expression of one face reaches: the strongest of 137 synthetic macro-expressions
 #: has 6 px, half of the pairs of different persons more than 12.
 MOST = 8.0
-
-#: Least correlation of the grey levels of one face: real faces of different persons reach .59, 95 %
-#: of synthetic macro-expressions .63, micro-expressions .95 and more.
-ALIKE = 0.6
 
 
 class Motion(NamedTuple):
@@ -104,16 +101,17 @@ def measure(sample: Sample, followed: bool = False) -> Motion:
         followed: Whether its face was followed from onset to apex.
     """
     assert sample.flow is not None
-    flow = np.moveaxis(np.asarray(sample.flow[:2], np.float32), 0, -1)
-    size = flow.shape[0]
+    flow, size = sample.flow[:2], sample.flow.shape[-1]
     inside = _inside(sample, size)
-    head = sample.head
+    motion, head = np.asarray(flow[:, inside], np.float32), sample.head
     if head is None and not sample.still:
-        head = head_motion(flow, inside)
-        flow = flow - head
+        head = head_motion(np.moveaxis(np.asarray(flow, np.float32), 0, -1), inside)
+        motion = motion - head[inside].T
     unit = REFERENCE / size
-    strength = unit * float(np.quantile(_length(flow)[inside], 0.9))
-    moved = 0.0 if head is None else unit * float(np.sqrt(np.square(_length(head)[inside]).mean()))
+    strength = unit * float(np.quantile(np.hypot(*motion), 0.9))
+    moved = 0.0
+    if head is not None:
+        moved = unit * float(np.sqrt(np.square(np.hypot(*head[inside].T)).mean()))
     zoom = 1.0 if sample.zoom is None else unit * sample.zoom
     still = max(LEAST, PER_ZOOM * zoom) + PER_HEAD * moved
     return Motion(strength, still, moved, _likeness(sample, inside), followed)
@@ -131,17 +129,10 @@ def _inside(sample: Sample, size: int) -> NDArray[np.bool_]:
     return inside if inside.any() else np.ones((size, size), bool)
 
 
-def _length(field: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.hypot(field[..., 0], field[..., 1])
-
-
 def _likeness(sample: Sample, inside: NDArray[np.bool_]) -> float | None:
     import cv2
 
     if sample.frames is None or not sample.has_onset:
         return None
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[inside] for frame in sample.frames]
-    spread = [float(one.std()) for one in grey]
-    if min(spread) == 0:
-        return 1.0 if spread[0] == spread[1] else 0.0
-    return float(np.corrcoef(grey[0], grey[1])[0, 1])
+    onset, apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in sample.frames)
+    return likeness(onset, apex, inside)

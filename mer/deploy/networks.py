@@ -38,6 +38,10 @@ Array = NDArray[np.float64]
 class Network(Protocol):
     """A network with its heads, from prepared samples to scores."""
 
+    @property
+    def needs(self) -> Collection[str]:
+        """Arrays of a sample that its inputs read, some of `mer.data.inputs.ARRAYS`."""
+
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Array]:
         """Score samples: head -> (B, K); and `units` (B, 2 U) where there are any."""
 
@@ -65,6 +69,7 @@ class Mean:
         self, networks: Sequence[Network], facts: Facts, votes: Collection[str] = ()
     ) -> None:
         self._networks, self._facts, self._votes = list(networks), facts, votes
+        self.needs = {name for one in networks for name in one.needs}
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:
         """Score prepared samples."""
@@ -120,6 +125,11 @@ class FoldNetwork:
         self._input = inputs.make(settings.input)
         sources = [source for head in heads for source in head.sources if source != EMBEDDING]
         self._sources = {source_name(one): SourceOfSamples(one, settings) for one in sources}
+        self.needs = {
+            name
+            for read in (self._input, *(one.input for one in self._sources.values()))
+            for name in read.kind.needs
+        }
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Array]:
         """See `Network`."""
@@ -146,7 +156,7 @@ class ZeroShotNetwork:
     """A pretrained network that scores samples by itself, with action units where it has them."""
 
     def __init__(self, judge: zero_shot.Judge) -> None:
-        self._judge = judge
+        self._judge, self.needs = judge, judge.input.kind.needs
         judge.module.eval()
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ The shipped weights need no run: `mer.load("motion-xxs")`.
 
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from mer.deploy.prediction import Prediction
 from mer.deploy.scores import Scores
 from mer.deploy.video import ClipPrediction
 from mer.errors import MerError
-from mer.prepare.face_pair import PairFinder
+from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture
 from mer.runs.calibration import as_logits, probabilities
 from mer.spotting.frames import Progress, Source
@@ -40,6 +40,10 @@ Picture = NDArray[np.uint8] | str | Path
 
 class Score(Protocol):
     """Scores of prepared samples by some engine; may be called by several threads at a time."""
+
+    @property
+    def needs(self) -> Collection[str]:
+        """Arrays of a sample that it reads, some of `mer.data.inputs.ARRAYS`."""
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:
         """Score prepared samples."""
@@ -126,7 +130,14 @@ class Predictor:
         if self.facts.prepare.faces != "landmarks":
             return prepare_pictures(first, last, self._prepare, names=names)
         with self._faces as finder:
-            return prepare_pictures(first, last, self._prepare, finder, names=names)
+            return prepare_pictures(
+                first,
+                last,
+                self._prepare,
+                finder,
+                names=names,
+                apex_landmarks="landmarks" in self._score.needs,
+            )
 
     def predict_samples(
         self, samples: Sequence[Sample | Drop], followed: bool = False
@@ -259,12 +270,12 @@ class _Faces:
 
     def __init__(self, confidence: float) -> None:
         self._confidence, self._lock = confidence, threading.Lock()
-        self._finder: PairFinder | None = None
+        self._finder: FaceFinder | None = None
 
-    def __enter__(self) -> PairFinder:
+    def __enter__(self) -> FaceFinder:
         self._lock.acquire()
         if self._finder is None:
-            self._finder = PairFinder(self._confidence)
+            self._finder = FaceFinder(self._confidence)
         return self._finder
 
     def __exit__(self, *error: object) -> None:
@@ -321,6 +332,7 @@ class _OnnxScore:
         from mer.deploy.engines import open_engine
 
         self._input = inputs.make(facts.input)
+        self.needs = self._input.kind.needs
         self._engine = open_engine("onnxruntime", path)
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:

@@ -73,10 +73,12 @@ def align(
     Raises:
         MerError: If the sizes differ or a picture shows no face.
     """
-    chosen = prepare
-    if "flow" not in inputs.make(options).kind.needs:
+    needs, chosen = inputs.make(options).kind.needs, prepare
+    if "flow" not in needs:
         chosen = replace(prepare, flow=replace(prepare.flow, method=None))
-    sample = prepare_pictures(onset, apex, chosen, finder, names=names)
+    sample = prepare_pictures(
+        onset, apex, chosen, finder, names=names, apex_landmarks="landmarks" in needs
+    )
     if isinstance(sample, Drop):
         raise MerError(f"these pictures cannot be used: {sample.reason}: {sample.detail}")
     return sample

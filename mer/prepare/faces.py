@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -127,10 +127,6 @@ class FaceFinder:
         """Find the landmarks of the largest face, see `find_all`; None when there is no face."""
         faces = self.find_all(rgb)
         return faces[0] if faces else None
-
-    def find_each(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray | None]:
-        """Find the landmarks of the largest face in each picture, see `find`."""
-        return [self.find(picture) for picture in pictures]
 
     def find_all(self, rgb: np.ndarray) -> list[np.ndarray]:
         """Find the landmarks of up to four faces, the largest first.

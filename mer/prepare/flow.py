@@ -58,7 +58,7 @@ class FlowField:
         # that is scaled to the norm that it has is converted and no more.
         norm = cv2.norm(rows, cv2.NORM_INF)
         halves = cv2.normalize(rows, None, norm, 0, cv2.NORM_INF, dtype=cv2.CV_16F)
-        return halves.reshape(3, *self.u.shape)
+        return np.asarray(halves.reshape(3, *self.u.shape))
 
 
 def compute(

@@ -132,7 +132,10 @@ def test_a_picture_that_cannot_be_used_is_named(painted: tuple[Path, Path], tmp_
     [
         ("startup", {"python -c pass", "mer --help", "mer train --cfg job"}),
         ("throughput", {"training"}),
-        ("latency", {"decode", "align and flow", "input", "input to label", "files to label"}),
+        (
+            "latency",
+            {"decode", "align and flow", "input to label", "files to label", "follow and spot"},
+        ),
     ],
 )
 def test_every_part_names_what_it_measured(

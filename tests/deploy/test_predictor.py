@@ -95,6 +95,7 @@ def score_of(facts: Facts, **more: list[float]) -> Predictor:
     def network(samples: list[Sample]) -> dict[str, np.ndarray]:
         return {name: np.tile(values, (len(samples), 1)) for name, values in more.items()}
 
+    network.needs = ("flow",)
     return Predictor(Mean([network], facts), facts)
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from mer.errors import MerError
 from mer.prepare import faces
-from mer.prepare.face_pair import PairFinder
 from mer.prepare.faces import FaceFinder
 from tests.prepare.prepare_inputs import paint
 
@@ -29,20 +28,6 @@ def landmarks_at(points: np.ndarray) -> np.ndarray:
     landmarks = np.full((faces.LANDMARKS, 2), 1e4, np.float32)
     landmarks[list(faces.CANONICAL)] = points
     return landmarks
-
-
-def test_two_faces_at_a_time_are_those_found_one_by_one(finder: FaceFinder) -> None:
-    pictures = [paint(256), paint(200), np.full((120, 160, 3), 128, np.uint8)]
-    expected = [finder.find(picture) for picture in pictures]
-    with PairFinder() as both:
-        for first, last in ((0, 1), (1, 2), (2, 0)):
-            for found, number in zip(
-                both.find_each([pictures[first], pictures[last]]), (first, last), strict=True
-            ):
-                np.testing.assert_array_equal(found, expected[number])
-        np.testing.assert_array_equal(both.find_each(pictures[:1])[0], expected[0])
-    with pytest.raises(MerError, match="This FaceFinder is closed"):
-        both.find_each(pictures[:2])
 
 
 def test_landmarks_lie_on_the_painted_face(finder: FaceFinder) -> None:
@@ -201,8 +186,7 @@ def test_faces_are_found_after_a_training_in_the_same_process(tmp_path: Path) ->
             import sys
             import pytorch_lightning as pl
             from pytorch_lightning.demos.boring_classes import BoringModel
-            from mer.prepare.face_pair import PairFinder
-from mer.prepare.faces import FaceFinder
+            from mer.prepare.faces import FaceFinder
             from tests.prepare.prepare_inputs import paint
 
             face = paint()

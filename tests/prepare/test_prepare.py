@@ -144,6 +144,23 @@ def test_a_face_of_too_few_pixels_is_dropped_before_it_is_enlarged() -> None:
     assert isinstance(kept, sample.Sample)
 
 
+def test_without_the_landmarks_of_the_apex_crops_and_flow_are_the_same() -> None:
+    onset, apex, wall = paint(128), paint(128, brows=0.08), np.full((128, 128, 3), 120, np.uint8)
+    with faces.FaceFinder() as finder:
+        with_both, with_one = (
+            sample.prepare_pictures(onset, apex, SMALL, finder, apex_landmarks=wanted)
+            for wanted in (True, False)
+        )
+        blank = sample.prepare_pictures(onset, wall, SMALL, finder, apex_landmarks=False)
+    assert isinstance(with_both, sample.Sample) and isinstance(with_one, sample.Sample)
+    np.testing.assert_array_equal(with_one.frames, with_both.frames)
+    np.testing.assert_array_equal(with_one.flow, with_both.flow)
+    assert with_one.landmarks is not None and with_both.landmarks is not None
+    np.testing.assert_array_equal(with_one.landmarks[0], with_both.landmarks[0])
+    assert np.isnan(with_one.landmarks[1]).all() and not np.isnan(with_both.landmarks).any()
+    assert blank == ("no face", "the apex")
+
+
 def test_an_apex_outside_the_clip_is_dropped() -> None:
     wrong = {**dict.fromkeys(make_table([row(0, apex_path="a")]).columns), **row(0, apex_path="a")}
     late = sample.prepare_sample({**wrong, "onset": 1, "apex": 9, "offset": 7}, Prepare())
