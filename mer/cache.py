@@ -72,11 +72,7 @@ KINDS = {
     ),
     "apexes": Kind(
         "spotted apexes",
-        (
-            *(f"spotting/{n}.py" for n in ("apexes", "clip", "bumps", "regions")),
-            "prepare/faces.py",
-            "assets",
-        ),
+        ("spotting", "prepare", "assets"),
         ("numpy", "opencv", "mediapipe"),
         ("prepare.confidence", "prepare.margin"),
     ),

@@ -109,13 +109,14 @@ def imported(path: Path) -> set[Path]:
     ("kind", "start", "beside"),
     [
         ("prepared", ["prepare/store.py"], ()),
+        ("apexes", ["spotting/apexes.py"], ()),
         ("inputs", ["data/dataset.py"], ("prepare", "data/augmentation.py", "data/corpus.py")),
         (
             "features",
             ["data/feature_cache.py", "models/frozen_blocks.py"],
             ("prepare", "metrics.py"),
         ),
-        ("macro", ["training/pretrain.py"], ("prepare", "training/devices.py")),
+        ("macro", ["training/pretrain.py"], ("prepare", "spotting", "training/devices.py")),
         ("networks", ["training/fold.py"], ("prepare", *HEADS)),
     ],
 )
