@@ -55,26 +55,49 @@ def data(samples: Callable[..., mer.UnifiedDataset]) -> mer.UnifiedDataset:
 
 
 @pytest.fixture(scope="module")
-def run(
+def train(
     samples: Callable[..., mer.UnifiedDataset], data: mer.UnifiedDataset, folder: Path
-) -> mer.Run:
-    """A cross-validation over the tiny corpora, with two heads and macro-pretraining."""
+) -> Callable[..., mer.Run]:
+    """Cross-validation over the tiny corpora, with two heads and macro-pretraining."""
     macro = samples("macro-3", ckplus="CK+", mug="MUG")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(mer.UnifiedDataset, "build")  # the inputs are there already
-        patch.setattr(predicted_again, "is_one", lambda _: False)  # which builds some once more
-        return mer.cross_validate(
-            data,
-            mer.protocols.group_kfold(data.table, n_splits=3),
-            backbone="test_efficientnet",
-            model=mer.Finetune(epochs=2, transfer=mer.Transfer(blocks="all")),
-            heads=[mer.SVMHead(), mer.SVMHead(name="line", kernel="linear")],
-            macro=macro,
-            pretrain=mer.Pretrain(epochs=1),
-            trainer=mer.Trainer(accelerator="cpu", folds_at_once=1, enable_progress_bar=False),
-            run_dir=folder / "run",
-            cache=folder / "cache",
-        )
+
+    def make(folds: list[mer.protocols.Fold], name: str, like: Path | None = None) -> mer.Run:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(mer.UnifiedDataset, "build")  # the inputs are there already
+            patch.setattr(predicted_again, "is_one", lambda _: False)  # which builds some once more
+            return mer.cross_validate(
+                data,
+                folds,
+                backbone="test_efficientnet",
+                model=mer.Finetune(epochs=2, transfer=mer.Transfer(blocks="all")),
+                heads=[mer.SVMHead(), mer.SVMHead(name="line", kernel="linear")],
+                macro=macro,
+                pretrain=mer.Pretrain(epochs=1),
+                trainer=mer.Trainer(accelerator="cpu", folds_at_once=1, enable_progress_bar=False),
+                run_dir=folder / name,
+                cache=folder / "cache",
+                like=like,
+            )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def run(train: Callable[..., mer.Run], data: mer.UnifiedDataset) -> mer.Run:
+    return train(mer.protocols.group_kfold(data.table, n_splits=3), "run")
+
+
+def test_a_model_on_everybody_takes_the_scores_of_the_run_that_is_like_it(
+    run: mer.Run, train: Callable[..., mer.Run], data: mer.UnifiedDataset
+) -> None:
+    made = train(mer.protocols.everybody(data.table), "everybody", run.directory)
+    assert (made.metrics["status"], list(made.folds)) == ("untested", ["all"])
+    assert made.metrics["like"]["heads"]["svm"]["uf1"] == run.scores["svm"]["uf1"]
+    with mer.load(made.directory) as model:
+        assert set(model.facts.calibration) == {"svm", "line", "softmax"}
+    fold = mer.protocols.Fold("mine", tuple(data.table["sample_id"]), (), ())
+    with pytest.raises(mer.MerError, match="No fold tests anybody"):
+        train([fold], "mine")
 
 
 def test_a_run_holds_predictions_scores_and_networks(run: mer.Run) -> None:

@@ -57,15 +57,17 @@ def check_selection(run: Artefacts, findings: Findings) -> str:
             if monitor is not None and not str(monitor).startswith("val/"):
                 findings.problems.append(f"fold {fold}: the epoch was chosen by {monitor}")
     what = "the last epoch" if selection == "last" else "the best epoch of the validation persons"
+    each = "the network" if run.tests_nobody else "every fold"
     if nested:
+        which = "it" if run.tests_nobody else f"{nested} folds"
         return (
-            f"every fold keeps {what} of those that were chosen; {nested} folds chose on inner "
-            "splits of their own training persons, and each kept its best candidates."
+            f"{each} keeps {what} of those that were chosen; {which} chose on inner splits of the "
+            "own training persons, and kept the best candidates."
         )
     if selection == "last" and not traced:
-        return f"every fold keeps {what}, and its history holds no score to choose by."
+        return f"{each} keeps {what}, and its history holds no score to choose by."
     return (
-        f"every fold keeps {what}; its history equals the validation persons' predictions in "
+        f"{each} keeps {what}; its history equals the validation persons' predictions in "
         f"{traced} of {len(run.done)} folds."
     )
 

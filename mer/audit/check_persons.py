@@ -154,10 +154,10 @@ def check_weights(run: Artefacts, findings: Findings) -> str:
         if run.tests_nobody
         else "name no test person among those who trained them"
     )
+    which = "weights were" if run.tests_nobody else f"weights of {len(run.done)} folds differ, were"
     return (
-        f"the weights of {len(run.done)} folds differ, were made on the same data, and "
-        f"{known_persons} ({len(trained)} persons in all, macro included"
-        + ("; nobody is in the synthetic motion)." if synthetic else ").")
+        f"the {which} made on the same data, and {known_persons} ({len(trained)} persons in all, "
+        "macro included" + ("; nobody is in the synthetic motion)." if synthetic else ").")
     )
 
 
@@ -215,6 +215,11 @@ def check_evidence(run: Artefacts, findings: Findings) -> str:
     if not run.done:
         findings.gaps.append("no fold is finished")
     fitted = "".join(f", the head {name}" for name in sorted(heads))
+    if run.tests_nobody:
+        return (
+            f"as the run recorded it, the training batches{fitted} and the normalisation are of "
+            "its own samples."
+        )
     return (
         f"as {len(run.done)} folds recorded it, the training batches{fitted} and the normalisation "
         "are of the training side alone, and the predictions are what the networks gave."

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
         "--epochs", type=_count, metavar="N", help="epochs of each fold (default: the run's own)"
     )
     add_trust(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     if arguments.null:
         return _null(arguments)
     if arguments.permutations or arguments.epochs or arguments.trust:

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--older-than", metavar="TIME", help="only those unused for 30d, 12h")
     parser.add_argument("--larger-than", metavar="SIZE", help="only those larger than 1GB")
     parser.add_argument("--yes", action="store_true", help="remove without a question")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     older = quantity(given.older_than, SECONDS, "--older-than")
     larger = quantity(given.larger_than, BYTES, "--larger-than")
 

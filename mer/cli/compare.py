@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-tests", action="store_true", help="leave the paired tests out")
     parser.add_argument("--csv", metavar="FILE", help="also write this file; - for stdout")
     parser.add_argument("--markdown", metavar="FILE", help="also write this file; - for stdout")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if not options.runs and options.group is None:
         parser.error("name at least one RUN, or a --group")
     runs = read(options.runs or [Path("runs")], options.group)

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--name", metavar="DIR", type=Path, help="directory; default: runs/ensemble-<time>"
     )
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     directory = given.name or Path("runs", f"ensemble-{datetime.now():%Y%m%d-%H%M%S-%f}")
     run = ensemble.make(given.members, directory)
     console = terminal.console()

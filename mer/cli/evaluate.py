@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     if arguments.overrides:
         log.warning(
             "this compares other predictions with the test labels of %s: the stored score stays as "

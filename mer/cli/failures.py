@@ -24,6 +24,7 @@ _SYSTEM = {
     errno.EPERM: "this user must not use it. Change its permissions, or name a folder elsewhere.",
     errno.ENAMETOOLONG: "the name is too long for the file system. Shorten it.",
     errno.ENOENT: "it is not there. Check the path.",
+    errno.EEXIST: "a file of this name is there. Name another path.",
     errno.ENOTDIR: "a file is where a folder is expected. Check the path.",
     errno.EISDIR: "a folder is where a file is expected. Check the path.",
     errno.EMFILE: "too many files are open. Type `ulimit -n 4096` first, or use fewer processes.",

@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mer list", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; all if none")
     add_config_dir(parser)
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
 
     from rich.table import Table
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from mer.deploy.clip_files import Writer
     from mer.deploy.clip_words import Clip, Pair, Request
+    from mer.deploy.prediction import ClipPrediction
     from mer.deploy.predictor import Predictor
-    from mer.deploy.video import ClipPrediction
 
 
 def main(argv: list[str]) -> int:
@@ -29,15 +29,14 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0, with or without labels.
     """
-    given = _parser().parse_args(argv)
+    given = _parser().parse_intermixed_args(argv)
 
     from mer.deploy.clip_words import read_request
     from mer.errors import MerError
     from mer.runs.terminal import console
 
-    request = read_request(given.words)
-    annotated = given.onset, given.apex, given.offset
-    if annotated != (None, None, None) and (request.pairs or len(request.clips) != 1):
+    request = read_request(given.words, _faults(given))
+    if given.apex is not None and (request.pairs or len(request.clips) != 1):
         raise MerError("--onset, --apex and --offset are frames of one video or folder of frames")
 
     from mer.deploy.clip_files import Writer, to_json
@@ -54,6 +53,7 @@ def main(argv: list[str]) -> int:
         if given.json is not None:
             from mer.files import write_text
 
+            Path(given.json).parent.mkdir(parents=True, exist_ok=True)
             write_text(to_json(model.facts, clips), Path(given.json))
         screen = console()
         screen.print(_to_table(clips, model.facts.name))
@@ -79,6 +79,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fold", metavar="NAME", help="one fold of a run, not their mean")
     add_trust(parser)
     return parser
+
+
+def _faults(given: argparse.Namespace) -> Iterator[str]:
+    """What is wrong with the options, before anything is read."""
+    from mer.errors import MerError
+    from mer.spotting.frames import check_rate
+
+    if given.fps is not None:
+        try:
+            check_rate(given.fps)
+        except MerError as error:
+            yield f"--{error}"
+    numbers = [one for one in (given.onset, given.apex, given.offset) if one is not None]
+    if numbers and None in (given.onset, given.apex):
+        yield "an annotated expression needs both --onset and --apex"
+    elif numbers != sorted(numbers):
+        yield f"--onset, --apex, --offset are {numbers}; expected numbers of frames in this order"
+    if given.out is not None and given.out.exists() and not given.out.is_dir():
+        yield f"--out {given.out} is a file; name a folder, which is made where it is missing"
+    if given.json not in (None, "-") and Path(given.json).is_dir():
+        yield f"--json {given.json} is a folder; name a file"
 
 
 def _predict(

@@ -17,7 +17,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mer prepare", description=main.__doc__)
     parser.add_argument("overrides", nargs="*", help="key=value, as for mer train")
     add_config_dir(parser)
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
 
     from rich.table import Table
 

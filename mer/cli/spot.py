@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--min-face", type=float, default=60.0, help="least width in px (60)")
     parser.add_argument("--workers", type=int, help="processes for the videos of a dataset")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
 
     from mer.spotting.intervals import Settings
 

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
         "--to", type=Path, metavar="FOLDER", default=Path(), help="where the file goes"
     )
     parser.add_argument("overrides", nargs="*", help="such as paths.cache=FOLDER")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     if given.make is None:
         for name, ready in READY.items():
             path = file_of(name)

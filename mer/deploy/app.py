@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mer.deploy import expression_pictures
-from mer.deploy.prediction import Prediction
+from mer.deploy.prediction import ClipPrediction, FoundExpression, Prediction
 from mer.deploy.predictor import Predictor
-from mer.deploy.video import ClipPrediction, FoundExpression
 from mer.errors import MerError, printable
 from mer.pages.rendering import render
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mer.deploy import expression_pictures
 from mer.deploy.clip_words import Clip, Pair
-from mer.deploy.video import ClipPrediction, FoundExpression
+from mer.deploy.prediction import ClipPrediction, FoundExpression
 from mer.errors import MerError
 from mer.files import write_csv, write_text, write_whole
 from mer.prepare.faces import native_silence

@@ -1,7 +1,7 @@
 """What is typed for `mer predict`: a model, and clips of several kinds, all checked at once."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from mer.datasets.frame_files import EXTENSIONS
 from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all
 from mer.prepare.sample import Drop, read_picture
+from mer.runs import rundir
 from mer.spotting.frames import open_frames
 
 #: Endings of tables of pairs.
@@ -16,6 +17,11 @@ TABLES = frozenset({".csv", ".tsv", ".txt"})
 
 #: Endings of models.
 MODELS = frozenset({".onnx", ".pt2", ".ckpt"})
+
+#: What is expected of a model.
+MODEL = (
+    "A model is a run directory, an .onnx file of `mer export`, or shipped weights (mer:motion-xxs)"
+)
 
 _CAMERA = re.compile(r"camera(?::(\d+))?")
 
@@ -47,27 +53,27 @@ class Request(NamedTuple):
     clips: list[Clip]
 
 
-def read_request(words: Sequence[str]) -> Request:
+def read_request(words: Sequence[str], faults: Iterable[str] = ()) -> Request:
     """Sort words into a model and clips, and look at each of them.
 
     Args:
         words: A model or none, then videos, folders of frames, pairs of pictures, tables, cameras.
+        faults: What is wrong with the options beside them.
 
     Raises:
         MerError: If one of them cannot be used; it names all that cannot.
     """
-    words = list(words)
+    words, faults = list(words), list(faults)
     model = words.pop(0) if words and _is_model(words[0]) else None
+    if model is not None:
+        faults += _faults_of_model(model)
     if not words:
-        raise MerError(
+        faults.append(
             "there is nothing to label: name a video, a folder of frames, two pictures (onset "
             "and apex), a CSV of such pairs, or `camera`"
         )
     pairs: list[Pair] = []
     clips: list[Clip] = []
-    faults: list[str] = []
-    if model is not None and Path(model).suffix in MODELS and not Path(model).is_file():
-        faults.append(f"{model} does not exist; expected a file of `mer export`")
     single = [word for word in words if _is_picture(word)]
     if len(single) == 2:
         pairs.append(_pair(*single))
@@ -82,9 +88,10 @@ def read_request(words: Sequence[str]) -> Request:
         try:
             _add(word, pairs, clips)
         except MerError as error:
-            faults.append(str(error))
+            first = model is None and word == words[0] and (len(words) > 1 or Path(word).is_dir())
+            faults.append(f"{error}. {MODEL}" if first and _may_be_model(word) else str(error))
     faults += [fault for pair in pairs for fault in _unreadable(pair)]
-    raise_all("these inputs cannot be used:", faults)
+    raise_all("this cannot be predicted:", faults)
     return Request(model, pairs, clips)
 
 
@@ -95,9 +102,33 @@ def _is_model(word: str) -> bool:
         return (path / "config.yaml").exists() or (path / "folds").is_dir()
     if path.suffix or path.exists() or "," in word or _CAMERA.fullmatch(word):
         return path.suffix in MODELS
+    return word.startswith("mer:") or _is_shipped(word)
+
+
+def _is_shipped(word: str) -> bool:
     from mer.models.ready_weights import PREFIX, READY  # brings torch
 
-    return word.startswith(PREFIX) or word in READY
+    return word.removeprefix(PREFIX) in READY
+
+
+def _may_be_model(word: str) -> bool:
+    """Whether a word that is no clip may have been meant as a model."""
+    path = Path(word).expanduser()
+    return path.is_dir() or not (path.suffix or "," in word or word.startswith("camera"))
+
+
+def _faults_of_model(model: str) -> Iterator[str]:
+    """What is wrong with a model, as far as a look tells."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not any(rundir.is_done(path, fold.name) for fold in path.glob("folds/*")):
+            yield f"{model} is a run without a finished fold. {MODEL}"
+    elif path.suffix in MODELS and not path.is_file():
+        yield f"{model} does not exist. {MODEL}"
+    elif path.suffix in MODELS and path.suffix != ".onnx":
+        yield f"{model} is no ONNX file. {MODEL}"
+    elif path.suffix not in MODELS and not _is_shipped(model):
+        yield f"there are no weights {model}. {MODEL}"
 
 
 def _is_picture(word: str) -> bool:

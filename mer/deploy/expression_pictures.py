@@ -12,8 +12,8 @@ from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
 
 if TYPE_CHECKING:
+    from mer.deploy.prediction import ClipPrediction, FoundExpression
     from mer.deploy.predictor import Predictor
-    from mer.deploy.video import ClipPrediction, FoundExpression
 
 #: Pixels of one picture.
 SIDE = 224

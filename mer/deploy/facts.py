@@ -79,7 +79,7 @@ class Facts:
                 warnings=tuple(map(str, plain.get("warnings", ()))),
                 provenance={k: v for k, v in plain.items() if k not in _NAMES},
             )
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, MerError) as error:
             raise MerError(f"{path} is damaged ({error}); export it again") from error
 
 

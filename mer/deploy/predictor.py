@@ -22,9 +22,8 @@ from mer.config.settings import Flow
 from mer.deploy import video
 from mer.deploy.facts import Facts
 from mer.deploy.motion_strength import Motion, measure
-from mer.deploy.prediction import Prediction
+from mer.deploy.prediction import ClipPrediction, Prediction
 from mer.deploy.scores import Scores
-from mer.deploy.video import ClipPrediction
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture

@@ -9,18 +9,20 @@ A video of any length needs the memory of a few frames.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mer.deploy.prediction import Prediction
+from mer.deploy.prediction import ClipPrediction, FoundExpression, Moment, Prediction
 from mer.errors import MerError
 from mer.prepare.sample import Sample
-from mer.spotting.frames import Frame, Progress, Source, open_frames
+from mer.spotting.frames import Frame, Frames, Progress, Source, open_frames
 from mer.spotting.intervals import Expression
 from mer.spotting.spotter import Spotter
+from mer.spotting.tracking import Tracker
 
 if TYPE_CHECKING:
     from mer.deploy.predictor import Predictor
@@ -34,78 +36,6 @@ KEPT = 100
 
 #: Points of the motion of a face over time that are kept.
 POINTS = 2000
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A frame: its number in the source (0 for a video's first), and seconds from the first one."""
-
-    frame: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class FoundExpression:
-    """One expression of a clip.
-
-    Attributes:
-        prediction: What the model says of it.
-        face: Number of the face, 0 for the first one that was seen.
-        onset: Where it begins; None for two pictures without a time.
-        apex: Its height.
-        offset: Where it ends; None where that is not known.
-        annotated: Whether these frames were given, not spotted.
-        sample: Its crops, flow and landmarks, as the model's training has them; None where they
-            could not be prepared, or a clip has more than `KEPT`. Not part of `as_dict`.
-    """
-
-    prediction: Prediction
-    face: int = 0
-    onset: Moment | None = None
-    apex: Moment | None = None
-    offset: Moment | None = None
-    annotated: bool = False
-    sample: Sample | None = field(default=None, repr=False, compare=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        plain = asdict(replace(self, sample=None))
-        del plain["sample"]
-        return {**plain, "prediction": self.prediction.as_dict()}
-
-
-@dataclass(frozen=True)
-class ClipPrediction:
-    """What a model says of a clip.
-
-    Attributes:
-        source: Name of the clip.
-        expressions: What was found, in the order of the time.
-        reason: Why nothing was found; None where something was.
-        fps: Frames per second; None for two pictures.
-        frames: Number of frames that were looked at.
-        seconds: Length of what was looked at; None for two pictures.
-        faces: Number of faces that were followed; None where none was followed.
-        curves: Motion of each face over time: seconds, and multiples of what the face shows at
-            rest; the largest of neighbouring frames where there are many.
-        warnings: What makes the result doubtful, in sentences.
-    """
-
-    source: str
-    expressions: tuple[FoundExpression, ...] = ()
-    reason: str | None = None
-    fps: float | None = None
-    frames: int = 2
-    seconds: float | None = None
-    faces: int | None = None
-    curves: tuple[tuple[tuple[float, float], ...], ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        plain = {**vars(self), "warnings": list(self.warnings)}
-        plain["curves"] = [[list(point) for point in curve] for curve in self.curves]
-        return {**plain, "expressions": [one.as_dict() for one in self.expressions]}
 
 
 def predict_pairs(
@@ -161,26 +91,16 @@ def predict_annotated(
     numbers = [onset, apex] + ([] if offset is None else [offset])
     if numbers != sorted(numbers):
         raise MerError(f"onset, apex and offset are frames {numbers}; expected them in this order")
-    kept: dict[int, Frame] = {}
-    with open_frames(source, fps, progress) as frames:
-        count, last = 0, 0.0
-        for count, frame in enumerate(frames, start=1):
-            last = frame.time
-            if frame.number in numbers:
-                kept[frame.number] = frame
-                if frame.number == numbers[-1]:
-                    break
-            if count == 1:
-                first = frame.number
-            end = frame.number
-    if lacking := [str(number) for number in numbers if number not in kept]:
-        raise MerError(
-            f"{frames.name} has no frame {', '.join(lacking)}: its frames are {first} to {end}"
-        )
+    settings = predictor.facts.prepare
+    with (
+        open_frames(source, fps, progress) as frames,
+        closing(Tracker(settings.confidence, settings.min_face)) as tracker,
+    ):
+        kept, followed, count, last = _annotated(frames, numbers, tracker)
     sample = predictor.prepare(kept[onset].picture, kept[apex].picture)
     moments = [_moment(kept[number]) for number in numbers]
     length = moments[-1].seconds - moments[0].seconds
-    prediction = of_length(predictor.predict_samples([sample])[0], length)
+    prediction = of_length(predictor.predict_samples([sample], followed)[0], length)
     found = FoundExpression(
         prediction,
         0,
@@ -195,9 +115,39 @@ def predict_annotated(
         (found,),
         fps=frames.fps,
         frames=count,
-        seconds=last,
+        seconds=round(last, 4),
         warnings=tuple(frames.warnings),
     )
+
+
+def _annotated(
+    frames: Frames, numbers: Sequence[int], tracker: Tracker
+) -> tuple[dict[int, Frame], bool, int, float]:
+    """Read the frames of one expression.
+
+    Returns:
+        Number -> frame; whether a face was followed from the first to the second of them; how many
+        frames were read; time of the last one.
+    """
+    kept: dict[int, Frame] = {}
+    seen: dict[int, set[int]] = {}
+    read: list[int] = []
+    for frame in frames:
+        read.append(frame.number)
+        if numbers[0] <= frame.number <= numbers[1]:
+            seen[frame.number] = set(tracker.update(frame))
+        if frame.number in numbers:
+            kept[frame.number] = frame
+        if frame.number >= numbers[-1]:
+            break
+    if lacking := [str(number) for number in numbers if number not in kept]:
+        there = f"begins with frame {read[0]}" if read[-1] >= numbers[-1] else ""
+        raise MerError(
+            f"{frames.name} has no frame {', '.join(lacking)}: "
+            f"it {there or f'has {read[0]} to {read[-1]}'}"
+        )
+    followed = bool(seen[numbers[0]] & seen[numbers[1]])
+    return kept, followed, len(read), frame.time
 
 
 def predict_spotted(
@@ -228,6 +178,11 @@ def predict_spotted(
         reason = limits.pop()
     elif not found:
         reason = "no expression was spotted"
+        if spotter.seconds < LONGEST_MICRO:
+            reason += (
+                f": {spotter.seconds:.2f} s are too short to know the face at rest; of a clip that "
+                "was cut name the frames, --onset and --apex"
+            )
     return ClipPrediction(
         frames.name,
         tuple(sorted(found, key=lambda one: (one.onset.seconds if one.onset else 0, one.face))),

@@ -106,6 +106,7 @@ def cross_validate(
     cache: str | Path = "cache",
     distinct: Sequence[Sequence[str]] = (),
     baseline: Literal["pixels"] | None = "pixels",
+    like: str | Path | None = None,
     observers: Sequence[Observer] = (),
 ) -> Run:
     """Train and test a model on every fold, and pool the predictions.
@@ -116,7 +117,8 @@ def cross_validate(
     Args:
         data: Labelled samples as inputs.
         folds: Folds of `mer.protocols` over `data.table`, or your own; every sample is tested once,
-            and no person is on two sides of a fold.
+            and no person is on two sides of a fold. The one of `mer.protocols.everybody` trains the
+            model that is used, which has no score.
         backbone: A timm name, or its settings.
         model: Settings of the fine-tuning.
         heads: Heads beside the softmax, such as `mer.SVMHead(C=10)`; each fold gets its own.
@@ -130,6 +132,8 @@ def cross_validate(
         distinct: Pairs of sample ids that look alike and are known to be different recordings.
         baseline: What is fitted in the same folds for comparison: an SVM on the input itself
             (pixels), or None.
+        like: Run directory whose scores and calibration stand for a model on everybody; it must
+            have the same settings.
         observers: Called at the start, after every fold and at the end.
 
     Returns:
@@ -139,7 +143,15 @@ def cross_validate(
         MerError: If settings contradict each other, folds are unsound, or the directory belongs to
             another run.
     """
-    protocols.check_folds(folds, data.table)
+    judged = any(fold.test for fold in folds)
+    if not judged and [fold.name for fold in folds] != [protocols.EVERYBODY]:
+        raise MerError(
+            "No fold tests anybody. Give folds with a test side, or mer.protocols.everybody(data."
+            "table), which trains one model on everybody."
+        )
+    if judged and like is not None:
+        raise MerError(f"like={like} goes with the folds of mer.protocols.everybody(data.table)")
+    protocols.check_folds(folds, data.table, tested=judged)
     held = sum(len(fold.validation) for fold in folds)
     settings = Settings(
         data=Data(
@@ -150,7 +162,9 @@ def cross_validate(
         ),
         labels=_own_scheme(data.classes),
         protocol=Protocol(
-            name="custom", validation=held / (held + sum(len(fold.train) for fold in folds))
+            name="custom" if judged else "all",
+            like=None if like is None else str(like),
+            validation=held / (held + sum(len(fold.train) for fold in folds)),
         ),
         input=data.settings,
         backbone=backbone if isinstance(backbone, Backbone) else Backbone(backbone),

@@ -33,11 +33,28 @@ def test_all_wrong_inputs_are_named_before_anything_is_computed(
     Path("folder").mkdir()
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("rows.csv").write_text("onset_path,apex_path\nno.png,nor.png\n")
-    words = ["model.onnx", "gone.mp4", "picture.mp4", "text.mp4", "cut.mp4", "folder", "lone.png"]
+    words = [
+        "model.onnx",
+        "--fps",
+        "0",
+        "--onset",
+        "3",
+        "--json",
+        "folder",
+        "gone.mp4",
+        "picture.mp4",
+        "text.mp4",
+        "cut.mp4",
+        "folder",
+        "lone.png",
+    ]
     assert cli.main(["predict", *words, "other.csv", "rows.csv", "a.png,b.png,c.png"]) == 2
     said = capsys.readouterr().err
     for sentence in (
-        "model.onnx does not exist",
+        "--fps=0.0: expected 1 to 2000",
+        "needs both --onset and --apex",
+        "--json folder is a folder; name a file",
+        "model.onnx does not exist. A model is a run directory",
         "gone.mp4 does not exist",
         "picture.mp4 is one JPEG picture, no video",
         "text.mp4 is a text file, no video",
@@ -55,10 +72,11 @@ def test_all_wrong_inputs_are_named_before_anything_is_computed(
     ("words", "sentence"),
     [
         (["motion-xxs"], "there is nothing to label"),
-        (["mer:motion-huge", "{clip}"], "There is no model motion-huge"),
-        (["{clip}", "--apex", "3"], "needs its onset and its apex"),
+        (["mer:motion-huge", "{clip}"], "there are no weights mer:motion-huge"),
+        (["runs/none", "{clip}"], "expected a video or a folder of frames. A model is a run"),
+        (["{clip}", "--onset", "5", "--apex", "3"], "are [5, 3]; expected numbers of frames in"),
+        (["{clip}", "--out", "{clip}"], "clip.mkv is a file; name a folder"),
         (["{clip}", "{clip}", "--onset", "0", "--apex", "1"], "frames of one video"),
-        (["{clip}", "--fps", "0"], "expected 1 to 2000 frames per second"),
     ],
 )
 def test_what_cannot_be_asked_is_a_sentence(

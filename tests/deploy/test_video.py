@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 import mer
 from mer.deploy import expression_pictures, video
-from mer.deploy.prediction import Prediction
+from mer.deploy.prediction import Moment, Prediction
 from mer.deploy.predictor import Predictor
 from mer.errors import MerError
 from mer.training import runner
@@ -48,7 +49,7 @@ def test_annotated_frames_say_when(model: Predictor, clip: Clip, tmp_path: Path)
     (found,) = result.expressions
     assert found.annotated and found.face == 0
     assert (found.onset, found.apex, found.offset) == tuple(
-        video.Moment(number, pytest.approx(number / 200, abs=1e-3))
+        Moment(number, pytest.approx(number / 200, abs=1e-3))
         for number in (clip.onset, clip.apex, last)
     )
     assert result.fps == 200
@@ -61,12 +62,36 @@ def test_annotated_frames_say_when(model: Predictor, clip: Clip, tmp_path: Path)
 
 def test_frames_that_are_not_there_are_named(model: Predictor, clip: Clip) -> None:
     last = len(clip.pictures) - 1
-    with pytest.raises(MerError, match=f"no frame 9000: its frames are 0 to {last}"):
+    with pytest.raises(MerError, match=f"no frame 9000: it has 0 to {last}"):
         model.predict_video(clip.pictures, fps=200, onset=0, apex=9000)
+    with pytest.raises(MerError, match="no frame -1: it begins with frame 0"):
+        model.predict_video(clip.pictures, fps=200, onset=-1, apex=clip.apex)
     with pytest.raises(MerError, match=r"frames \[5, 2\]; expected them in this order"):
         model.predict_video(clip.pictures, fps=200, onset=5, apex=2)
     with pytest.raises(MerError, match="needs its onset and its apex"):
         model.predict_video(clip.pictures, fps=200, apex=2)
+
+
+def test_an_annotated_face_that_changes_much_is_labelled_if_it_can_be_followed(
+    model: Predictor, clip: Clip
+) -> None:
+    picture = clip.pictures[0]
+    changing = [_swollen(picture, size) for size in np.linspace(0, 40, 12)]
+    assert "do not match" in (model.predict(changing[0], changing[-1]).reason or "")
+    (found,) = model.predict_video(changing, fps=50, onset=0, apex=11).expressions
+    assert found.prediction.label is not None
+    assert "more than a micro-expression" in found.prediction.warnings[0]
+    cut = [changing[0]] * 6 + [changing[-1][:, ::-1]] * 6
+    (found,) = model.predict_video(cut, fps=50, onset=0, apex=11).expressions
+    assert "do not match" in (found.prediction.reason or "")
+
+
+def _swollen(picture: np.ndarray, size: float) -> np.ndarray:
+    """The picture with its middle moved down by so many pixels at most."""
+    y, x = np.indices(picture.shape[:2], dtype=np.float32)
+    middle = picture.shape[1] / 2, picture.shape[0] / 2
+    near = np.exp(-((x - middle[0]) ** 2 + (y - middle[1]) ** 2) / 2 / 60**2)
+    return cv2.remap(picture, x, (y - size * near).astype(np.float32), cv2.INTER_LINEAR)
 
 
 @pytest.mark.parametrize(
