@@ -93,7 +93,7 @@ def run(search: "Search", number: int) -> None:
         for place, (name, (study, queue)) in enumerate(parts.items(), 1):
             log.info("fold %s, %d of %d", name, place, len(parts))
             again = search.work(study, queue) or again
-            summary.write(study, queue.folder, search.typed, search.settings)
+            summary.write(study, queue.folder, search.typed)
     busy = [
         name
         for name, (study, _) in parts.items()

@@ -16,19 +16,17 @@ from optuna.trial import FrozenTrial
 
 from mer.files import write_text
 from mer.pages.rendering import render
-from mer.search import gain, study_plots, summary, trials
+from mer.search import commands, gain, study_plots, summary, trials
+from mer.search.commands import Typed
 
 
-def write(
-    study: optuna.Study, sweep_dir: Path, fixed: Sequence[str], settings: Sequence[str] = ()
-) -> Path:
+def write(study: optuna.Study, sweep_dir: Path, typed: Typed) -> Path:
     """Write `search.html`, atomically.
 
     Args:
         study: The study of the search, with the sampler and the pruner in use.
         sweep_dir: Directory of the search.
-        fixed: Overrides that all trials share, as typed.
-        settings: Overrides for what the search config sets besides the parameters.
+        typed: What was typed for it.
     """
     study = trials.copy(study)
     states = Counter(trials.STATES[trial.state] for trial in trials.shown(study))
@@ -37,13 +35,13 @@ def write(
         "search.html.j2",
         title=f"Search {study.study_name}",
         caution=trials.caution(study),
-        searched=_searched(study, sweep_dir, fixed),
+        searched=_searched(study, sweep_dir, typed.fixed),
         parameters=_parameters(study),
         counts={name: states[name] for name in trials.STATES.values()},
         several=len(study.directions) > 1,
         best=_best(study, best[0]) if best else {},
         against=gain.sentences(study),
-        commands={t.number: summary.repeat(study, t, fixed, settings) for t in best},
+        commands={t.number: commands.of_search(study, t, typed, sweep_dir) for t in best},
         chapters=list(study_plots.chapters(study)),
         rows=_rows(study, sweep_dir),
         brief=summary.brief,

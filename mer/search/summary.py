@@ -2,15 +2,12 @@
 
 import csv
 import io
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.table import Table
@@ -18,19 +15,14 @@ from rich.text import Text
 
 from mer.files import csv_cell, write_text
 from mer.runs import terminal
-from mer.search import gain, trials
-from mer.search.space import Space, words
-
-#: Keys of words that concern the search itself; a plain run knows nothing of them.
-SEARCH_KEYS = ("search", "trial", "hydra.sweep", "hydra.sweeper", "hydra.launcher", "hydra.mode")
+from mer.search import commands, gain, trials
+from mer.search.commands import Typed
 
 #: Rows of the table on the terminal.
 BEST = 10
 
 
-def write(
-    study: optuna.Study, sweep_dir: Path, fixed: Sequence[str], settings: Sequence[str] = ()
-) -> None:
+def write(study: optuna.Study, sweep_dir: Path, typed: Typed) -> None:
     """Write `trials.csv` and `optimization_results.yaml`, each atomically.
 
     Keys of the latter that mean the same as in Hydra's published Optuna plugin have its names.
@@ -38,8 +30,7 @@ def write(
     Args:
         study: The study of the search.
         sweep_dir: Directory of the search.
-        fixed: Overrides that all trials share, as typed.
-        settings: Overrides for what the search config sets besides the parameters.
+        typed: What was typed for it.
     """
     study = trials.copy(study)
     table = rows(study)
@@ -56,7 +47,7 @@ def write(
             "values": [float(value) for value in trial.values],
             "trial": trial.number,
             "directory": trials.directory(trial),
-            "command": repeat(study, trial, fixed, settings),
+            "command": commands.of_search(study, trial, typed, sweep_dir)[0].line,
         }
         for trial in trials.best(study)
     ]
@@ -66,7 +57,9 @@ def write(
         first = entries[0]
         found["best_params"], found["best_value"] = first["params"], first["values"][0]
         found["best_trial"] = first["trial"]
-        found["directory"], found["command"] = first["directory"], first["command"]
+        found["directory"] = first["directory"]
+        steps = commands.of_search(study, trials.best(study)[0], typed, sweep_dir)
+        found["commands"] = {step.name: step.line for step in steps}
     default = trials.default(study)
     if default is not None and default.state == TrialState.COMPLETE:
         values = [float(value) for value in default.values]
@@ -101,58 +94,13 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
     return table
 
 
-def command(fixed: Sequence[str], params: Mapping[str, Any], settings: Sequence[str] = ()) -> str:
-    """The shell command that repeats a trial as a plain run.
-
-    Args:
-        fixed: Overrides that all trials share, as typed.
-        params: Override key -> value of the trial; text as Hydra reads it.
-        settings: Overrides for what the search config sets besides the parameters.
-
-    Returns:
-        One line. Of a key given twice, the parameter counts, then the fixed word.
-    """
-    chosen = words(dict(params), Space(dict.fromkeys(params), []))  # type: ignore[arg-type]
-    parser = OverridesParser.create()
-    last: dict[str, str] = {}
-    for word in (*settings, *fixed):
-        if word.startswith("-"):
-            continue
-        override = parser.parse_override(word)
-        path = override.key_or_group.replace("/", ".")
-        if not any(path == key or path.startswith(f"{key}.") for key in SEARCH_KEYS):
-            _put(last, override.get_key_element(), word)
-    for key, word in zip(params, chosen, strict=True):
-        _put(last, key, word)
-    return shlex.join(["mer", "train", *last.values()])
-
-
-def _put(words_of: dict[str, str], key: str, word: str) -> None:
-    """Let a word take the place of an earlier one for the same key, at the end."""
-    name = key.lstrip("+~")
-    words_of.pop(name, None)
-    words_of[name] = word
-
-
-def repeat(
-    study: optuna.Study, trial: FrozenTrial, fixed: Sequence[str], settings: Sequence[str] = ()
-) -> str:
-    """The command of a trial; text that a custom search space suggested is quoted for Hydra."""
-    searched = trials.noted(study).get("space", trial.params)
-    written = words(trial.params, Space(searched, []))
-    return command(fixed, dict(word.split("=", 1) for word in written), settings)
-
-
-def show(
-    study: optuna.Study, sweep_dir: Path, fixed: Sequence[str], settings: Sequence[str] = ()
-) -> None:
+def show(study: optuna.Study, sweep_dir: Path, typed: Typed) -> None:
     """Print what a search has found: the best trials, those without a value, how to go on.
 
     Args:
         study: The study of the search.
         sweep_dir: Directory of the search.
-        fixed: Overrides that all trials share, as typed.
-        settings: Overrides for what the search config sets besides the parameters.
+        typed: What was typed for it.
     """
     study = trials.copy(study)
     console = terminal.console()
@@ -181,8 +129,10 @@ def show(
     what = f"Trial {first.number}, the best"
     if len(study.directions) > 1:
         what += f" in {trials.objectives(study)[0]} (others: optimization_results.yaml)"
-    say(f"{what}, is in {trials.directory(first)}; as a plain run:")
-    say(f"  {repeat(study, first, fixed, settings)}")
+    say(f"{what}, is in {trials.directory(first)}. What to type next, in any folder:")
+    for step in commands.of_search(study, first, typed, sweep_dir):
+        say(f"{step.does}:")
+        say(f"  {step.line}")
     for place, name in enumerate(trials.objectives(study)):
         found = trials.importances(study, place)
         if isinstance(found, dict):

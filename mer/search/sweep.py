@@ -23,7 +23,8 @@ from mer.config.composition import compose, typed
 from mer.errors import MerError
 from mer.randomness import derived_seed
 from mer.runs import rundir
-from mer.search import nested, space, study_page, summary, trials
+from mer.search import commands, nested, space, study_page, summary, trials
+from mer.search.commands import Typed
 from mer.search.queue import GRID, Queue, worker
 from mer.search.study import build, claim, open_storage, open_study, require_maker
 from mer.training import checks
@@ -53,7 +54,7 @@ class Search:
         given = space.parse(arguments, loader)
         # A parameter that the user fixed by hand is not searched; one of the options' own may be
         # fixed there too, and then belongs to the settings of the search.
-        self.typed = given.fixed
+        self.fixed = given.fixed
         self.folder = Path(self.config.hydra.sweep.dir)
         self.suggest = self._function(self.options["custom_search_space"])
         self.nested = bool(OmegaConf.select(self.config, "search.nested", default=False))
@@ -66,7 +67,7 @@ class Search:
                 many trials in a row have failed.
         """
         self.shared = self._check()
-        self.settings = self._settings()
+        self.typed = self._typed()
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
         self.storage = open_storage(self.options["storage"], self.folder)
@@ -79,7 +80,7 @@ class Search:
                 self.work(study, queue)
             finally:
                 page_path = self._report(study)
-        summary.show(study, self.folder, self.typed, self.settings)
+        summary.show(study, self.folder, self.typed)
         if page_path is not None:
             log.info("page of the search: %s", page_path)
 
@@ -131,7 +132,7 @@ class Search:
             for trial, job in zip(taken, self._launch(taken, queue), strict=True):
                 failures = 0 if self._tell(trial, job, queue) else failures + 1
             done = True
-            summary.write(study, queue.folder, self.typed, self.settings)
+            summary.write(study, queue.folder, self.typed)
             if failures >= self.options["max_failures"]:
                 raise MerError(
                     f"{failures} trials in a row have failed, so the search has stopped; see the "
@@ -207,9 +208,9 @@ class Search:
 
     def _report(self, study: optuna.Study) -> Path | None:
         """Write tables and page; a page that cannot be made loses no search."""
-        summary.write(study, self.folder, self.typed, self.settings)
+        summary.write(study, self.folder, self.typed)
         try:
-            return study_page.write(study, self.folder, self.typed, self.settings)
+            return study_page.write(study, self.folder, self.typed)
         except Exception as error:
             log.warning("no page of the search: %s", error)
             return None
@@ -282,16 +283,29 @@ class Search:
         """Whether the default setting is a point of the space."""
         return self.suggest is None and len(self.default) == len(self.space.params)
 
-    def _settings(self) -> list[str]:
-        """What the search itself sets, as words: a plain run needs them to repeat a trial."""
+    def _typed(self) -> Typed:
+        """What a plain run needs to repeat a trial."""
+        cfg = self.trial_config
+        sources = self.config.hydra.runtime.config_sources
+        return Typed(
+            fixed=self.fixed,
+            settings=self._settings(commands.options(sources)),
+            places=commands.places(cfg),
+            options=commands.options(sources),
+            withheld=cfg.protocol.validation > 0 and cfg.selection != "validation",
+        )
+
+    def _settings(self, options: Sequence[str]) -> list[str]:
+        """What the search itself sets, as words."""
         own = ("search=", "search.")
-        plain = compose([word for word in self.typed if not word.startswith(own)])
+        words = [word for word in self.fixed if not word.startswith(own)]
+        plain = compose(words, config_dir=options[-1] if options else None)
         before = rundir.flatten(OmegaConf.to_container(plain, resolve=True))
         changed = {
             key if key in before else f"+{key}": value
             for key, value in rundir.flatten(self.trial_config).items()
             if before.get(key) != value
-            and not rundir.is_volatile(key)
+            and (not rundir.is_volatile(key) or key == "reuse_networks")
             and not any(key == k or key.startswith(f"{k}.") for k in self.space.params)
         }
         return space.words(changed, self.space)

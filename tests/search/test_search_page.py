@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from mer.search import study_page, study_plots, trials
+from mer.search.commands import Typed
 from tests.page_reader import Page
 from tests.search.search_inputs import BOLD, FIXED, Made, one_of_each, with_a_front
 
@@ -18,7 +19,7 @@ def made(tmp_path: Path) -> Made:
 
 
 def read(made: Made) -> Page:
-    path = study_page.write(made.study, made.folder, FIXED, ["protocol.validation=0.2"])
+    path = study_page.write(made.study, made.folder, Typed(FIXED, ["protocol.validation=0.2"]))
     return Page(path.read_text())
 
 

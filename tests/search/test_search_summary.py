@@ -14,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from mer.search import study_page, summary, trials
+from mer.search import commands, study_page, summary, trials
+from mer.search.commands import Typed
 from tests.search.search_inputs import BOLD, FIXED, Made, one_of_each, with_a_front
 
 
@@ -37,7 +38,7 @@ def parsed(line: str) -> dict[str, Any]:
 
 
 def terminal(made: Made, capsys: pytest.CaptureFixture[str]) -> str:
-    summary.show(made.study, made.folder, FIXED)
+    summary.show(made.study, made.folder, Typed(FIXED))
     return capsys.readouterr().out
 
 
@@ -45,7 +46,7 @@ def terminal(made: Made, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_table_has_a_row_per_trial_but_none_for_a_surplus_one(made: Made) -> None:
-    summary.write(made.study, made.folder, FIXED)
+    summary.write(made.study, made.folder, Typed(FIXED))
     lines = (made.folder / "trials.csv").read_text().splitlines()
     at = made.folder
     assert lines == [
@@ -63,15 +64,20 @@ def test_the_table_has_a_row_per_trial_but_none_for_a_surplus_one(made: Made) ->
 
 
 def test_the_results_name_the_best_trial_and_count_every_fate(made: Made) -> None:
-    summary.write(made.study, made.folder, FIXED, ["protocol.validation=0.2"])
+    summary.write(made.study, made.folder, Typed(FIXED, ["protocol.validation=0.2"]))
     assert yaml.safe_load((made.folder / "optimization_results.yaml").read_text()) == {
         "name": "optuna",
         "best_params": {"model.optimizer.lr": 0.02, "model.loss": BOLD},
         "best_value": 0.75,
         "best_trial": 2,
         "directory": str(made.folder / "2"),
-        "command": "mer train protocol.validation=0.2 data=synthetic model.epochs=3 "
-        f"model.optimizer.lr=0.02 {shlex.quote('model.loss=' + BOLD)}",
+        "commands": {
+            "repeat": "mer train protocol.validation=0.2 data=synthetic model.epochs=3 "
+            f"model.optimizer.lr=0.02 {shlex.quote('model.loss=' + BOLD)} "
+            f"run.dir={made.folder}/best-2",
+            "export": "mer train protocol=all "
+            f"protocol.like={made.folder}/best-2 && mer export {made.folder}/best-2-all",
+        },
         "n_trials": 9,
         "counts": {
             "complete": 2,
@@ -90,7 +96,7 @@ def test_a_pruned_trial_is_never_the_best(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.add([0.99], TrialState.PRUNED, folds=[0.99])
     made.add([0.5])
-    summary.write(made.study, tmp_path, FIXED)
+    summary.write(made.study, tmp_path, Typed(FIXED))
     assert yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())["best_trial"] == 1
 
 
@@ -103,7 +109,7 @@ def test_minimising_takes_the_smallest(tmp_path: Path) -> None:
 
 
 def test_the_pareto_front_is_the_one_worked_out_by_hand(front: Made) -> None:
-    summary.write(front.study, front.folder, FIXED)
+    summary.write(front.study, front.folder, Typed(FIXED))
     found = yaml.safe_load((front.folder / "optimization_results.yaml").read_text())
     assert "best_params" not in found and "best_trial" not in found
     assert [(s["trial"], s["values"]) for s in found["solutions"]] == [
@@ -119,22 +125,22 @@ def test_the_pareto_front_is_the_one_worked_out_by_hand(front: Made) -> None:
 
 def test_without_a_complete_trial_there_is_no_best(tmp_path: Path) -> None:
     made = Made(tmp_path)
-    summary.write(made.study, tmp_path, FIXED)
+    summary.write(made.study, tmp_path, Typed(FIXED))
     assert (tmp_path / "trials.csv").read_text() == "number\n"
     made.add(None, TrialState.FAIL, outcome="not a number")
-    summary.write(made.study, tmp_path, FIXED)
+    summary.write(made.study, tmp_path, Typed(FIXED))
     found = yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())
     assert set(found) == {"name", "n_trials", "counts"} and found["n_trials"] == 1
     several = Made(tmp_path, "maximize", "minimize")
-    summary.write(several.study, tmp_path, FIXED)
+    summary.write(several.study, tmp_path, Typed(FIXED))
     found = yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())
     assert found["solutions"] == []
 
 
 def test_reports_leave_the_study_as_it_was(made: Made) -> None:
     before = made.study.get_trials()
-    summary.write(made.study, made.folder, FIXED)
-    study_page.write(made.study, made.folder, FIXED)
+    summary.write(made.study, made.folder, Typed(FIXED))
+    study_page.write(made.study, made.folder, Typed(FIXED))
     assert made.study.get_trials() == before
 
 
@@ -160,7 +166,7 @@ def test_reports_leave_the_study_as_it_was(made: Made) -> None:
     ],
 )
 def test_a_value_survives_the_shell_and_hydra(typed: Any, value: Any) -> None:
-    found = parsed(summary.command(["data=synthetic"], {"model.x": typed}))
+    found = parsed(commands.command(Typed(["data=synthetic"]), {"model.x": typed}))
     assert found == {"data": "synthetic", "model.x": value}
     assert type(found["model.x"]) is type(value) or isinstance(value, str)
 
@@ -181,15 +187,16 @@ def test_words_that_only_a_search_understands_are_left_out() -> None:
         "~data.micro.samm",
         "+data.name='my, data'",
     ]
-    words = shlex.split(summary.command(fixed, {}))
+    words = shlex.split(commands.command(Typed(fixed), {}))
     assert words == ["mer", "train", "searching=yes", "~data.micro.samm", "+data.name='my, data'"]
 
 
 def test_of_a_key_given_twice_the_trial_counts_then_the_user() -> None:
-    line = summary.command(
-        ["model.epochs=3", "seed=1"],
+    line = commands.command(
+        Typed(
+            ["model.epochs=3", "seed=1"], ["model.epochs=9", "+seed=5", "protocol.validation=0.2"]
+        ),
         {"seed": 2},
-        ["model.epochs=9", "+seed=5", "protocol.validation=0.2"],
     )
     assert line == "mer train protocol.validation=0.2 model.epochs=3 seed=2"
 
@@ -207,8 +214,37 @@ def test_text_of_a_custom_search_space_is_quoted_for_hydra(tmp_path: Path) -> No
             },
         )
     )
-    found = parsed(summary.repeat(made.study, made.study.trials[0], []))
+    found = parsed(commands.repeat(made.study, made.study.trials[0], Typed([]), tmp_path))
+    assert found.pop("run.dir") == str(tmp_path)
     assert found == {"model.own": "a, b", "model.loss": [1, 2], "model.none": None}
+
+
+def test_every_command_of_a_search_works_in_any_folder(made: Made) -> None:
+    typed = Typed(
+        ["experiment=demo", "run.dir=runs/demo", "data.root=here", "seed=3"],
+        ["protocol.validation=0.2"],
+        places=["data.root=/data", 'paths.cache="/a b"'],
+        options=["--config-dir", "/my conf"],
+        withheld=True,
+    )
+    best = trials.best(made.study)[0]
+    again, final, model = (
+        step.line for step in commands.of_search(made.study, best, typed, Path("s"))
+    )
+    home = Path("s").absolute()
+    start = "mer train --config-dir '/my conf' "
+    assert again.startswith(
+        f"{start}protocol.validation=0.2 experiment=demo seed=3 data.root=/data "
+    )
+    assert again.endswith(f" run.dir={home}/best-2") and final.endswith(f" run.dir={home}/final-2")
+    assert "protocol.validation=0.2" not in final and " protocol.validation=0 " in final
+    assert model.startswith(f"mer train protocol=all protocol.like={home}/final-2 data.root=/data ")
+    assert model.endswith(f"&& mer export {home}/final-2-all")
+    several = Typed(["data=synthetic", "seed=7"], seeds=[7, 8])
+    again, model = (step.line for step in commands.of_search(made.study, best, several, home))
+    assert again.startswith("mer train -m data=synthetic ") and " seed=7,8 " in again
+    assert again.endswith(f" hydra.sweep.dir={home}/best-2")
+    assert f"protocol.like={home}/best-2/0 " in model
 
 
 # The terminal
@@ -238,7 +274,7 @@ def test_the_terminal_gives_the_best_trials_command_and_warns_of_its_score(
     out = terminal(made, capsys)
     assert f"Trial 2, the best, is in {made.folder / '2'}" in out
     command = "mer train data=synthetic model.epochs=3 model.optimizer.lr=0.02"
-    assert f"{command} {shlex.quote('model.loss=' + BOLD)}\n" in out
+    assert f"{command} {shlex.quote('model.loss=' + BOLD)} run.dir={made.folder}/best-2\n" in out
     assert "the best of 3 trials was chosen, so they are optimistic" in out
     assert "Only the test scores of a run that was fixed beforehand are results." in out
 

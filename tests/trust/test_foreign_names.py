@@ -16,6 +16,7 @@ from mer.files import csv_text
 from mer.pages.rendering import LATEX
 from mer.runs import results, terminal
 from mer.search import study_page, summary
+from mer.search.commands import Typed
 from tests.page_reader import Page
 from tests.search.search_inputs import FIXED, Made
 from tests.trust.foreign import CLASSES, config, write_run
@@ -119,7 +120,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path, name: str) -> None:
     made = Made(tmp_path)
     made.add([0.5], loss="ce")
     made.add(None, TrialState.FAIL, outcome=name)
-    summary.write(made.study, tmp_path, FIXED, [])
+    summary.write(made.study, tmp_path, Typed(FIXED))
     (tmp_path / "frame.csv").write_text(csv_text(pd.DataFrame({name: [name, "-1", "1e5"]})))
     for file in ("out.csv", "trials.csv", "frame.csv"):
         text = (tmp_path / file).read_bytes().decode()
@@ -147,7 +148,7 @@ def test_the_page_of_a_search_shows_payloads_as_text(tmp_path: Path, name: str) 
     made.study.set_user_attr(
         "mer", json.dumps({"space": {name: ""}, "settings": {"data.name": name}})
     )
-    text = study_page.write(made.study, tmp_path, FIXED, []).read_text()
+    text = study_page.write(made.study, tmp_path, Typed(FIXED)).read_text()
     page = Page(text)
     assert not page.tags & {"script", "iframe", "object", "embed", "form", "base"}
     assert "onerror=alert" not in text.replace("&lt;img src=x onerror=alert", "")
