@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mer.deploy.clip_files import Writer
     from mer.deploy.clip_words import Clip, Pair, Request
+    from mer.deploy.facts import Facts
     from mer.deploy.prediction import ClipPrediction
     from mer.deploy.predictor import Predictor
 
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
             write_text(to_json(model.facts, clips), Path(given.json))
         screen = console()
         screen.print(_to_table(clips, model.facts.name))
-        for sentence in _sentences(clips, model.facts.warnings):
+        for sentence in _sentences(clips, model.facts):
             screen.print(sentence)
         if given.out is not None:
             screen.print(f"Pictures and tables: {given.out}")
@@ -176,9 +177,9 @@ def _to_table(clips: list["ClipPrediction"], model: str) -> "Table":
     return table
 
 
-def _sentences(clips: list["ClipPrediction"], of_model: tuple[str, ...]) -> list[str]:
-    """Reasons and warnings, each once."""
-    lines = list(of_model)
+def _sentences(clips: list["ClipPrediction"], facts: "Facts") -> list[str]:
+    """Reasons and warnings, each once, and what a confidence is worth where one is shown."""
+    lines = list(facts.warnings)
     for clip in clips:
         name = _name(clip)
         lines += [] if clip.reason is None else [f"{name}: {clip.reason}"]
@@ -188,6 +189,9 @@ def _sentences(clips: list["ClipPrediction"], of_model: tuple[str, ...]) -> list
             said = one.prediction
             reasons = [] if said.reason is None else [f"no label: {said.reason}"]
             lines += [f"{when}: {text}" for text in (*reasons, *said.warnings)]
+    sure = any(one.prediction.confidence is not None for clip in clips for one in clip.expressions)
+    if sure and (found := facts.calibration.get(facts.heads[0])):
+        lines.append(f"Confidence is calibrated on {found.words}")
     return list(dict.fromkeys(lines))
 
 

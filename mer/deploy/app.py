@@ -17,6 +17,7 @@ from mer.deploy.prediction import ClipPrediction, FoundExpression, Prediction
 from mer.deploy.predictor import Predictor
 from mer.errors import MerError, printable
 from mer.pages.rendering import render
+from mer.runs import coverage
 
 #: What the browser may load: this page's own files, and nothing from elsewhere.
 POLICY = (
@@ -130,8 +131,9 @@ def build(gradio: Any, predictor: Predictor) -> Any:
                 [shown, plain, clip],
                 api_name=False if number else "look",
             )
-        if facts.warnings:
-            gradio.Markdown("\n".join(f"- {sentence}" for sentence in facts.warnings))
+        known = facts.calibration.get(facts.heads[0])
+        notes = [] if known is None else [f"Confidence is calibrated on {known.words}."]
+        gradio.Markdown("\n".join(f"- {sentence}" for sentence in (*facts.warnings, *notes)))
     page.queue(default_concurrency_limit=1)
     return page
 
@@ -199,6 +201,10 @@ def to_html(predictor: Predictor, result: ClipPrediction, clip: Path) -> str:
 def _shown(predictor: Predictor, result: ClipPrediction, one: FoundExpression) -> dict[str, Any]:
     said = one.prediction
     units = sorted((said.units or {}).items(), key=lambda unit: -unit[1])
+    known = predictor.facts.calibration.get(predictor.facts.heads[0])
+    sure = []
+    if said.confidence is not None and known is not None and known.coverage:
+        sure = [f"{coverage.standing(known.coverage, said.confidence)}."]
     shares = sorted(_shares(said).items(), key=lambda share: -share[1])
     words = [f"face {one.face}"] if (result.faces or 1) > 1 else []
     if one.onset and one.apex:
@@ -215,7 +221,7 @@ def _shown(predictor: Predictor, result: ClipPrediction, one: FoundExpression) -
         "scores": ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares),
         "pictures": expression_pictures.pictures(predictor, one),
         "units": [{"name": name, "percent": round(100 * value)} for name, value in units[:5]],
-        "sentences": [*([said.reason] if said.reason else []), *said.warnings],
+        "sentences": [*([said.reason] if said.reason else []), *sure, *said.warnings],
     }
 
 

@@ -12,7 +12,7 @@ from mer.config import trust as trusted
 from mer.config.conversion import to_plain, updated
 from mer.config.settings import Input, Prepare
 from mer.errors import MerError, raise_all
-from mer.runs.calibration import Calibration
+from mer.runs.calibration import Calibration, from_plain
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Facts:
                 prepare=updated(Prepare(), plain["prepare"], "prepare"),
                 input=updated(Input(), plain["input"], "input"),
                 offsets={k: tuple(map(float, v)) for k, v in plain.get("offsets", {}).items()},
-                calibration={k: Calibration(**v) for k, v in plain.get("calibration", {}).items()},
+                calibration={k: from_plain(v) for k, v in plain.get("calibration", {}).items()},
                 units=tuple(map(int, plain.get("units", ()))),
                 warnings=tuple(map(str, plain.get("warnings", ()))),
                 provenance={k: v for k, v in plain.items() if k not in _NAMES},
@@ -88,7 +88,7 @@ _NAMES = {one.name for one in fields(Facts)}
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Calibration):
-        return value._asdict()
+        return value.as_dict()
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     if isinstance(value, Mapping):

@@ -9,6 +9,7 @@ import pandas as pd
 from mer.metrics import SCORES
 from mer.models import ready_weights
 from mer.runs import run_files, untested
+from mer.runs.calibration import from_plain
 from mer.runs.head_columns import heading
 from mer.runs.rundir import flatten
 from mer.runs.stored_run import Run
@@ -188,7 +189,7 @@ def _calibration(facts: Mapping[str, Any]) -> str:
         measured = (
             "" if before is None else f"; calibration error {before:.3f} before, {after:.3f} after"
         )
-        by = f"by temperature {one['temperature']:.3g}, fitted on {one['fitted_on']}"
+        by = f"by temperature {one['temperature']:.3g}, fitted on {from_plain(one).words}"
         said.append(f"{head} {by}{measured}")
     return "; ".join(said) + "."
 

@@ -16,6 +16,7 @@ from mer.data import inputs
 from mer.deploy.facts import Facts
 from mer.deploy.graph import UNITS
 from mer.deploy.scores import Scores
+from mer.deploy.shipped_calibration import CALIBRATIONS
 from mer.errors import MerError
 from mer.models import grad_cam, ready_weights
 from mer.models.checkpoints import load_module
@@ -99,16 +100,6 @@ class Mean:
         if len(values) > 1 and name in self._votes:
             values = [sums_of_margins(one) for one in values]
         return np.asarray(np.mean(values, axis=0))
-
-
-#: Whose predictions the shipped weights were calibrated on; the study of their cards has more.
-_MEGC2019 = "442 real clips of MEGC 2019, published as flow pictures, none of which trained it"
-
-#: Calibration of the shipped weights, by `mer.runs.calibration.judge`.
-CALIBRATIONS = {
-    "motion-xxs": Calibration(2.080, "probabilities", _MEGC2019, 442, 68, 0.156, 0.032),
-    "motion-mlps": Calibration(2.307, "probabilities", _MEGC2019, 442, 68, 0.175, 0.035),
-}
 
 
 class FoldNetwork:

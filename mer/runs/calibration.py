@@ -18,6 +18,7 @@ from mer import metrics
 from mer.config import stored
 from mer.files import write_json
 from mer.runs import run_files
+from mer.runs.coverage import Covered, covered, in_words
 from mer.runs.head_columns import heads
 from mer.runs.rundir import find, fold_folder, marked
 from mer.runs.standard_scores import Form, form_of, sums_of_margins
@@ -49,6 +50,8 @@ class Calibration(NamedTuple):
         persons: Number of their persons.
         error_before: Expected calibration error of temperature 1; None where it is not known.
         error_after: The same with temperatures that other persons gave.
+        coverage: Of all these samples, then of fewer and surer ones, how many were right; empty
+            where it is not known.
     """
 
     temperature: float
@@ -58,6 +61,16 @@ class Calibration(NamedTuple):
     persons: int = 0
     error_before: float | None = None
     error_after: float | None = None
+    coverage: tuple[Covered, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Whose predictions it was fitted on, and how many of the surest were right."""
+        return self.fitted_on + (f": {in_words(self.coverage)}" if self.coverage else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**self._asdict(), "coverage": [one._asdict() for one in self.coverage]}
 
 
 class Judged(NamedTuple):
@@ -213,6 +226,7 @@ def judge(
         persons=len(set(persons)),
         error_before=errors[0],
         error_after=errors[1],
+        coverage=covered(after, right, weights),
     )
     return Judged(made, right, before, after, weights)
 
@@ -254,7 +268,7 @@ def judge_run(
 
 def write(run_dir: Path, config: Mapping[str, Any], found: Mapping[str, Calibration]) -> None:
     """Write the calibration of the heads of a run."""
-    plain = {head: calibration._asdict() for head, calibration in found.items()}
+    plain = {head: calibration.as_dict() for head, calibration in found.items()}
     write_json(plain, run_dir / marked(FILE, config))
 
 
@@ -283,8 +297,11 @@ def read(run_dir: Path) -> dict[str, Calibration] | None:
     path = find(run_dir, FILE)
     if path is None:
         return None
-    plain = run_files.read_json(path)
-    return {
-        head: Calibration(*(values[name] for name in Calibration._fields))
-        for head, values in plain.items()
-    }
+    return {head: from_plain(values) for head, values in run_files.read_json(path).items()}
+
+
+def from_plain(values: Mapping[str, Any]) -> Calibration:
+    """Read what `Calibration.as_dict` gave; earlier versions knew no coverage."""
+    known = {name: values[name] for name in Calibration._fields if name in values}
+    points = [Covered(**point) for point in known.get("coverage", ())]
+    return Calibration(**{**known, "coverage": tuple(points)})

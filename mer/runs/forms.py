@@ -68,6 +68,7 @@ FORMS: dict[str, Any] = {
             "persons": int,
             "error_before": Maybe(NUMBER),
             "error_after": Maybe(NUMBER),
+            "coverage": Maybe(Each(list, {"share": NUMBER, "confidence": NUMBER, "right": NUMBER})),
         },
     ),
     "cost": {"parameters": NUMBER, "latency_ms": NUMBER, "latency_ms_range": Maybe(list(PAIR))},

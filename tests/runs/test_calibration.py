@@ -9,6 +9,7 @@ import pytest
 
 from mer.runs import calibration
 from mer.runs.calibration import Calibration
+from mer.runs.coverage import Covered, covered
 from tests.builders import CLASSES
 
 
@@ -140,8 +141,32 @@ def test_validation_persons_come_before_tested_ones(tmp_path: Path) -> None:
 
 
 def test_a_written_calibration_is_read_again(tmp_path: Path) -> None:
-    found = {"svm": Calibration(1.5, "votes", "some", 9, 3, 0.2, None)}
+    points = (Covered(1.0, 0.3, 0.6), Covered(0.5, 0.8, 0.9))
+    found = {"svm": Calibration(1.5, "votes", "some", 9, 3, 0.2, None, points)}
+    assert found["svm"].words == "some: 60 % of all were right, 90 % of the surest 50 %"
     assert calibration.read(tmp_path) is None
     calibration.write(tmp_path, {"selection": "oracle"}, found)
     assert json.loads((tmp_path / "calibration-ORACLE.json").read_text())["svm"]["persons"] == 3
     assert calibration.read(tmp_path) == found
+    path = tmp_path / "calibration-ORACLE.json"
+    earlier = json.loads(path.read_text())
+    del earlier["svm"]["coverage"]
+    path.write_text(json.dumps(earlier))
+    assert calibration.read(tmp_path) == {"svm": found["svm"]._replace(coverage=())}
+
+
+def test_the_surest_samples_are_counted_by_their_weights() -> None:
+    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.6])
+    right = np.array([True, True, False, True, False])
+    weights = np.array([1.0, 1.0, 1.0, 1.0, 1.0])
+    assert covered(confidence, right, weights) == (
+        Covered(1.0, 0.6, 0.6),  # so are four fifths: the fifth is as sure as the fourth
+        Covered(0.6, 0.7, 0.6667),
+        Covered(0.4, 0.8, 1.0),
+        Covered(0.2, 0.9, 1.0),
+    )
+    weights = np.array([0.5, 0.5, 1.0, 1.0, 2.0])
+    assert covered(confidence, right, weights)[:2] == (
+        Covered(1.0, 0.6, 0.4),
+        Covered(0.4, 0.7, 0.5),
+    )
