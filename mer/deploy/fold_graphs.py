@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mer.callbacks.head import EMBEDDING, INPUT, source_name
+from mer.config.composition import typed
 from mer.deploy import networks
 from mer.deploy.facts import Facts
-from mer.deploy.graph import Deployed
+from mer.deploy.graph import Deployed, ZeroShot
 from mer.errors import MerError, raise_all
 from mer.models import insertion, ready_weights
 from mer.models.checkpoints import load_module
@@ -22,6 +23,7 @@ from mer.models.motion_module import MotionPretrainModule
 from mer.protocols import EVERYBODY
 from mer.runs import run_files, rundir
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, read_states
+from mer.training import zero_shot
 from mer.training.evaluate import fold_config, load_config
 from mer.training.heads import heads_of, make_callbacks
 
@@ -50,11 +52,21 @@ def load(
     module = load_module(MicroFinetuneModule, folder / "model.ckpt", trust)
     channels, side = module.hparams["in_chans"], module.hparams["image_size"]
     widths = {EMBEDDING: module.embedding_width, INPUT: channels * side**2}
-    graphs, sources = _graphs(cfg, folder / "heads.pt", heads, widths)
+    judge = zero_shot.of_run(typed(cfg), run_dir, module.classes)
+    last = [SOFTMAX] if judge is None else [SOFTMAX, ZERO_SHOT]
+    graphs, sources = _graphs(cfg, folder / "heads.pt", heads, widths, last)
+    if heads is not None and ZERO_SHOT not in heads:
+        judge = None
     known = networks.of_run(run_dir, fold, trust).facts
-    name = run_dir.resolve().name + ("" if fold == EVERYBODY else f", fold {fold}")
-    facts = _facts(module, replace(known, name=name, heads=(*graphs, SOFTMAX), units=()))
-    return Deployed(module, graphs, known.offsets, facts, sources)
+    known = replace(
+        known,
+        name=run_dir.resolve().name + ("" if fold == EVERYBODY else f", fold {fold}"),
+        heads=(*graphs, SOFTMAX) if judge is None else (*graphs, SOFTMAX, ZERO_SHOT),
+        units=() if judge is None else judge.units,
+    )
+    pretrained = None if judge is None else ZeroShot(judge)
+    facts = _facts(module, known, pretrained)
+    return Deployed(module, graphs, known.offsets, facts, sources, judge=pretrained)
 
 
 def shipped(name: str) -> Deployed:
@@ -73,18 +85,24 @@ def shipped(name: str) -> Deployed:
     return Deployed(module, facts=_facts(module, facts), softmax=ZERO_SHOT, units=module.units)
 
 
-def _facts(module: MERModule, facts: Facts) -> dict[str, Any]:
+def _facts(module: MERModule, facts: Facts, pretrained: ZeroShot | None = None) -> dict[str, Any]:
     """What a file says of its model: the facts, the backbone, and blocks that stay float."""
+    backbones = [module.backbone] if pretrained is None else [module.backbone, pretrained.backbone]
+    blocks = [block for one in backbones for block in insertion.transformer_blocks(one)]
     more = {
         "backbone": dict(module.hparams["backbone"]),
         "precision": "float32",
-        "float_blocks": insertion.transformer_blocks(module.backbone),
+        "float_blocks": list(dict.fromkeys(blocks)),
     }
     return {**facts.as_dict(), **more}
 
 
 def _graphs(
-    cfg: DictConfig, path: Path, wanted: Sequence[str] | None, widths: Mapping[str, int]
+    cfg: DictConfig,
+    path: Path,
+    wanted: Sequence[str] | None,
+    widths: Mapping[str, int],
+    last: Sequence[str],
 ) -> tuple[dict[str, nn.Module], dict[str, list[str]]]:
     """Load the heads of a fold, each as a module from its sources to scores.
 
@@ -93,6 +111,7 @@ def _graphs(
         path: Its `heads.pt`.
         wanted: See `load`.
         widths: Sources that a file can compute -> width.
+        last: Names of the heads that need no `heads.pt`.
 
     Returns:
         Name -> module; name -> sources.
@@ -103,8 +122,8 @@ def _graphs(
     """
     made = {head.name: head for head in heads_of(make_callbacks(cfg.callbacks))}
     names = list(made) if wanted is None else [name for name in made if name in wanted]
-    unknown = sorted({*(wanted or ())} - {*made, SOFTMAX})
-    there = ", ".join([*made, SOFTMAX])
+    unknown = sorted({*(wanted or ())} - {*made, *last})
+    there = ", ".join([*made, *last])
     raise_all("The run has other heads:", (f"{name}: name some of {there}" for name in unknown))
     states = run_files.read(path, read_states, dict)
     graphs, sources, problems, elsewhere = {}, {}, [], []

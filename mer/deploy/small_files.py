@@ -89,10 +89,12 @@ def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
 
 
 def _float_nodes(model: Any, blocks: Sequence[str]) -> list[str]:
-    """Names of the convolutions that stay float."""
+    """Names of the convolutions that stay float, of each network of the file."""
     names = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    pretrained = [name for name in names if name.startswith("/judge/")]
+    trained = [name for name in names if name not in pretrained]
     of_blocks = [name for name in names if any(f"/{block}/" in name for block in blocks)]
-    return [*names[:1], *of_blocks, *names[-1:]]
+    return [*trained[:1], *trained[-1:], *pretrained[:1], *pretrained[-1:], *of_blocks]
 
 
 def _save(model: Any, path: Path, facts: dict[str, Any]) -> None:

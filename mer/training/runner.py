@@ -241,7 +241,8 @@ def _carry_out(
             weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
         rundir.claim(run_dir, settings, replace=False)
     dataset = sources.dataset(settings, corpus)
-    if judged and (judge := zero_shot.network(settings, run_dir, weights)) is not None:
+    judge = zero_shot.network(settings, run_dir, weights)
+    if judged and judge is not None:
         scores = zero_shot.scores(settings, judge, dataset)
     order = fold_order.running_order(folds, corpus.table)
     heads = [head.name for head in heads_of(make_callbacks(settings.callbacks))]

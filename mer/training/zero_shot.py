@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -67,12 +68,14 @@ class Judge:
 
     Attributes:
         units: Numbers of the action units that it gives, or nothing.
+        columns: Places of the classes among those that the network knows.
+        any_strength: Whether it has to make samples equally strong.
     """
 
     def __init__(self, module: MERModule, classes: Sequence[str], options: Input) -> None:
         self.module, self.input = module, inputs.make(options)
-        self._columns = [module.classes.index(name) for name in classes]
-        self._any_strength = options.scale == "none"
+        self.columns = [module.classes.index(name) for name in classes]
+        self.any_strength = options.scale == "none"
         self.units = tuple(UNITS) if isinstance(module, MotionPretrainModule) else ()
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
@@ -82,14 +85,14 @@ class Judge:
     def seen(self, images: torch.Tensor) -> torch.Tensor:
         """Inputs as the network sees them, of equal strength. Shape: (B, C, S, S)."""
         images = images.to(self.module.device)
-        if self._any_strength:
+        if self.any_strength:
             images = as_strong(images, self.module, self.input.kind)
         return images
 
     def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Compute logits of the classes from embeddings. Shape: (B, K), float64, on the CPU."""
         logits: torch.Tensor = self.module.classifier(embeddings)
-        return logits.cpu().double()[:, self._columns]
+        return logits.cpu().double()[:, self.columns]
 
     def intensities(self, embeddings: torch.Tensor) -> torch.Tensor | None:
         """Intensities of the action units on the left and the right half: (B, 2 U), or None."""
@@ -97,6 +100,12 @@ class Judge:
             return None
         intensities: torch.Tensor = self.module.units(embeddings).sigmoid().cpu()
         return intensities
+
+
+def of_run(settings: Settings, run_dir: Path, classes: Sequence[str]) -> Judge | None:
+    """Open the pretrained network that a run keeps; None if it keeps none, or as `judge`."""
+    checkpoint = network(settings, run_dir)
+    return None if checkpoint is None else judge(settings, checkpoint, classes)
 
 
 def judge(settings: Settings, checkpoint: Path, classes: Sequence[str]) -> Judge | None:
@@ -168,7 +177,14 @@ def add(outputs: Iterable[dict[str, torch.Tensor]], values: NDArray[np.float64])
         batch[f"{ZERO_SHOT}{SCORES}"] = torch.from_numpy(values[at])
 
 
-def as_strong(images: torch.Tensor, module: MERModule, kind: inputs.InputKind) -> torch.Tensor:
+class _Constants(Protocol):
+    """What says how strong the motion was that trained a network. Shape: (1, C, 1, 1) each."""
+
+    input_mean: torch.Tensor
+    input_std: torch.Tensor
+
+
+def as_strong(images: torch.Tensor, module: _Constants, kind: inputs.InputKind) -> torch.Tensor:
     """Give each sample's motion the strength of that which a network was trained on.
 
     Args:
@@ -176,12 +192,23 @@ def as_strong(images: torch.Tensor, module: MERModule, kind: inputs.InputKind) -
         module: Its constants say how strong that was.
         kind: The input. Frames stay as they are; u and v keep their proportion.
     """
-    wanted = (module.input_mean.square() + module.input_std.square()).expand(len(images), -1, 1, 1)
+    wanted = module.input_mean.square() + module.input_std.square()
     square = images.square().mean(dim=(2, 3), keepdim=True)
-    wanted = wanted.clone()
+    gain = (_of_pairs(wanted, kind) / _of_pairs(square, kind).clamp(min=1e-12)).sqrt()
+    parts = list(torch.split(gain, 1, dim=1))
+    for frame in kind.frames:
+        parts[frame] = torch.ones_like(parts[frame])
+    return images * torch.cat(parts, dim=1)
+
+
+def _of_pairs(values: torch.Tensor, kind: inputs.InputKind) -> torch.Tensor:
+    """Give both channels of a vector their mean. Shape: (B, C, 1, 1).
+
+    Without an assignment to a part, so that a graph can be traced through it.
+    """
+    parts = list(torch.split(values, 1, dim=1))
     for pair in map(list, kind.vectors):
-        for values in (wanted, square):
-            values[:, pair] = values[:, pair].mean(dim=1, keepdim=True)
-    gain = (wanted / square.clamp(min=1e-12)).sqrt()
-    gain[:, list(kind.frames)] = 1
-    return images * gain
+        mean = values[:, pair].mean(dim=1, keepdim=True)
+        for channel in pair:
+            parts[channel] = mean
+    return torch.cat(parts, dim=1)

@@ -29,9 +29,11 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def everybody(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model on everybody."""
+    """A model on everybody that began with synthetic motion."""
     run_dir = tmp_path_factory.mktemp("exported") / "mine"
-    settings = typed(tiny_config("macro.enabled=false", "model.epochs=1"))
+    motion = ["macro=synthetic_motion", "data.macro=null", "macro.epochs=1", "macro.batch_size=8"]
+    motion += ["macro.motion.samples=64", "macro.motion.batch_size=16"]
+    settings = typed(tiny_config(*motion, "model.epochs=1"))
     runner.run(replace(settings, protocol=Protocol("all")), run_dir)
     return run_dir
 
@@ -90,7 +92,7 @@ def test_a_model_on_everybody_is_exported_into_its_directory_with_a_card(
     file = everybody / "model.onnx"
     facts = model_files.read_facts(file)
     assert facts["name"] == "mine"
-    assert facts["heads"] == ["svm", "softmax"]
+    assert facts["heads"] == ["svm", "softmax", "zero_shot"]
     card = file.with_suffix(".md").read_text()
     for text in (
         "45 samples of 9 persons trained it",
@@ -123,11 +125,27 @@ def test_a_file_of_one_fold_says_who_was_left_out_and_what_to_type(
     assert "this is the network of fold group-00 alone" in card
 
 
+def test_a_file_holds_the_pretrained_network_of_its_run(everybody: Path, tmp_path: Path) -> None:
+    file = export(everybody, out=tmp_path / "all.onnx")
+    with mer.load(file) as one, mer.load(everybody) as other:
+        assert (one.facts.heads, one.facts.units) == (other.facts.heads, other.facts.units)
+        for seed in range(4):
+            small, whole = (model.predict_flow(flow(seed, 96)) for model in (one, other))
+            assert small.label == whole.label
+            for head in ("svm", "softmax", "zero_shot"):
+                assert small.scores[head] == pytest.approx(whole.scores[head], abs=1e-4)
+            assert small.units == pytest.approx(whole.units, abs=1e-4)
+    without = export(everybody, out=tmp_path / "svm.onnx", heads=["svm"])
+    with mer.load(without) as one:
+        assert (one.facts.heads, one.facts.units) == (("svm", "softmax"), ())
+        assert one.predict_flow(flow(0, 96)).units is None
+
+
 def test_half_precision_halves_the_file_and_keeps_every_label(
     everybody: Path, tmp_path: Path
 ) -> None:
     whole, half = (
-        export(everybody, precision=name, out=tmp_path / f"{name}.onnx")
+        export(everybody, precision=name, out=tmp_path / f"{name}.onnx", heads=["svm"])
         for name in ("float32", "float16")
     )
     network = sum(p.numel() for p in mer.load_run(everybody).module("all").parameters())
@@ -160,12 +178,14 @@ def test_a_smaller_file_that_changes_too_much_is_refused_unless_asked_for(
 
 def test_int8_leaves_the_first_and_last_convolution_and_transformer_blocks_alone() -> None:
     nodes = [
-        onnx.helper.make_node("Conv", ["x"], ["y"], name=name)
+        onnx.helper.make_node("Conv", ["x"], ["y"], name=network + name)
+        for network in ("", "/judge")
         for name in ("/stem/Conv", "/stages.1/a/Conv", "/stages.2.1/a/Conv", "/b/Conv", "/c/Conv")
     ]
     graph = onnx.helper.make_graph(nodes, "g", [], [])
     kept = small_files._float_nodes(onnx.helper.make_model(graph), ["stages.2.1"])
-    assert kept == ["/stem/Conv", "/stages.2.1/a/Conv", "/c/Conv"]
+    names = ["/stem/Conv", "/stages.2.1/a/Conv", "/c/Conv"]
+    assert sorted(kept) == sorted([*names, *(f"/judge{name}" for name in names)])
 
 
 def test_what_a_file_changes_is_counted_by_head() -> None:
