@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint doctor clean
+.PHONY: help install demo test test-slow lint docs notebooks doctor clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/\1|\2/' \
@@ -45,6 +45,13 @@ test-slow: install  ## the slow tests
 lint: install  ## style (ruff) and types (mypy)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: install  ## build the documentation in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: install  ## open the notebooks in JupyterLab
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[notebooks]'
+	cd notebooks && ../$(BIN)/jupyter lab
 
 doctor: install  ## check this machine
 	$(BIN)/mer doctor

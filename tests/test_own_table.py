@@ -1,4 +1,4 @@
-"""A table of one's own, as README describes it, step by step."""
+"""A table of one's own, as docs/own-data.md describes it, step by step."""
 
 import re
 from pathlib import Path
@@ -12,19 +12,19 @@ from mer import Input, Prepare, UnifiedDataset, datasets, prepare_samples
 from mer.cli import main
 from mer.config.settings import Flow
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "own-data.md"
 
 
 def described() -> tuple[list[str], list[str]]:
-    """The lines of README's table, and the words of the command below it."""
-    found = re.search(r"```csv\n(.*?)\n```\n\n```\nmer (.*?)\n```", README.read_text(), re.DOTALL)
+    """The lines of the page's table, and the words of the command below it."""
+    found = re.search(r"```csv\n(.*?)\n```.*?```bash\nmer (.*?)\n```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     return found[1].splitlines(), found[2].split()
 
 
-def test_the_table_and_the_command_of_the_readme_train(tmp_path: Path) -> None:
+def test_the_table_and_the_command_of_the_page_train(tmp_path: Path) -> None:
     (header, *rows), words = described()
-    # README shows two persons; six more of the same kind make folds that can learn.
+    # The page shows two persons; six more of the same kind make folds that can learn.
     people = [f"p{number:02d}" for number in range(1, 9)]
     lines = [re.sub(r"p\d\d", person, row) for person in people for row in rows]
     (tmp_path / "mine.csv").write_text("\n".join([header, *lines]) + "\n")

@@ -1,0 +1,267 @@
+"""What the site has beyond the Markdown of docs/: a hook of MkDocs, named in mkdocs.yml.
+
+Three kinds of comments in a page become text when the site is built: `<!-- configuration -->` the
+reference of conf/, `<!-- api -->` that of the public names, and
+
+    <!-- results: experiments/STUDY/results.csv; where: data=pooled; show: run, head, uf1, uar -->
+
+the rows of a table. Where a file has `uf1_low` and `uf1_high`, `uf1` comes with its interval. Files
+of the repository that pages link to are part of the site.
+"""
+
+import csv
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[#)\s])")
+FENCE = re.compile(r"^(```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
+
+#: Groups of conf/ in the order of the page: name -> what is chosen.
+GROUPS = {
+    "data": "which datasets, and where",
+    "labels": "which emotions form which class",
+    "protocol": "who is trained on, who is tested",
+    "prepare": "face crop, flow",
+    "input": "what the network sees of a sample",
+    "backbone": "the network",
+    "model": "micro fine-tuning",
+    "macro": "macro-pretraining",
+    "callbacks": "what is fitted on the embeddings, and what watches the training",
+    "trainer": "devices, precision, speed",
+    "logger": "where a run's history goes",
+    "experiment": "several of these at once",
+    "search": "hyper-parameter searches",
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the files of the repository that pages link to, and those that these link to."""
+    pages = [f"docs/{file.src_uri}" for file in files.documentation_pages()]
+    seen: set[str] = set()
+    while pages:
+        page = pages.pop()
+        for name in linked(page, (ROOT / page).read_text(encoding="utf-8")):
+            if name.startswith("docs/") or name in seen:
+                continue
+            seen.add(name)
+            files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+            if name.endswith(".md"):
+                pages.append(name)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Carry out a page's comments, and lead its links to where the site has the files."""
+    uri = page.file.src_uri
+    name = f"docs/{uri}" if (ROOT / "docs" / uri).exists() else uri
+
+    def place(match: re.Match[str]) -> str:
+        target = target_of(name, match[1])
+        if target is None:
+            return match[1]
+        return posixpath.relpath(target.removeprefix("docs/"), posixpath.dirname(uri) or ".")
+
+    parts = FENCE.split(markdown)
+    parts[::2] = [LINK.sub(place, part) for part in parts[::2]]
+    text = "".join(parts)
+    text = text.replace("<!-- configuration -->", configuration())
+    text = text.replace("<!-- api -->", api())
+    return re.sub(r"<!-- results: (.*?) -->", lambda match: results(match[1]), text)
+
+
+def linked(page: str, text: str) -> Iterator[str]:
+    """Files of the repository that a page links to, from the repository's top."""
+    for part in FENCE.split(text)[::2]:
+        for link in LINK.findall(part):
+            target = target_of(page, link)
+            if target is not None:
+                yield target
+
+
+def target_of(page: str, link: str) -> str | None:
+    """File that a link of a page names; None for other sites and for what does not exist."""
+    if re.match(r"[a-z]+:", link):
+        return None
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), link))
+    if (ROOT / path).is_dir():
+        path += "/README.md"
+    return path if not path.startswith("..") and (ROOT / path).is_file() else None
+
+
+def results(words: str) -> str:
+    """Draw rows of a results.csv as a table."""
+    file, *options = words.split("; ")
+    given = dict(option.split(": ", 1) for option in options)
+    wanted = dict(pair.split("=") for pair in given.get("where", "").split(", ") if pair)
+    with (ROOT / file).open(encoding="utf-8", newline="") as text:
+        rows = [
+            row for row in csv.DictReader(text) if all(row[key] == wanted[key] for key in wanted)
+        ]
+    columns = given["show"].split(", ")
+    if not rows:
+        raise ValueError(f"{file} has no row with {wanted}")
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[cell(row, column) for column in columns] for row in rows]
+    return (
+        "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        + f"\n\n[All numbers]({link_to(file)})"
+    )
+
+
+def link_to(file: str) -> str:
+    """A study's page: the folder of its results."""
+    return posixpath.dirname(file) + "/README.md"
+
+
+def cell(row: dict[str, str], column: str) -> str:
+    """Value of a cell, with its interval where the row has one."""
+    value = number(row[column])
+    if row.get(f"{column}_low"):
+        low, high = (f"{float(row[f'{column}_{end}']):.2f}".lstrip("0") for end in ("low", "high"))
+        return f"{value} [{low}, {high}]"
+    return value
+
+
+def number(text: str) -> str:
+    """Three digits of a share, other numbers as they are."""
+    try:
+        share = 0 < float(text) < 1
+    except ValueError:
+        return text
+    return f"{float(text):.3f}".lstrip("0") if share else text
+
+
+def api() -> str:
+    """Instructions for mkdocstrings: every public name of `mer`."""
+    import mer
+
+    names = [f"{module}.{name}" for name, module in mer._PUBLIC.items() if module != f"mer.{name}"]
+    modules = [module for name, module in mer._PUBLIC.items() if module == f"mer.{name}"]
+    lines = ["## Classes and functions\n", *(f"::: {name}\n" for name in sorted(names, key=_last))]
+    return "\n".join([*lines, "## Modules\n", *(f"::: {name}\n" for name in modules)])
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].lower()
+
+
+def configuration() -> str:
+    """Every file of conf/ with its comments: keys of the first file of a group as a table."""
+    lines = ["## The whole\n", *described(ROOT / "conf" / "train.yaml", "")]
+    for group, what in GROUPS.items():
+        files = sorted((ROOT / "conf" / group).glob("*.yaml"), key=_chosen_first)
+        lines += [f"## {group}: {what}\n"]
+        for file in files:
+            lines += [f"### `{group}={file.stem}`\n", *described(file, group)]
+    return "\n".join(lines)
+
+
+def _chosen_first(file: Path) -> tuple[bool, str]:
+    defaults = yaml.safe_load((ROOT / "conf" / "train.yaml").read_text(encoding="utf-8"))[
+        "defaults"
+    ]
+    chosen = {
+        key: value for entry in defaults if isinstance(entry, dict) for key, value in entry.items()
+    }
+    return chosen.get(file.parent.name) != file.stem, file.stem
+
+
+def described(file: Path, group: str) -> Iterable[str]:
+    """Lines of Markdown: a file's first comment, and a table of its keys."""
+    text = file.read_text(encoding="utf-8")
+    head, rows = keys(text)
+    yield head + "\n"
+    if "# @package _global_" in text:
+        group = ""
+    if rows:
+        yield "| key | default | |\n| --- | --- | --- |"
+        for key, value, comment in rows:
+            full = f"{group}.{key}" if group else key
+            yield f"| `{full}` | {_code(value)} | {_cell(comment)} |"
+        yield ""
+
+
+def keys(text: str) -> tuple[str, list[tuple[str, str, str]]]:
+    """First comment of a YAML file, and (key, value, comment) of each of its keys.
+
+    A comment belongs to the key on its own line; one on lines of its own belongs to the key below,
+    or, far to the right, to the key above.
+    """
+    lines = text.splitlines()
+    start = next(
+        (n for n, line in enumerate(lines) if line and not line.startswith("#")), len(lines)
+    )
+    comments = [line.lstrip("# ") for line in lines[:start] if not line.startswith("# @package")]
+    blank = next((n for n, line in enumerate(lines[:start]) if not line), None)
+    above: list[str] = []
+    if blank is not None:  # the comment after a blank line is that of the first key
+        above = [line.lstrip("# ") for line in lines[blank:start] if line]
+        comments = [
+            line.lstrip("# ") for line in lines[:blank] if not line.startswith("# @package")
+        ]
+    head = " ".join(comments)
+    nodes = {mark.line: (path, node) for path, mark, node in _walk(yaml.compose(text), "")}
+    rows: list[tuple[str, str, str]] = []
+    for number, line in enumerate(lines[start:], start):
+        plain, found = _split(line)
+        if number in nodes:
+            path, node = nodes[number]
+            if path.startswith(("defaults", "hydra")):
+                above = []
+                continue
+            rows.append((path, _value(node), " ".join([*above, found] if found else above)))
+            above = []
+        elif found and not plain.strip():
+            deep = line.index("#") > 20 or (rows and line.lstrip("#").startswith("   "))
+            if deep and rows:
+                rows[-1] = (*rows[-1][:2], f"{rows[-1][2]} {found}".strip())
+            else:
+                above.append(found)
+        elif not line.strip():
+            above = []
+    return head, [row for row in rows if row[1] or row[2]]
+
+
+def _walk(node: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        name = f"{path}.{key.value}" if path else key.value
+        yield name, key.start_mark, value
+        if not getattr(value, "flow_style", False):
+            yield from _walk(value, name)
+
+
+def _value(node: Any) -> str:
+    """Source text of a value; empty for a block of further keys."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+        lines = node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer]
+        return " ".join(lines.rstrip("\0").split())
+    return ""
+
+
+def _split(line: str) -> tuple[str, str]:
+    """A line without its comment, and the comment."""
+    found = re.search(r"(^|\s)#\s?(.*)$", line)
+    return (line[: found.start()], found[2].strip()) if found else (line, "")
+
+
+def _code(value: str) -> str:
+    return f"`{value}`".replace("|", "\\|") if value else ""
+
+
+def _cell(text: str) -> str:
+    """Text for a cell; what Markdown would take for its own, outside of code, is written out."""
+    parts = text.replace("|", "\\|").split("`")
+    if len(parts) % 2:
+        parts[::2] = [
+            re.sub(r"[<*\[{_]", lambda sign: f"&#{ord(sign[0])};", part) for part in parts[::2]
+        ]
+    return "`".join(parts)

@@ -1,0 +1,85 @@
+"""The pages of docs/: links lead somewhere, generated parts are there, and the site builds."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mer
+from tests.docs.pages import PAGES, ROOT, anchors, links
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    wrong = []
+    for link in links(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (
+            anchor and target.suffix == ".md" and anchor not in anchors(target)
+        ):
+            wrong.append(link)
+    assert not wrong
+
+
+def test_readme_is_short_and_names_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 200
+    made_at_build = {"index", "configuration", "api"}
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.stem in made_at_build or f"](docs/{page.name}" in text, page.name
+
+
+#: Row of README's table of results -> file of the study, and what its row has.
+README_ROWS = {
+    r"\[published flow pictures\].*?\| SVM": ("flow-loso", {"head": "svm", "data": "pooled"}),
+    r"\[apex crops\].*?\| SVM": ("crops-loso", {"head": "svm", "data": "pooled"}),
+    r"\[MobileViT pretrained .*?\| SVM": ("mobilevit", {"head": "svm", "seed": "3 seeds"}),
+    r"\[chosen inside each fold\].*?\| SVM": (
+        "best",
+        {"run": "chosen", "head": "svm", "data": "pooled"},
+    ),
+}
+
+
+@pytest.mark.parametrize("pattern", README_ROWS)
+def test_scores_in_readme_are_those_of_the_studies(pattern: str) -> None:
+    study, wanted = README_ROWS[pattern]
+    line = re.search(rf"^\| {pattern}.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert line is not None
+    shown = line[0].split("|")[3:6]
+    with (ROOT / "experiments" / f"2026-11-{study}" / "results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+    assert len(rows) == 1
+    for text, key in zip(shown, ("accuracy", "uf1", "uar"), strict=True):
+        value, low, high = (float(number) for number in re.findall(r"\.\d+", text))
+        assert value == pytest.approx(float(rows[0][key]), abs=5.1e-4)
+        assert low == pytest.approx(float(rows[0][f"{key}_low"]), abs=5.1e-3)
+        assert high == pytest.approx(float(rows[0][f"{key}_high"]), abs=5.1e-3)
+
+
+@pytest.mark.slow  # griffe reads the whole package
+def test_site_builds_strictly_and_asks_nobody(tmp_path: Path) -> None:
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    settings = (tmp_path / "configuration.html").read_text()
+    for key in ("model.optimizer.lr", "prepare.flow.dis.refinements", "protocol.inner.n_splits"):
+        assert f"<code>{key}</code>" in settings
+    assert "largest rate" in settings  # the comment of model.optimizer.lr
+    reference = (tmp_path / "api.html").read_text()
+    for name, module in mer._PUBLIC.items():
+        assert f'id="{module if module == f"mer.{name}" else f"{module}.{name}"}"' in reference
+    assert ".786 [.72, .85]" in (tmp_path / "results.html").read_text()
+    for page in tmp_path.rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(https?:[^"]+)"', page.read_text()
+        )
+        assert not loaded, page
