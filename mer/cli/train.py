@@ -14,8 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from mer.config import sweeps
 from mer.config.composition import check_words, conf_dir, typed
-from mer.config.hydra_options import take_trust
+from mer.config.hydra_options import options_first, take_trust
 from mer.config.stored import check_folder
 from mer.errors import MerError, interruption
 
@@ -36,7 +37,8 @@ def main(argv: list[str]) -> int:
         MerError: If the run cannot be carried out, or something has ended it from inside.
     """
     words = ["trial.test=true" if word == "--test" else word for word in take_trust(argv)]
-    words = _with_directory([_spread(word) for word in words])
+    words = [_spread(word) for word in sweeps.plain(options_first(words))]
+    words = _with_directory(words)
     config = check_words(words)
     if config is not None:
         typed(config)

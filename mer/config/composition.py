@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mer.config import yaml_parser
+from mer.config import sweeps, yaml_parser
 from mer.config.hydra_options import search_path, split_config_dir
 from mer.config.quoting import is_readable, quoted, readable, sentence
 from mer.config.sentences import closest
@@ -71,7 +71,7 @@ def compose(
 def check_words(words: list[str]) -> "DictConfig | None":
     """Report mistyped overrides of a Hydra command line before Hydra itself starts.
 
-    Of a sweep such as `seed=1,2` or `interval(0, 1)` the first value is tried. Command lines with
+    Of a sweep such as `seed=1,2` or `interval(0, 1)` every value is tried. Command lines with
     options other than `-m` and `--config-dir` (`--help`, ...) are left to Hydra, which may then
     read other files.
 
@@ -82,7 +82,7 @@ def check_words(words: list[str]) -> "DictConfig | None":
         The configuration, or None where Hydra has to compose it.
 
     Raises:
-        MerError: As `compose` does.
+        MerError: As `compose` does; or if a sweep has a value that no run can have.
     """
     yaml_parser.use()
     words, config_dir = split_config_dir(words)
@@ -91,8 +91,19 @@ def check_words(words: list[str]) -> "DictConfig | None":
         return None
     overrides = [word for word in words if word not in options]
     if options:
-        overrides = [_first_value(word) for word in overrides]
+        folders = config_folders(config_dir)
+        firsts = [sweeps.first_value(word, folders) for word in overrides]
+        config = compose(firsts, config_dir=config_dir)
+        typed(config)
+        sweeps.check(overrides, config, folders)
+        return config
+    sweeps.require_multirun(overrides)
     return compose(overrides, config_dir=config_dir)
+
+
+def config_folders(config_dir: str | Path | None = None) -> list[Path]:
+    """The folders with configuration files: that of the package and the user's own."""
+    return [conf_dir(), *([] if config_dir is None else [Path(config_dir).expanduser()])]
 
 
 def explain(error: Exception, overrides: list[str], config_name: str = "train") -> None:
@@ -182,24 +193,6 @@ def typed(config: "DictConfig") -> "Settings":
     from mer.config.conversion import read
 
     return read(to_plain(config))
-
-
-def _first_value(word: str) -> str:
-    """Return an override with a sweep replaced by its first value; other words unchanged."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import IntervalSweep
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException:
-        return word  # `compose` says what is wrong with it
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        return f"{override.get_key_element()}={value.start}"
-    if not override.is_discrete_sweep():
-        return word
-    return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
 
 
 def _compose(overrides: list[str], config_name: str) -> "DictConfig":

@@ -26,6 +26,19 @@ def split_config_dir(words: list[str]) -> tuple[list[str], str | None]:
     return rest, folder
 
 
+def options_first(words: list[str]) -> list[str]:
+    """Put the options of a command line before its overrides, since Hydra takes no other order.
+
+    >>> options_first(["seed=1", "-m", "input=apex", "--config-dir", "my"])
+    ['-m', '--config-dir', 'my', 'seed=1', 'input=apex']
+    """
+    rest, folder = split_config_dir(words)
+    if any(word.startswith("-") and word not in ("-m", "--multirun") for word in rest):
+        return words  # options that may have values
+    named = [] if folder is None else ["--config-dir", folder]
+    return sorted([*rest, *named], key=lambda word: word not in ("-m", "--multirun", *named))
+
+
 def take_trust(words: list[str]) -> list[str]:
     """Take `--trust PACKAGE` out of a command line, and add the package to MER_TRUST.
 

@@ -1,7 +1,9 @@
 """From Hydra overrides to an Optuna search space, and from a trial's values back to overrides."""
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -90,6 +92,20 @@ def parse(words: Sequence[str], config_loader: Any = None) -> Space:
     shared = [key for key in params if key.startswith(("protocol.folds", "hydra.", "trial."))]
     raise_all("A search cannot vary these keys, which belong to every trial as a whole:", shared)
     return Space(params, list(fixed.values()))
+
+
+def name(space: Space, shipped: Space, before: str) -> str:
+    """A name for a search of other ranges than those of its file.
+
+    Args:
+        space: What is searched.
+        shipped: What the file searches.
+        before: Name in the file; that of the bare `search=optuna` says nothing and is left out.
+    """
+    own = [key for key, values in space.params.items() if shipped.params.get(key) != values]
+    tails = [re.sub(r"[^A-Za-z0-9_]+", "-", key.rpartition(".")[2]).strip("-") for key in own]
+    digest = hashlib.sha256(json.dumps(space.as_json()).encode()).hexdigest()[:6]
+    return "-".join([*([before] if shipped.params else []), *tails[:3], digest])
 
 
 def words(params: dict[str, Any], space: Space) -> list[str]:

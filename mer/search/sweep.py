@@ -20,6 +20,7 @@ from optuna.trial import Trial, TrialState
 
 from mer import metrics
 from mer.config.composition import compose, typed
+from mer.config.stored import check_folder
 from mer.errors import MerError
 from mer.randomness import derived_seed
 from mer.runs import rundir
@@ -50,14 +51,29 @@ class Search:
         )  # type: ignore[assignment]
         loader = sweeper.hydra_context.config_loader
         params = [f"{key}={value}" for key, value in self.options["params"].items()]
-        self.space = space.parse([*params, *arguments], loader)
         given = space.parse(arguments, loader)
+        without = set(OmegaConf.select(self.config, "search.without") or ())
+        kept = [one for one in params if one.partition("=")[0] not in without]
+        self.space = space.parse([*kept, *arguments], loader)
+        self._name(space.parse(params, loader), given.fixed)
         # A parameter that the user fixed by hand is not searched; one of the options' own may be
         # fixed there too, and then belongs to the settings of the search.
         self.fixed = given.fixed
         self.folder = Path(self.config.hydra.sweep.dir)
+        if self.folder.is_dir():
+            check_folder(self.folder)
         self.suggest = self._function(self.options["custom_search_space"])
         self.nested = bool(OmegaConf.select(self.config, "search.nested", default=False))
+
+    def _name(self, shipped: space.Space, typed: Sequence[str]) -> None:
+        """Give a search of other ranges than its file's a name, and so a directory, of its own."""
+        named = ("search.name=", "search.dir=", "hydra.sweep.dir=", "hydra.sweeper.study_name=")
+        if shipped.params == self.space.params or any(one.startswith(named) for one in typed):
+            return
+        name = space.name(self.space, shipped, self.config.search.name)
+        self.space.fixed.append(f"search.name={name}")
+        OmegaConf.update(self.config, "search.name", name)
+        self.options["study_name"] = name
 
     def run(self) -> None:
         """Carry out trials until the study has as many as it should; then say what was found.

@@ -1,5 +1,7 @@
 """From Hydra overrides to distributions and back."""
 
+import re
+
 import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +16,7 @@ from optuna.distributions import (
 from mer.config import composition, yaml_parser
 from mer.config.catalogue import entries
 from mer.errors import MerError
-from mer.search.space import default, parse, words
+from mer.search.space import default, name, parse, words
 
 
 def composed(*words: str) -> DictConfig:
@@ -122,3 +124,15 @@ def test_a_grid_has_every_combination_and_needs_an_end() -> None:
     assert {"a": "y", "b": 3, "c": 0.25} in points
     with pytest.raises(MerError, match=r"(?s)finite.*c"):
         parse(["a=choice(x, y)", "c=interval(0, 1)"]).grid()
+
+
+def test_searches_of_other_ranges_have_other_names() -> None:
+    file = parse(["model.dropout=interval(0,0.5)", "model.optimizer.lr=interval(0,1)"])
+    other = parse(["model.dropout=interval(0,0.5)", "model.optimizer.lr=interval(0,2)"])
+    assert re.fullmatch(r"tpe-lr-[0-9a-f]{6}", name(other, file, "tpe"))
+    fewer = parse(["model.dropout=interval(0,0.5)"])
+    assert re.fullmatch(r"tpe-[0-9a-f]{6}", name(fewer, file, "tpe"))
+    own = [parse([f"+a.b@c=1,{end}", "backbone=x,y"]) for end in (2, 3)]
+    names = [name(one, parse([]), "optuna") for one in own]
+    assert all(re.fullmatch(r"b-c-backbone-[0-9a-f]{6}", one) for one in names)
+    assert len(set(names)) == 2

@@ -1,6 +1,7 @@
 """Searches of real runs by real processes: killed, continued, and shared by two workers."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
@@ -140,6 +142,46 @@ def test_a_killed_search_goes_on_where_it_stopped(
     assert (done.stat().st_mtime_ns, first.stat().st_mtime_ns) == before
     assert len(trials) == TOTAL
     assert trials[int(trial.name)].user_attrs["attempts"] == 2
+    if storage is None:
+        the_printed_commands_say_what_the_best_trial_said(home, tmp_path / "elsewhere")
+
+
+def the_printed_commands_say_what_the_best_trial_said(home: Path, elsewhere: Path) -> None:
+    results = OmegaConf.load(home / "optimization_results.yaml")
+    elsewhere.mkdir()
+    lines = [line for step in results.commands.values() for line in step.split(" && ")]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MER_")}
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "mer"
+        done = subprocess.run(
+            [sys.executable, "-m", "mer.cli", *words],
+            cwd=elsewhere,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert not list(elsewhere.iterdir())
+    best, number = Path(results.directory), results.best_trial
+    runs = (best, home / f"best-{number}")
+    pd.testing.assert_frame_equal(*(pd.read_parquet(run / "predictions.parquet") for run in runs))
+    assert set(pd.read_parquet(home / f"final-{number}" / "splits.parquet")["side"]) == {
+        "train",
+        "test",
+    }
+    assert (home / f"final-{number}-all" / "model.onnx").exists()
+
+
+def test_four_workers_that_start_at_once_share_a_search(
+    start: Callable[[], subprocess.Popen], tmp_path: Path, storage: str | None
+) -> None:
+    workers = [start() for _ in range(4)]
+    assert [worker.wait(900) for worker in workers] == [0] * 4
+    trials = check_result(tmp_path / "search", storage, tmp_path.name)
+    points = [tuple(trial.params.values()) for trial in trials]
+    assert len(set(points)) == len(points) == TOTAL
+    assert [trial.number for trial in trials if "default" in trial.user_attrs] == [0]
 
 
 def test_two_workers_share_a_search_and_one_is_killed(
