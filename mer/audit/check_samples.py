@@ -60,6 +60,11 @@ def check_samples(run: Artefacts, findings: Findings) -> str:
             f"labels.permutation={seed}: the labels of each person are permuted, so the score is "
             "that of a null and not of the method"
         )
+    if run.config.get("debug"):
+        findings.problems.append(
+            f"debug={run.config['debug']['name']}: a run on few samples, to find mistakes in the "
+            "code and not to score a method"
+        )
     counted = f"all {len(planned)} samples of the manifest are predicted once, by their own fold"
     return f"{counted}; {_official(run, findings)}."
 

@@ -189,6 +189,7 @@ class Data:
     root: StrictStr = "data"
     generate: StrictBool = False
     check_counts: StrictBool = True
+    strict: StrictBool = False
     preset: StrictStr | None = None
     micro: dict[str, dict[str, Any] | None] = made_by(dict)
     macro: dict[str, dict[str, Any] | None] | None = made_by(dict)
@@ -202,6 +203,21 @@ class Trial:
     number: Whole | None = None
     varied: list[StrictStr] = made_by(list)
     test: StrictBool = False
+
+
+@settings
+class Debug:
+    """A run on few samples, which shows whether everything works and has no score to report.
+
+    `persons` of each dataset are taken, at most `samples` of each class from each. With `overfit`
+    the trained network has to know all of them.
+    """
+
+    name: StrictStr = "fast"
+    persons: Count = 2
+    samples: Count = 2
+    motion: Count = 512
+    overfit: StrictBool = False
 
 
 FolderName = Annotated[StrictStr, Field(min_length=1)]
@@ -246,5 +262,6 @@ class Settings:
     reuse_networks: StrictBool = False
     search: dict[str, Any] | None = None
     trial: Trial = made_by(Trial)
+    debug: Debug | None = None
     paths: Paths = made_by(Paths)
     run: RunDirectory = made_by(RunDirectory)

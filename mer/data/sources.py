@@ -14,6 +14,7 @@ from mer.config.conversion import updated
 from mer.config.settings import Prepare, Settings
 from mer.data import inputs
 from mer.data.corpus import Corpus, combine
+from mer.data.few_samples import few
 from mer.datasets import labels
 from mer.datasets.index import Reading, Remark
 from mer.datasets.remarks import samples, summary
@@ -68,7 +69,10 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
             if node is None:  # a dataset that was switched off
                 continue
             try:
-                found[role].append(_read(settings.data.root, role, name, node))
+                source = _read(settings.data.root, role, name, node)
+                scheme = scheme_of(settings, role)
+                reading = few(settings, name, source.reading, scheme)
+                found[role].append(source._replace(reading=reading))
             except MerError as error:
                 problems.append(f"data.{role}.{name}: {error}")
     headline = (
@@ -78,6 +82,11 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
         headline += " MER_DATA is not set: export MER_DATA=FOLDER_OF_YOUR_DATASETS."
     raise_all(headline, problems)
     return found
+
+
+def scheme_of(settings: Settings, role: str) -> dict[str, Any]:
+    """The label scheme of the samples of a role."""
+    return settings.labels if role == "micro" else settings.macro.labels
 
 
 def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
@@ -166,9 +175,12 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
             the scheme's expected ones while `data.check_counts` is true.
     """
     found = read(settings, role)[role] if read_before is None else read_before
-    scheme = settings.labels if role == "micro" else settings.macro.labels
+    scheme = scheme_of(settings, role)
     if role == "micro":  # before the preparation, which takes long
         _check_classes(scheme, [labels.apply(one.reading.table, scheme).table for one in found])
+    strict = role == "micro" and settings.data.strict
+    if strict:
+        _refuse_dropped(found, scheme, [one for source in found for one in source.reading.remarks])
     prepared = [prepare(settings, source) for source in found]
     stores = [store for store, _ in prepared]
     needs_onset = inputs.make(settings.input).kind.needs_onset
@@ -177,9 +189,34 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
     if role == "micro":
         _check_classes(scheme, [corpus.table])
     remarks = [remark for _, made in prepared for remark in made]
+    if strict:
+        _refuse_dropped(found, scheme, remarks + corpus.remarks)
     if stores:
         _log_counts(corpus.table, role, remarks + corpus.remarks)
     return corpus._replace(remarks=remarks + corpus.remarks)
+
+
+def _refuse_dropped(found: list[Source], scheme: Mapping[str, Any], remarks: list[Remark]) -> None:
+    """Refuse data of which a sample was dropped, unless the label scheme leaves it out on purpose.
+
+    A scheme knows the emotions of the datasets that mer reads, and not those of a table.
+    """
+    known = set(datasets.READERS) - {"table"}
+    left_out = {
+        (one.item, one.reason)
+        for source in found
+        for one in labels.apply(source.reading.table, scheme).remarks
+        if one.item in scheme.get("exclude", {}) or one.item in known
+    }
+    raise_all(
+        "data.strict=true refuses data of which samples were dropped; mend them, or set "
+        "data.strict=false:",
+        [
+            f"{one.item}: {one.reason}" + (f" ({one.samples} samples)" if one.samples > 1 else "")
+            for one in remarks
+            if one.action == "dropped" and (one.item, one.reason) not in left_out
+        ],
+    )
 
 
 def _check_classes(scheme: Mapping[str, Any], tables: list[pd.DataFrame]) -> None:

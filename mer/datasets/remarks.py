@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from mer.datasets.index import Remark
 
-#: Reasons that a line names; `dropped.csv` has all.
-_MOST = 4
+#: Reasons that a line names, and items of each; `dropped.csv` has all.
+_MOST, _ITEMS = 4, 2
 
 
 class Reason(NamedTuple):
@@ -18,12 +18,14 @@ class Reason(NamedTuple):
         samples: Number of samples that they are about.
         example: The first one.
         more: Number of further ones.
+        items: The first items that they are about.
     """
 
     action: str
     samples: int
     example: str
     more: int
+    items: tuple[str, ...] = ()
 
 
 def reasons(remarks: Sequence[Remark]) -> list[Reason]:
@@ -37,6 +39,7 @@ def reasons(remarks: Sequence[Remark]) -> list[Reason]:
             sum(remark.samples for remark in group),
             group[0].reason,
             len({remark.reason for remark in group}) - 1,
+            tuple(dict.fromkeys(remark.item for remark in group))[: _ITEMS + 1],
         )
         for (action, _), group in groups.items()
     ]
@@ -52,13 +55,17 @@ def summary(kept: int, remarks: Sequence[Remark]) -> str:
     """Say how many samples were dropped, and why; empty where none was.
 
     >>> summary(3, [Remark("samm", "dropped", "emotion `other` without class in megc2019", 2)])
-    '2 of 5 samples dropped: 2 emotion `other` without class in megc2019'
+    '2 of 5 samples dropped: 2 emotion `other` without class in megc2019 (samm)'
     """
     dropped = [one for one in reasons(remarks) if one.action == "dropped"]
     count = sum(one.samples for one in dropped)
     if not count:
         return ""
-    shown = [f"{one.samples} {_short(one.example)}" for one in dropped[:_MOST]]
+    shown = [
+        f"{one.samples} {_short(one.example)} ({', '.join(one.items[:_ITEMS])}"
+        f"{', ...' if len(one.items) > _ITEMS else ''})"
+        for one in dropped[:_MOST]
+    ]
     rest = sum(one.samples for one in dropped[_MOST:])
     shown += [f"{rest} for other reasons"] if rest else []
     return f"{count} of {kept + count} samples dropped: {', '.join(shown)}"

@@ -90,6 +90,8 @@ def warnings(run_dir: Path) -> list[str]:
         sentences.append(f"protocol={protocol}: split by sample, so persons who trained are tested")
     if (seed := OmegaConf.select(config, "labels.permutation")) is not None:
         sentences.append(f"labels.permutation={seed}: the labels of each person are permuted")
+    if (debug := OmegaConf.select(config, "debug.name")) is not None:
+        sentences.append(f"debug={debug}: a run on few samples, to find mistakes in the code")
     before = _before(run_dir)
     if before:
         sentences.append(late(before))

@@ -23,7 +23,8 @@ label_access.json     every set of predictions that was compared with the test l
 history.csv, wandb*, tensorboard/  what loggers write
 
 With `selection=oracle` the files with predictions and scores have -ORACLE in their names, with
-`protocol=random_samples` -LEAKY, with `labels.permutation` (`mer audit --null`) -NULL.
+`protocol=random_samples` -LEAKY, with `labels.permutation` (`mer audit --null`) -NULL, with
+`debug=...` -DEBUG.
 """
 
 import contextlib
@@ -77,6 +78,7 @@ VOLATILE = (
     "protocol.like",
     "data.root",
     "data.distinct",
+    "data.strict",
     "prepare.workers",
     "input.cache_gb",
     *(f"trainer.{key}" for key in MACHINE),
@@ -130,6 +132,8 @@ def write_config(path: Path, settings: Settings) -> None:
 def _config(settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = to_plain(settings)
     config["protocol"]["folds"] = None  # which folds one process does is no property of the run
+    if config["debug"] is None:  # what nearly all runs are is no setting of theirs
+        del config["debug"]
     return config
 
 
@@ -258,21 +262,22 @@ def is_done(run_dir: Path, name: str) -> bool:
 #: In the names of files with scores that are none of the method: see `mark`.
 MARKS = tuple(
     "".join(marks)
-    for number in (1, 2, 3)
-    for marks in combinations(("-ORACLE", "-LEAKY", "-NULL"), number)
+    for number in (1, 2, 3, 4)
+    for marks in combinations(("-ORACLE", "-LEAKY", "-NULL", "-DEBUG"), number)
 )
 
 
 def mark(cfg: Mapping[str, Any]) -> str:
     """Say why the scores of a configuration are none of the method: one of `MARKS`, or nothing.
 
-    The epoch is chosen on test persons (ORACLE), test persons train (LEAKY), or the labels are
-    permuted (NULL).
+    The epoch is chosen on test persons (ORACLE), test persons train (LEAKY), the labels are
+    permuted (NULL), or there are but few samples (DEBUG).
     """
     oracle = "-ORACLE" if cfg.get("selection") == "oracle" else ""
     leaky = "-LEAKY" if cfg.get("protocol", {}).get("name") in LEAKY else ""
     null = "-NULL" if cfg.get("labels", {}).get("permutation") is not None else ""
-    return oracle + leaky + null
+    debug = "-DEBUG" if cfg.get("debug") else ""
+    return oracle + leaky + null + debug
 
 
 def marked(name: str, cfg: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from mer.config.settings import (
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
+from mer.data.few_samples import shortened
 from mer.datasets.labels import load_scheme
 from mer.errors import MerError, when_stopped
 from mer.files import write_json
@@ -47,7 +48,7 @@ from mer.runs import environment, fold_order, results, run_files, rundir, twins,
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.runs.observers import Observer, Progress, RunContext, watch
 from mer.runs.stored_run import Run
-from mer.training import checks, workers, zero_shot
+from mer.training import checks, overfit, workers, zero_shot
 from mer.training.baseline import write_baseline
 from mer.training.devices import check as check_devices
 from mer.training.devices import fold_device
@@ -77,7 +78,7 @@ def run(
         MerError: If the configuration contradicts itself, data are missing, or the directory
             belongs to a run with another configuration.
     """
-    settings = config if isinstance(config, Settings) else typed(config)
+    settings = shortened(config if isinstance(config, Settings) else typed(config))
     _check(settings, observers)
     roles = ("micro", "macro") if settings.macro.reads_datasets else ("micro",)
     with when_stopped("Prepared samples are kept; the same command goes on."):
@@ -256,6 +257,8 @@ def _carry_out(
         result = results.pool(run_dir, settings)
         for observer in observers:
             observer.end(result)
+    if settings.debug is not None and settings.debug.overfit:
+        overfit.check(context)
     return result
 
 

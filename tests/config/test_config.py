@@ -7,9 +7,11 @@ import pytest
 from mer.config.composition import compose, conf_dir, to_plain, typed
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
+from mer.runs import rundir
 from mer.training import checks
 
 FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
+STUDIES = Path(__file__).parents[2] / "experiments"
 CHOICES = [f"{path.parent}={path.stem}" for path in FILES]
 
 
@@ -43,6 +45,49 @@ def test_the_demo_differs_from_its_comparison_in_macro_pretraining_alone() -> No
     assert not scratch["macro"].pop("enabled")
     assert demo.pop("run") != scratch.pop("run")
     assert demo == scratch
+
+
+def test_every_experiment_can_be_debugged_and_lands_apart_from_real_runs() -> None:
+    experiments = [path.stem for path in FILES if path.parent == Path("experiment")]
+    for place, name in enumerate(experiments):
+        debug = ("fast", "limit", "overfit")[place % 3]
+        cfg = compose([f"experiment={name}", f"debug={debug}"])
+        assert cfg.run.dir.startswith(f"runs/debug/{debug}-")
+        assert cfg.logger == {}
+        assert not cfg.data.check_counts
+        assert rundir.marked("metrics.json", cfg) == "metrics-DEBUG.json"
+        assert (typed(cfg).protocol.name == "all") == (debug == "overfit")
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "further"),
+    [
+        ("leak-inflation/run.sh", "leak_inflation", []),
+        (
+            "transfer/real.sh",
+            "transfer_real",
+            [
+                "macro=synthetic_motion",
+                "macro.network=mobilenetv2",
+                "model.transfer.insertion=gate",
+            ],
+        ),
+        ("transfer/megc2019.sh", "transfer_synthetic", []),
+    ],
+)
+def test_the_experiment_of_a_study_is_what_its_script_types(
+    study: str, name: str, further: list[str]
+) -> None:
+    script = (STUDIES / f"2026-11-{study}").read_text().replace("\\\n", " ")
+    lines = (line.strip() for line in script.splitlines())
+    (line,) = [line for line in lines if line.startswith("mer train data=")]
+    words = [word for word in line.split()[2:] if not word.startswith(("run.dir=", "trainer", '"'))]
+    typed_there, here = (
+        to_plain(compose([*words, *further])),
+        to_plain(compose([f"experiment={name}"])),
+    )
+    assert typed_there.pop("run") != here.pop("run")
+    assert typed_there == here
 
 
 @pytest.mark.parametrize(
