@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mer.config.settings import Input
 from mer.data import inputs
+from mer.deploy import occlusion
 from mer.pages.plots import COLOURS, GREY, Picture, Plot, axes, heat_over, styled
 from mer.prepare.sample import Sample
 from mer.prepare.sheet import wheel
@@ -23,7 +24,7 @@ LEAST_MOTION = 0.5
 
 
 def pictures(predictor: "Predictor", expression: "FoundExpression") -> list[Picture]:
-    """Draw onset, apex, motion and class activation of an expression, as far as there are any."""
+    """Draw onset, apex, motion and the reasons for the label, as far as there are any."""
     sample = expression.sample
     if sample is None:
         return []
@@ -37,11 +38,15 @@ def pictures(predictor: "Predictor", expression: "FoundExpression") -> list[Pict
         motion, longest = _motion(sample, predictor.facts.input)
         caption = f"motion, up to {longest:.1f} px"
         shown.append(Picture(motion, "Motion from onset to apex as colour", caption))
-    heat = predictor.activation(sample)
-    if heat is not None and shown:
-        ground = shown[min(1, len(shown) - 1)].pixels
-        caption = "where the network looked"
-        shown.append(Picture(heat_over(ground, heat), "Class activation over the apex", caption))
+    if not shown:
+        return []
+    ground = shown[min(1, len(shown) - 1)].pixels
+    for heat, caption in (
+        (predictor.activation(sample), "where the network looked"),
+        (occlusion.explain(predictor, sample), "what the label rests on"),
+    ):
+        if heat is not None:
+            shown.append(Picture(heat_over(ground, heat), f"{caption}, over the apex", caption))
     return shown
 
 

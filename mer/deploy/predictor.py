@@ -168,6 +168,12 @@ class Predictor:
             raise MerError(f"flow is {flow.shape}; give u, v and strain of a square crop (3, S, S)")
         return self.predict_samples([Sample(flow=flow.astype(np.float16))])[0]
 
+    def sureness(self, samples: Sequence[Sample]) -> NDArray[np.floating]:
+        """How sure the main head is of each class: calibrated, else its scores. Shape: (B, K)."""
+        main = self.facts.heads[0]
+        scores = self._score(samples).scores[main]
+        return self._probabilities({main: scores}).get(main, scores)
+
     def activation(self, sample: Sample) -> NDArray[np.float32] | None:
         """Where the network looks in a prepared sample, for the class that it favours.
 

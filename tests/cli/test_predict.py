@@ -122,6 +122,6 @@ def test_files_of_a_video(clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (row["apex_frame"], row["label"]) == (clip.apex, prediction["label"])
     assert row["zero_shot_positive"] == prediction["scores"]["zero_shot"]["positive"]
     with Image.open(out / "a film-1.png") as strip:
-        assert strip.width > 4 * 224  # onset, apex, motion, activation
+        assert strip.width > 5 * 224  # onset, apex, motion, activation, occlusion
     with open_frames(out / "a film-annotated.webm") as frames:
         assert len(list(frames)) == len(clip.pictures)

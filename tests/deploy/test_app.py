@@ -63,7 +63,7 @@ def test_clips_in_a_row_give_what_the_library_gives_and_are_removed(
         assert found["apex"] == wanted["apex"]
         assert found["prediction"]["label"] == wanted["prediction"]["label"]
         assert same_scores(found["prediction"]["scores"], wanted["prediction"]["scores"])
-        assert html.count("<img") == 5  # onset, apex, motion, activation, timeline
+        assert html.count("<img") == 6  # onset, apex, motion, activation, occlusion, timeline
         assert "http" not in html
     kept = [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()]
     assert kept == []

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 import mer
-from mer.deploy import expression_pictures, video
+from mer.config.settings import Input, Prepare
+from mer.deploy import expression_pictures, occlusion, video
+from mer.deploy.facts import Facts
 from mer.deploy.prediction import Moment, Prediction
 from mer.deploy.predictor import Predictor
+from mer.deploy.scores import Scores
 from mer.errors import MerError
+from mer.prepare.sample import Sample
 from mer.training import runner
 from tests.builders import Config
 from tests.deploy.clips import Clip, clip_of, same_scores, write_video
@@ -143,9 +147,30 @@ def test_pictures_of_an_expression(model: Predictor, clip: Clip) -> None:
     result = model.predict_video(clip.pictures, fps=200, onset=clip.onset, apex=clip.apex)
     shown = expression_pictures.pictures(model, result.expressions[0])
     names = [picture.caption.split()[0].strip(",") for picture in shown]
-    assert names == ["onset", "apex", "motion"]  # small perceptrons have no feature map
+    assert names == ["onset", "apex", "motion", "what"]  # perceptrons have no feature map
     sheet = expression_pictures.strip(shown, "positive")
     side = expression_pictures.SIDE
     assert sheet.shape[1] > 3 * side and (sheet[60:200, 20:200] != 255).any()
     without = replace(result.expressions[0], sample=None)
     assert expression_pictures.pictures(model, without) == []
+
+
+class _LeftHalf:
+    """A model that sees the motion in the left half of the crop alone."""
+
+    def __call__(self, samples: list[Sample]) -> Scores:
+        strength = [np.abs(one.flow[:2, :, :112].astype(float)).mean() for one in samples]
+        scores = np.array([[1 - value, value] for value in strength])
+        return Scores({"svm": scores}, {"svm": scores.argmax(axis=1)})
+
+
+def test_a_label_rests_on_the_part_whose_stillness_would_cost_it() -> None:
+    facts = Facts("half", ("none", "some"), ("svm",), Prepare(), Input("flow", size=32))
+    flow = np.zeros((3, 224, 224), np.float16)
+    flow[0, 28:84, :] = 8  # above the middle, in both halves
+    heat = occlusion.explain(Predictor(_LeftHalf(), facts), Sample(flow=flow))
+    assert heat.shape == (56, 56)
+    assert heat[14, 10] > 0.9 * heat.max() > 0  # inside
+    assert not heat[:, 45:].any() and not heat[45:].any()  # the right half; where nothing moves
+    still = Sample(flow=np.zeros_like(flow))
+    assert occlusion.explain(Predictor(_LeftHalf(), facts), still) is None
