@@ -94,7 +94,6 @@ def check_words(words: list[str]) -> "DictConfig | None":
         folders = config_folders(config_dir)
         firsts = [sweeps.first_value(word, folders) for word in overrides]
         config = compose(firsts, config_dir=config_dir)
-        typed(config)
         sweeps.check(overrides, config, folders)
         return config
     sweeps.require_multirun(overrides)

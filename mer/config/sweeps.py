@@ -68,6 +68,7 @@ def check(words: Sequence[str], config: "DictConfig", folders: Sequence[Path]) -
 
     found: list[str] = []
     base = to_plain(config)
+    known = problems(base)
     for word in words:
         if (override := _sweep(word)) is None:
             continue
@@ -81,8 +82,8 @@ def check(words: Sequence[str], config: "DictConfig", folders: Sequence[Path]) -
                 if value not in choices:
                     found.append(f"{key}={value}: there is only {', '.join(choices)}")
             elif not key.startswith("+"):
-                for problem in problems(_with(base, name, f"{key}={value}")):
-                    found.append(f"{word}: {problem}")
+                changed = problems(_with(base, name, f"{key}={value}"))
+                found += [f"{word}: {problem}" for problem in changed if problem not in known]
     raise_all("The sweep has values that no run can have:", dict.fromkeys(found))
 
 

@@ -238,7 +238,7 @@ def test_right_words_pass_the_check(words: list[str], small_conf: Path) -> None:
     [
         (["sed=1"], r"sed=1: there is no key sed \(closest: seed\)"),
         (["-m", "sed=1,2"], r"sed=1: there is no key sed \(closest: seed\)"),
-        (["seed=1,2"], r"seed=1,2: Ambiguous value .* add --multirun"),
+        (["seed=1,2"], r"seed=1,2 stands for several values; .* mer train -m"),
     ],
 )
 def test_wrong_words_are_named_before_hydra_starts(
