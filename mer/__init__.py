@@ -44,7 +44,7 @@ _PUBLIC = {
     "Prediction": "mer.deploy.prediction",
     "Predictor": "mer.deploy.predictor",
     "cross_validate": "mer.training.runner",
-    "load": "mer.deploy.predictor",
+    "load": "mer.deploy.loading",
     "load_run": "mer.runs.stored_run",
     "prepare_samples": "mer.data.sources",
 }
@@ -71,10 +71,10 @@ if TYPE_CHECKING:
     from mer.data.datamodule import MERDataModule as MERDataModule
     from mer.data.dataset import UnifiedDataset as UnifiedDataset
     from mer.data.sources import prepare_samples as prepare_samples
+    from mer.deploy.loading import load as load
     from mer.deploy.prediction import ClipPrediction as ClipPrediction
     from mer.deploy.prediction import Prediction as Prediction
     from mer.deploy.predictor import Predictor as Predictor
-    from mer.deploy.predictor import load as load
     from mer.errors import MerError as MerError
     from mer.models.modules import MicroFinetuneModule as MicroFinetuneModule
     from mer.runs.stored_run import Run as Run

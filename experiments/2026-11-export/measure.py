@@ -20,7 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from mer import metrics
 from mer.deploy import fold_graphs, model_files, parity_samples, small_files
 from mer.deploy.engines import open_engine
-from mer.deploy.networks import finished
+from mer.deploy.trained_models import finished
 
 Images = NDArray[np.float32]
 

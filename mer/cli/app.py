@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
 
     from mer.deploy.app import opened
-    from mer.deploy.predictor import SHIPPED, load
+    from mer.deploy.loading import SHIPPED, load
 
     with (
         load(given.model or SHIPPED, trust=given.trust) as model,

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         raise MerError("--onset, --apex and --offset are frames of one video or folder of frames")
 
     from mer.deploy.clip_files import Writer, to_json
-    from mer.deploy.predictor import SHIPPED, load
+    from mer.deploy.loading import SHIPPED, load
 
     with load(request.model or SHIPPED, given.fold, given.trust) as model:
         writer = None if given.out is None else Writer(given.out, model)

@@ -7,24 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from mer.callbacks.head import EMBEDDING, INPUT, source_name
-from mer.config.composition import typed
-from mer.deploy import networks
+from mer.deploy import trained_models
 from mer.deploy.facts import Facts
 from mer.deploy.graph import Deployed, ZeroShot
+from mer.deploy.networks import FoldNetwork, ZeroShotNetwork
 from mer.errors import MerError, raise_all
-from mer.models import insertion, ready_weights
-from mer.models.checkpoints import load_module
-from mer.models.modules import MERModule, MicroFinetuneModule
+from mer.models import insertion
+from mer.models.modules import MERModule
 from mer.models.motion_module import MotionPretrainModule
 from mer.protocols import EVERYBODY
-from mer.runs import run_files, rundir
-from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, read_states
-from mer.training import zero_shot
-from mer.training.evaluate import fold_config, load_config
+from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.training.heads import heads_of, make_callbacks
 
 #: Largest difference between the scores of a file and those of the model it was written from.
@@ -46,27 +41,24 @@ def load(
         MerError: If the run names code that is neither listed nor trusted, or a head cannot be
             part of a file.
     """
-    trust = tuple(trust)
-    cfg = fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust)
-    folder = rundir.fold_folder(run_dir, fold)
-    module = load_module(MicroFinetuneModule, folder / "model.ckpt", trust)
+    mean, known = trained_models.of_run(run_dir, fold, trust)
+    network = next(one for one in mean.networks if isinstance(one, FoldNetwork))
+    module = network.module
     channels, side = module.hparams["in_chans"], module.hparams["image_size"]
     widths = {EMBEDDING: module.embedding_width, INPUT: channels * side**2}
-    judge = zero_shot.of_run(typed(cfg), run_dir, module.classes)
-    last = [SOFTMAX] if judge is None else [SOFTMAX, ZERO_SHOT]
-    graphs, sources = _graphs(cfg, folder / "heads.pt", heads, widths, last)
-    if heads is not None and ZERO_SHOT not in heads:
-        judge = None
-    known = networks.of_run(run_dir, fold, trust).facts
+    pretrained = [one.judge for one in mean.networks if isinstance(one, ZeroShotNetwork)]
+    last = [SOFTMAX] + [ZERO_SHOT] * len(pretrained)
+    graphs, sources = _graphs(network, heads, widths, last)
+    judge = next(iter(pretrained), None) if heads is None or ZERO_SHOT in heads else None
     known = replace(
         known,
         name=run_dir.resolve().name + ("" if fold == EVERYBODY else f", fold {fold}"),
-        heads=(*graphs, SOFTMAX) if judge is None else (*graphs, SOFTMAX, ZERO_SHOT),
+        heads=(*graphs, SOFTMAX) if judge is None else (*graphs, *last),
         units=() if judge is None else judge.units,
     )
-    pretrained = None if judge is None else ZeroShot(judge)
-    facts = _facts(module, known, pretrained)
-    return Deployed(module, graphs, known.offsets, facts, sources, judge=pretrained)
+    zero_shot = None if judge is None else ZeroShot(judge)
+    facts = _facts(module, known, zero_shot)
+    return Deployed(module, graphs, known.offsets, facts, sources, judge=zero_shot)
 
 
 def shipped(name: str) -> Deployed:
@@ -78,9 +70,10 @@ def shipped(name: str) -> Deployed:
     Raises:
         MerError: If there are no such weights.
     """
-    facts = networks.shipped(name).facts
-    file = ready_weights.checkpoint(f"{ready_weights.PREFIX}{facts.name}")
-    module = load_module(MotionPretrainModule, file)
+    mean, facts = trained_models.shipped(name)
+    network = mean.networks[0]
+    assert isinstance(network, ZeroShotNetwork)
+    module = network.judge.module
     assert isinstance(module, MotionPretrainModule)
     return Deployed(module, facts=_facts(module, facts), softmax=ZERO_SHOT, units=module.units)
 
@@ -98,20 +91,18 @@ def _facts(module: MERModule, facts: Facts, pretrained: ZeroShot | None = None) 
 
 
 def _graphs(
-    cfg: DictConfig,
-    path: Path,
+    network: FoldNetwork,
     wanted: Sequence[str] | None,
     widths: Mapping[str, int],
     last: Sequence[str],
 ) -> tuple[dict[str, nn.Module], dict[str, list[str]]]:
-    """Load the heads of a fold, each as a module from its sources to scores.
+    """Give the heads of a fold, each as a module from its sources to scores.
 
     Args:
-        cfg: Configuration of the fold.
-        path: Its `heads.pt`.
+        network: The fold's network with its heads.
         wanted: See `load`.
         widths: Sources that a file can compute -> width.
-        last: Names of the heads that need no `heads.pt`.
+        last: Names of the heads that are no callbacks.
 
     Returns:
         Name -> module; name -> sources.
@@ -120,15 +111,15 @@ def _graphs(
         MerError: If there is no such head, it cannot be part of a file, or its module gives other
             scores.
     """
-    made = {head.name: head for head in heads_of(make_callbacks(cfg.callbacks))}
+    made = {head.name: head for head in heads_of(make_callbacks(network.settings.callbacks))}
     names = list(made) if wanted is None else [name for name in made if name in wanted]
     unknown = sorted({*(wanted or ())} - {*made, *last})
     there = ", ".join([*made, *last])
     raise_all("The run has other heads:", (f"{name}: name some of {there}" for name in unknown))
-    states = run_files.read(path, read_states, dict)
+    fitted = {head.name: head for head in network.heads}
     graphs, sources, problems, elsewhere = {}, {}, [], []
     for name in names:
-        head, graph = made[name], None
+        head = fitted.get(name, made[name])
         sources[name] = [source_name(source) for source in head.sources]
         if unknown := [source for source in sources[name] if source not in widths]:
             elsewhere.append(f"{name} reads {', '.join(unknown)}")
@@ -136,10 +127,7 @@ def _graphs(
         rows = np.random.default_rng(0).standard_normal(
             (4, sum(widths[source] for source in sources[name]))
         )
-        state = {key: value for key, value in states[name].items() if key != "fitted_on"}
-        if state:
-            head.load_state_dict(state)
-            graph = head.export()
+        graph = head.export() if name in fitted else None
         if graph is None:
             problems.append(f"{name} ({type(head).__name__})")
             continue

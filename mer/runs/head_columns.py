@@ -68,8 +68,11 @@ def read_states(path: Path) -> dict[str, Any]:
     import torch
 
     states = torch.load(path, map_location="cpu", weights_only=True)
-    # Earlier runs name the class of their one head.
-    return {"svm" if name == "SVMHead" else name: state for name, state in states.items()}
+    # Earlier runs name the class of their one head, and keep what each was fitted on.
+    return {
+        "svm" if name == "SVMHead" else name: {k: v for k, v in state.items() if k != "fitted_on"}
+        for name, state in states.items()
+    }
 
 
 def _classes(frame: pd.DataFrame) -> list[str]:

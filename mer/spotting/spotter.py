@@ -8,7 +8,6 @@ where an expression begins, peaks and ends.
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from mer.spotting.frames import Frame, Frames, check_rate
@@ -90,12 +89,7 @@ class Spotter:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Release the face model; what was not asked for with `close` is lost."""
         self._tracker.close()
 
