@@ -93,6 +93,7 @@ class Pretrain:
 
     labels: dict[str, Any] = made_by(dict)
     enabled: StrictBool = True
+    weights: StrictStr | None = None
     network: Literal["auto", "mobilenetv2", "whole"] = "auto"
     motion: Motion | None = None
     validation: Share = 0.2
@@ -109,4 +110,5 @@ class Pretrain:
     @property
     def reads_datasets(self) -> bool:
         """Whether macro datasets take part."""
-        return self.enabled and (self.motion is None or self.motion.real != "none")
+        reads = self.motion is None or self.motion.real != "none"
+        return self.enabled and self.weights is None and reads

@@ -94,6 +94,7 @@ def _read(path: Path, where: str) -> dict[str, Any]:
         raise MerError(f"{where} holds no readable weights: {reason}") from error
     if any(name.startswith("backbone.") for name in state):
         raise MerError(
-            f"{where} is a checkpoint of mer. Its blocks come in by transfer (mer.models.transfer)."
+            f"{where} is a checkpoint of mer. Weights of macro-pretraining are set as "
+            "macro.weights; the network of a fold has seen persons that others test."
         )
     return state

@@ -98,6 +98,8 @@ def _training(run: Run) -> dict[str, Any]:
 
 def _macro_samples(run: Run) -> str:
     """What macro-pretraining was on."""
+    if (weights := run.get("macro.weights")) is not None:
+        return f"weights of {weights}"
     names = [name for name, node in (run.get("data.macro") or {}).items() if node is not None]
     if run.get("macro.motion") is None:
         return ", ".join(names)

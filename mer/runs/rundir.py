@@ -132,8 +132,9 @@ def write_config(path: Path, settings: Settings) -> None:
 def _config(settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = to_plain(settings)
     config["protocol"]["folds"] = None  # which folds one process does is no property of the run
-    if config["debug"] is None:  # what nearly all runs are is no setting of theirs
-        del config["debug"]
+    for node, key in ((config, "debug"), (config["macro"], "weights")):
+        if node[key] is None:  # as in nearly all runs: then it is no setting of theirs
+            del node[key]
     return config
 
 

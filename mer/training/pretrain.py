@@ -33,6 +33,7 @@ from mer.randomness import derived_seed
 from mer.runs import evidence, run_files
 from mer.training import data_parallel
 from mer.training.devices import fold_device
+from mer.training.given_weights import given_weights
 from mer.training.macro_samples import Real, network_and_data, real_samples, sides_of
 from mer.training.trainer import make_trainer
 
@@ -57,8 +58,10 @@ def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[
         scores, persons) and `metrics.csv`.
 
     Raises:
-        MerError: If too few persons are left.
+        MerError: If too few persons are left, or `macro.weights` cannot be used.
     """
+    if settings.macro.weights is not None:
+        return given_weights(settings, tested)
     first = None
     if corpus is not None:
         corpus = _without(corpus, tested)
@@ -125,6 +128,7 @@ def _settings(settings: Settings, corpus: Corpus | None, first: Path | None) -> 
     nodes = ("backbone", "input", "macro", "trainer")
     plain = {name: trust.with_sources(to_plain(getattr(settings, name))) for name in nodes}
     plain["input"].pop("cache_gb")  # changes memory, not weights
+    plain["macro"].pop("weights")  # there are none yet
     own = (*MACHINE, "threads")  # threads of the folds
     plain["trainer"] = {k: v for k, v in plain["trainer"].items() if k not in own}
     if settings.macro.motion is not None:

@@ -193,7 +193,8 @@ def _pretraining(pretrain: Pretrain, macro: UnifiedDataset | None) -> Pretrain:
     classes = None if macro is None else macro.classes
     if pretrain.motion is None:
         labels = {} if classes is None else _own_scheme(classes)
-        return replace(pretrain, enabled=macro is not None, labels=labels)
+        enabled = macro is not None or pretrain.weights is not None
+        return replace(pretrain, enabled=enabled, labels=labels)
     scheme = load_scheme(pretrain.labels or "macro-3")
     if classes is not None and list(classes) != scheme["classes"]:
         raise MerError(
