@@ -129,6 +129,17 @@ def smoothed(places: np.ndarray) -> np.ndarray:
     return result
 
 
+def roughness(course: np.ndarray) -> float:
+    """Standard deviation of the noise of a course (T,), from what frames differ from the neighbours.
+
+    By the median, so that fast motion has no say; 0 for less than three frames.
+    """
+    if len(course) < 3:
+        return 0.0
+    rough = np.abs(course[1:-1] - (course[:-2] + course[2:]) / 2)
+    return float(np.median(rough) / (0.6745 * np.sqrt(1.5)))
+
+
 def nearest(times: np.ndarray, time: float) -> int:
     """Position of the moment nearest to a time; the times rise."""
     place = int(np.searchsorted(times, time))

@@ -20,6 +20,7 @@ from mer.spotting.bumps import (
     crossing,
     mean_near,
     nearest,
+    roughness,
 )
 from mer.spotting.frames import Frame
 from mer.spotting.regions import EXPRESSIVE, WATCHED, Motion
@@ -50,6 +51,8 @@ class Settings:
     Attributes:
         threshold: Least motion in multiples of the resting face's.
         floor: Least motion in px of a crop of 224 px.
+        snr: Least motion in multiples of the noise from frame to frame in its own direction. Noise
+            that regions share, such as that of JPEG, adds up where theirs alone cancels.
         blink: Motion of the eyes in px of that crop that is a blink.
         drag: Share of the eyes' motion that shows in other regions, where `EYES_REST` is exceeded.
         drag_brows: The same for the brows, which are nearest.
@@ -59,6 +62,7 @@ class Settings:
 
     threshold: float = 4.5
     floor: float = 0.2
+    snr: float = 8.5
     blink: float = 1.5
     drag: float = 0.2
     drag_brows: float = 1.3
@@ -251,9 +255,9 @@ class Watcher:
         """Measure a bump: borders where its course, carried on in a straight line, is at rest."""
         lengths = np.hypot(*bump.moved.T)
         strength = float(np.sort(lengths)[-3:].mean())
-        if strength < self.settings.floor:
-            return None
         scale, times = self._scales[number], self._times.rows
+        if strength < self.settings.floor or self._snr(scale, bump) < self.settings.snr:
+            return None
         reach, along = scale.reach, self._along(scale, bump)
         peak = nearest(times, bump.time)
         start = crossing(times[peak::-1], along[peak::-1], bump.time - reach)
@@ -274,6 +278,12 @@ class Watcher:
             regions=tuple(_NAMES[place] for place in np.argsort(-lengths)[:3]),
             head_motion=float(abs(heads[1] - heads[0])),
         )
+
+    def _snr(self, scale: Scale, bump: Bump) -> float:
+        """Motion of a bump in multiples of the noise from frame to frame in its direction."""
+        weights = bump.moved / scale.noise[:, None] ** 2
+        along = np.einsum("tra,ra->t", self._shifts.rows[:, :COUNT], weights)
+        return float((bump.moved * weights).sum()) / max(roughness(along), 1e-9)
 
     def _along(self, scale: Scale, bump: Bump) -> np.ndarray:
         """Place of each moment along the direction of the bump: 0 at its ends, 1 at the apex."""
