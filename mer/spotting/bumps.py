@@ -130,7 +130,7 @@ def smoothed(places: np.ndarray) -> np.ndarray:
 
 
 def roughness(course: np.ndarray) -> float:
-    """Standard deviation of the noise of a course (T,), from what frames differ from the neighbours.
+    """Standard deviation of the noise of a course (T,): how far frames are from their neighbours.
 
     By the median, so that fast motion has no say; 0 for less than three frames.
     """
