@@ -5,9 +5,15 @@ import logging
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mer.cli.options import add_trust
 from mer.errors import MerError
+
+if TYPE_CHECKING:
+    from mer.datasets.long_videos import LongVideos
+    from mer.deploy.predictor import Predictor
+    from mer.spotting.evaluation import Evaluation
 
 DESCRIPTION = """\
 Find micro- and macro-expressions in videos: onset, apex and offset of each, by the motion of facial
@@ -18,7 +24,10 @@ regions. INPUT is
                    samm_long (SAMM long videos), casme_sq (CAS(ME)^2) or casme3 (CAS(ME)^3, part A)
 
 Each input gives NAME.csv and NAME.json with its intervals and NAME.svg with a line of time in the
-folder --out. `mer synth preset=long` writes look-alikes of two of the datasets.
+folder --out. `mer synth preset=long` writes look-alikes of two of the datasets. With --model, a run
+directory, an .onnx file of `mer export` or shipped weights (mer:motion-xxs, mer:motion-mlps), the
+micro-expressions of a dataset that were spotted rightly are recognised too: NAME-recognised.csv and
+the spot-then-recognise score (STRS). `mer predict` labels what it spots in a single video.
 """
 
 log = logging.getLogger(__name__)
@@ -43,6 +52,8 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--min-face", type=float, default=60.0, help="least width in px (60)")
     parser.add_argument("--workers", type=int, help="processes for the videos of a dataset")
+    parser.add_argument("--model", metavar="MODEL", help="recognise what was spotted in a dataset")
+    add_trust(parser)
     given = parser.parse_intermixed_args(argv)
 
     from mer.spotting.intervals import Settings
@@ -52,9 +63,12 @@ def main(argv: list[str]) -> int:
         if not given.threshold > 0:
             raise MerError(f"--threshold {given.threshold}: type a number above 0, such as 5")
         settings = replace(settings, threshold=given.threshold)
+    datasets = [text for text in given.inputs if "=" in text and not Path(text).exists()]
+    if given.model is not None and datasets != given.inputs:
+        raise MerError("--model is for datasets; for a video type `mer predict MODEL VIDEO`")
     for text in given.inputs:
         name, _, root = text.partition("=")
-        if root and not Path(text).exists():
+        if text in datasets:
             _dataset(name, Path(root).expanduser(), given, settings)
         else:
             _video(
@@ -130,9 +144,14 @@ def _dataset(name: str, root: Path, given: argparse.Namespace, settings: Any) ->
     for remark in dataset.remarks:
         log.info("%s %s: %s", remark.item, remark.action, remark.reason)
     workers = processes.cores() if given.workers is None else given.workers
+    model = None
+    if given.model is not None:  # a wrong name is said before hours of spotting
+        from mer.deploy.predictor import load
+
+        model = load(given.model.removeprefix("mer:"), trust=given.trust)
     result = evaluate(dataset, settings, min(workers, len(dataset.videos)))
     scores = {kind: counts.as_dict() for kind, counts in result.counts.items()}
-    facts = {
+    facts: dict[str, Any] = {
         "dataset": name,
         "videos": len(dataset.videos),
         "least_overlap": 0.5,
@@ -140,6 +159,10 @@ def _dataset(name: str, root: Path, given: argparse.Namespace, settings: Any) ->
         "apex_error_frames": result.apex_frames,
         "warnings": result.warnings,
     }
+    sentence = ""
+    if model is not None:
+        with model:
+            sentence = _recognise(model, dataset, result, given.out, facts)
     write_intervals(result.table, given.out, _stem(name), facts)
     shown = Table(title=f"{name}: {len(dataset.videos)} videos, IoU >= .5", title_justify="left")
     for column in ("", "annotated", "spotted", "right", "precision", "recall", "F1"):
@@ -152,7 +175,45 @@ def _dataset(name: str, root: Path, given: argparse.Namespace, settings: Any) ->
     terminal.print(shown)
     if result.apex_frames is not None:
         terminal.print(f"Apexes of right intervals lie {result.apex_frames:.2f} frames off.")
+    if sentence:
+        terminal.print(sentence)
     print(f"Intervals and scores: {given.out / _stem(name)}.csv, .json")
+
+
+def _recognise(
+    model: "Predictor",
+    dataset: "LongVideos",
+    spotted: "Evaluation",
+    out: Path,
+    facts: dict[str, Any],
+) -> str:
+    """Recognise what was spotted; write the table, add the scores to the facts, and say them."""
+    from mer.deploy.recognition import recognise
+    from mer.files import write_csv
+
+    result = recognise(model, dataset, spotted)
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(result.table, out / f"{_stem(dataset.dataset)}-recognised.csv")
+    known = int(result.table["label"].notna().sum())
+    facts["recognition"] = {
+        "model": model.facts.name,
+        "classes": list(model.facts.classes),
+        "micro_expressions": known,
+        "without_class": len(result.table) - known,
+        "f1": result.f1,
+        "strs": result.strs,
+    }
+    if result.f1 is None or result.strs is None:
+        return (
+            f"STRS cannot be given: of {len(result.table)} rightly spotted micro-expressions none "
+            f"has an emotion of the classes {', '.join(model.facts.classes)}."
+        )
+    left = len(result.table) - known
+    more = f"; {left} more have no emotion of its classes" if left else ""
+    return (
+        f"{model.facts.name} on {known} rightly spotted micro-expressions: F1 {result.f1:.3f}, "
+        f"STRS {result.strs:.3f} = {spotted.counts['micro'].f1:.3f} x {result.f1:.3f}{more}."
+    )
 
 
 def _stem(name: str) -> str:

@@ -167,7 +167,7 @@ def counts(dataset: LongVideos, videos: Mapping[str, Video], kind: str) -> Count
         if kind != "all":
             table = table[(table["kind"] == "micro") == (kind == "micro")]
         annotated = [(e.onset, e.offset) for e in video.expressions if kind in ("all", e.kind)]
-        per_video[video.name] = count(_borders(table), annotated)
+        per_video[video.name] = count(borders(table), annotated)
     return pooled(per_video)
 
 
@@ -190,14 +190,15 @@ def _spot_one(settings: Settings | None, video: LongVideo) -> Video:
     return result._replace(table=result.table[mine].reset_index(drop=True), faces=[longest])
 
 
-def _borders(table: pd.DataFrame) -> list[tuple[int, int]]:
+def borders(table: pd.DataFrame) -> list[tuple[int, int]]:
+    """First and last frame of each interval of a table."""
     return list(zip(table["onset"].astype(int), table["offset"].astype(int), strict=True))
 
 
 def _compared(video: LongVideo, table: pd.DataFrame) -> pd.DataFrame:
     """Join spotted with annotated intervals; missed ones stand below, without a spotted one."""
     annotated = [(e.onset, e.offset) for e in video.expressions]
-    partner = dict(pair(_borders(table), annotated))
+    partner = dict(pair(borders(table), annotated))
     rows = [
         {**row, "right": number in partner, **_annotation(video, partner.get(number))}
         for number, row in enumerate(table.to_dict("records"))

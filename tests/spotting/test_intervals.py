@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pytest
 
+from mer.spotting.bumps import roughness
 from mer.spotting.frames import Frame
 from mer.spotting.intervals import KEPT, Expression, Settings, Watcher
 from mer.spotting.regions import EXPRESSIVE, EYES, Motion
@@ -136,3 +138,26 @@ def test_an_expression_keeps_the_pictures_of_its_frames() -> None:
     (one,), _ = spot(numbered())
     for frame in (one.onset, one.apex, one.offset):
         assert (frame.picture == frame.number % 256).all()
+
+
+def test_noise_that_all_regions_share_is_no_expression() -> None:
+    # As JPEG of changing quality does: each frame moves every region along a way of its own.
+    def shared() -> Iterator[tuple[Frame, Motion]]:
+        rng = np.random.default_rng(2)
+        ways = rng.normal(0, 0.1, (len(NAMES), 2))
+        ways[len(EXPRESSIVE) :] = 0
+        for frame, motion in film(12):
+            shifts = 0.2 * motion.shifts + ways * rng.standard_t(3)
+            yield frame, motion._replace(shifts=shifts)
+
+    assert len(spot(shared(), Settings(snr=0))[0]) > 0
+    assert spot(shared())[0] == []
+
+
+def test_roughness_is_the_noise_of_a_course_and_not_its_rise() -> None:
+    assert roughness(np.arange(9.0)) == 0
+    assert roughness(np.array([0.0, 1.0])) == 0
+    # Each frame of 0, 2, 0, 2 ... differs from the mean of its neighbours by 2.
+    assert roughness(np.array([0.0, 2.0] * 5)) == pytest.approx(2 / (0.6745 * 1.5**0.5))
+    noise = np.random.default_rng(0).normal(0, 0.3, 20000)
+    assert roughness(noise) == pytest.approx(0.3, rel=0.03)

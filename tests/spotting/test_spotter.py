@@ -24,9 +24,12 @@ def rgb(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(picture[..., ::-1])
 
 
-def test_a_dataset_of_long_videos_is_scored(long_videos: Path, tmp_path: Path) -> None:
+def test_a_dataset_of_long_videos_is_scored(
+    long_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
-    assert cli.main(["spot", f"casme_sq={long_videos}", "--out", str(out), "--workers", "1"]) == 0
+    words = ["--out", str(out), "--workers", "1", "--model", "mer:motion-mlps"]
+    assert cli.main(["spot", *words, f"casme_sq={long_videos}"]) == 0
     facts = json.loads((out / "casme_sq.json").read_text())
     table = pd.read_csv(out / "casme_sq.csv")
     scores = facts["scores"]["all"]
@@ -37,6 +40,12 @@ def test_a_dataset_of_long_videos_is_scored(long_videos: Path, tmp_path: Path) -
     right = table[table["right"]]
     assert (right["onset"] <= right["apex"]).all()
     assert (right["apex"] <= right["offset"]).all()
+    recognised = pd.read_csv(out / "casme_sq-recognised.csv")
+    assert len(recognised) == facts["scores"]["micro"]["right"] > 0
+    recognition = facts["recognition"]
+    assert recognition["strs"] == facts["scores"]["micro"]["f1"] * recognition["f1"]
+    assert cli.main(["spot", *words, f"casme_sq={long_videos}", "clip.mp4"]) == 1
+    assert "for a video type `mer predict" in capsys.readouterr().err
 
 
 def test_a_still_face_shifted_and_noisy_gives_no_interval(long_videos: Path) -> None:
