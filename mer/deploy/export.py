@@ -1,13 +1,13 @@
 """`mer export MODEL`: a trained model as one self-contained file, from aligned input to labels."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mer.deploy.fold_graphs import TOLERANCE
 from mer.deploy.parity import changes, require_close, require_equal
-from mer.errors import MerError
+from mer.errors import MerError, raise_all
 from mer.files import sha256, write_text, write_whole
 from mer.protocols import EVERYBODY
 
@@ -77,8 +77,7 @@ def export(
     """
     from mer.deploy import model_card
 
-    if precision != "float32" and form != "onnx":
-        raise MerError(f"--precision {precision} is for --format onnx, found {form}")
+    raise_all("No file can be written:", _faults(form, precision, out))
     made = _open(source, fold, tuple(trust), heads)
     path = out or made.path.with_name(made.path.name + PRECISIONS[precision] + FORMATS[form])
     said: list[str] = []
@@ -93,6 +92,21 @@ def export(
     card = model_card.text(facts, made.run_dir, made.fold, [file, *said])
     write_text(card, path.with_suffix(".md"))
     return path
+
+
+def _faults(form: str, precision: Precision, out: Path | None) -> Iterator[str]:
+    """What is wrong with the file that is wanted, before anything is read."""
+    if precision != "float32" and form != "onnx":
+        yield f"--precision {precision} is for --format onnx, found {form}"
+    if out is None:
+        return
+    if out.is_dir():
+        yield f"--out {out} is a folder; name a file that ends in {FORMATS[form]}"
+    elif out.suffix != FORMATS[form]:
+        yield f"--out {out}: a file of --format {form} ends in {FORMATS[form]}"
+    folder = next(one for one in (out.parent, *out.parent.parents) if one.exists())
+    if not folder.is_dir():
+        yield f"--out {out}: {folder} is a file, and no folder"
 
 
 def _open(
@@ -192,9 +206,10 @@ def _fold_name(run_dir: Path, fold: str | None) -> str:
     folders = sorted((run_dir / "folds").glob("*")) if (run_dir / "folds").is_dir() else []
     done = [f.name for f in folders if rundir.is_done(run_dir, f.name)]
     if not done:
+        what = "has no finished fold" if run_dir.is_dir() else "is no run directory"
         raise MerError(
-            f"{run_dir} has no finished fold. Name a run directory, e.g. runs/demo, or weights of "
-            "the package, e.g. mer:motion-xxs."
+            f"{run_dir} {what}. Name a run directory, e.g. runs/demo, or weights of the package, "
+            "e.g. mer:motion-xxs."
         )
     if fold is not None and fold not in done:
         raise MerError(f"{run_dir} has no finished fold `{fold}`; there are: {', '.join(done)}.")

@@ -75,6 +75,8 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         MerError: If it has none, is missing or is damaged.
     """
+    if not path.is_file():
+        raise MerError(f"{path} is no file; name an .onnx file of `mer export`")
     onnx = onnx_package()
     try:
         model = onnx.load(path, load_external_data=False)

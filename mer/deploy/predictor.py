@@ -29,6 +29,9 @@ from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture
 from mer.runs.calibration import as_logits, probabilities
 from mer.spotting.frames import Progress, Source
 
+#: Pixels of motion that no flow field holds.
+MOST_FLOW = 10_000.0
+
 #: A picture: uint8 (H, W, 3) RGB, or its file.
 Picture = NDArray[np.uint8] | str | Path
 
@@ -155,8 +158,10 @@ class Predictor:
         Raises:
             MerError: If it has another shape, or the model sees more than flow.
         """
-        if flow.ndim != 3 or flow.shape[0] != 3 or flow.shape[1] != flow.shape[2]:
+        if flow.ndim != 3 or flow.shape[0] != 3 or not flow.shape[1] == flow.shape[2] > 0:
             raise MerError(f"flow is {flow.shape}; give u, v and strain of a square crop (3, S, S)")
+        if not np.abs(flow).max() < MOST_FLOW:  # nor NaN
+            raise MerError(f"flow holds {np.abs(flow).max():g} px; give finite pixels of the crop")
         return self.predict_samples([Sample(flow=flow.astype(np.float16))])[0]
 
     def sureness(self, samples: Sequence[Sample]) -> NDArray[np.floating]:
@@ -292,7 +297,7 @@ def _name(picture: Picture, name: str) -> str:
 def _read(picture: Picture, name: str) -> NDArray[np.uint8] | Drop:
     if not isinstance(picture, np.ndarray):
         return read_picture(Path(picture).expanduser())
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise MerError(
             f"{name} is {picture.dtype} {picture.shape}; give uint8 (H, W, 3) RGB, or a file"
         )

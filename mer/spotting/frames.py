@@ -159,9 +159,10 @@ def _pictures(
 
     def read() -> Iterator[tuple[int, float, np.ndarray]]:
         for number, picture in enumerate(pictures):
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            given = np.asarray(picture)
+            if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3 or not given.size:
                 raise MerError(
-                    f"picture {number} is {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)"
+                    f"picture {number} is {given.dtype} {given.shape}, expected uint8 (H, W, 3)"
                 )
             yield number, number / rate, picture
 

@@ -322,6 +322,23 @@ def inputs_of(run_dir: Path, fold: str, predicted: pd.DataFrame) -> np.ndarray:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     assert main(["export", str(tmp_path)]) == 2
     assert "has no finished fold" in capfd.readouterr().err
+    assert main(["export", str(tmp_path / "gone")]) == 2
+    assert "gone is no run directory" in capfd.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    for out, words in (
+        (tmp_path, "is a folder; name a file that ends in .pt2"),
+        (tmp_path / "m.onnx", "a file of --format pt2 ends in .pt2"),
+        (tmp_path / "file" / "new" / "m.pt2", "file is a file, and no folder"),
+    ):
+        words_given = ["--format", "pt2", "--precision", "int8", "--out", str(out)]
+        assert main(["export", "runs/gone", *words_given]) == 2
+        said = capfd.readouterr().err
+        assert words in said and "--precision int8 is for --format onnx" in said
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ def test_weights_of_the_package_have_neither_folds_nor_other_heads(
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    with pytest.raises(MerError, match=r"cannot be read as an ONNX file .*No such file"):
+    with pytest.raises(MerError, match=r"model\.onnx is no file"):
         model_files.read_facts(path)
     path.write_bytes(b"\x12\x99" * 50)
     with pytest.raises(MerError, match=r"cannot be read as an ONNX file .* export the model again"):

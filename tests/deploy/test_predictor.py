@@ -217,6 +217,11 @@ def test_pictures_that_cannot_be_used_give_a_reason(
             assert reason in one.reason
         with pytest.raises(MerError, match=r"the apex is float64 \(2, 2\); give uint8"):
             model.predict(onset, np.zeros((2, 2)))  # type: ignore[arg-type]
+        with pytest.raises(MerError, match=r"the onset is uint8 \(0, 0, 3\); give uint8"):
+            model.predict(*[np.zeros((0, 0, 3), np.uint8)] * 2)  # would break the face finder
+        for wrong in (np.nan, 1e9):
+            with pytest.raises(MerError, match=r"flow holds .* give finite pixels"):
+                model.predict_flow(np.full((3, 64, 64), wrong))
 
 
 @pytest.mark.parametrize("name", ["nothing", "runs/absent", "mer:motion-none"])
