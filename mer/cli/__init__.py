@@ -122,6 +122,8 @@ COMMANDS: dict[str, Command] = {
     ),
 }
 
+COMPLETION = Command("mer.cli.completion:main", "TAB completion", "")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand.
@@ -141,6 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] in ("-V", "--version", "version"):
         print(f"mer {mer.__version__}")
         return 0
+    if "--shell-completion" in words:
+        words = ["--shell-completion", *words[words.index("--shell-completion") + 1 :]]
     debug = os.environ.get("MER_DEBUG", "") not in ("", "0")
     # Threads that wait should sleep: spinning ones starve each other when the cores are shared. A
     # benchmark has the machine for itself, and a baseline that would not sleep.
@@ -150,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     kept = ""
     with _sigterm_interrupts(leaving=argv is None) as terminated:
         try:
-            command = _find(words[0])
+            command = COMPLETION if words[0] == "--shell-completion" else _find(words[0])
             kept = command.kept
             module, function = command.target.split(":")
             return int(getattr(importlib.import_module(module), function)(words[1:]))
@@ -230,6 +234,8 @@ def usage() -> str:
             "synthetic data. MER_DATA names the folder of your datasets, MER_DEBUG=1 shows the",
             "traceback of an error. Exit status: 0 done, 1 a fault of mer, 2 something to mend,",
             "130 after Ctrl-C, 143 after SIGTERM; others are explained by the commands.",
+            "",
+            'TAB completes words after: eval "$(mer --shell-completion install=bash)" (zsh, fish).',
         ]
     )
 

@@ -14,7 +14,12 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer prepare", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="mer prepare",
+        description="Read every dataset of a configuration, find and align the faces, compute flow "
+        "and write the prepared stores, which training reads. Words are those of `mer train`: "
+        "data=megc2019 prepare.size=256; `mer train --help prepare` explains the keys.",
+    )
     parser.add_argument("overrides", nargs="*", help="key=value, as for mer train")
     add_config_dir(parser)
     given = parser.parse_intermixed_args(argv)

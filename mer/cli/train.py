@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from mer.cli import train_help
 from mer.config import sweeps
 from mer.config.composition import check_words, conf_dir, typed
 from mer.config.hydra_options import options_first, take_trust
@@ -36,6 +37,8 @@ def main(argv: list[str]) -> int:
     Raises:
         MerError: If the run cannot be carried out, or something has ended it from inside.
     """
+    if {"--help", "-h"} & set(argv):
+        return train_help.main(argv)
     words = ["trial.test=true" if word == "--test" else word for word in take_trust(argv)]
     words = [_spread(word) for word in sweeps.plain(options_first(words))]
     words = _with_directory(words)

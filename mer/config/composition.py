@@ -85,7 +85,7 @@ def check_words(words: list[str]) -> "DictConfig | None":
         MerError: As `compose` does; or if a sweep has a value that no run can have.
     """
     yaml_parser.use()
-    words, config_dir = split_config_dir(words)
+    words, config_dir = split_config_dir(sweeps.plain(words))
     options = {word for word in words if word.startswith("-")}
     if options - {"-m", "--multirun"}:
         return None
