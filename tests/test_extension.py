@@ -3,6 +3,7 @@
 Its examples are written to a folder as their titles say, and one run uses all of them.
 """
 
+import importlib
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ import torch
 from mer import datasets
 from mer.cli import main
 from mer.config.catalogue import entries
+from mer.protocols import check_folds
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -41,7 +43,7 @@ def lab(tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A folder with what the page shows, on the import path, and with data of its own."""
     folder = tmp_path_factory.mktemp("lab")
     blocks = re.findall(r'```\w+ title="([^"]+)"\n(.*?)```\n', PAGE.read_text(), re.DOTALL)
-    assert len(blocks) >= 14
+    assert len(blocks) >= 15
     for name, text in blocks:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -116,6 +118,16 @@ def test_its_things_are_listed(lab: Path) -> None:
     ):
         own = {entry.name: entry.summary for entry in entries(kind, lab / "conf") if entry.own}
         assert own[name] == summary
+
+
+def test_its_protocol_gives_sound_folds(lab: Path) -> None:
+    halves = importlib.import_module("mylab.protocol").halves
+    table = datasets.read("ckplus", lab / "data" / "CK+").table.assign(label="positive")
+    table["person"] = table["subject"]
+    first, second = halves(table)
+    check_folds([first, second], table)
+    assert first.train == second.test
+    assert set(first.test) | set(second.test) == set(table["sample_id"])
 
 
 def test_a_reader_of_the_run_names_whom_it_trusts(
