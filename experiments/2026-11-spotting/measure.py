@@ -12,10 +12,11 @@ import numpy as np
 import mer
 from mer.prepare.faces import FaceFinder
 from mer.spotting.clip import spot_clip
-from mer.spotting.frames import Frame, open_frames
-from mer.spotting.intervals import Expression
+from mer.spotting.frames import open_frames
+from mer.spotting.spotted_expression import Expression
 from mer.spotting.spotter import Spotter
 from mer.spotting.spotting_scores import Counts, apex_error, count, pair, recognition_f1, strs
+from mer.spotting.stream import Frame
 from mer.synthetic.camera import film
 from mer.synthetic.long_recordings import LongRecording, film_video, plan_video
 from mer.synthetic.plan import MICRO, plan

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def _faults(given: argparse.Namespace) -> Iterator[str]:
     """What is wrong with the options, before anything is read."""
     from mer.errors import MerError
-    from mer.spotting.frames import check_rate
+    from mer.spotting.stream import check_rate
 
     if given.fps is not None:
         try:

@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     add_trust(parser)
     given = parser.parse_intermixed_args(argv)
 
-    from mer.spotting.intervals import Settings
+    from mer.spotting.spotted_expression import Settings
 
     settings = Settings()
     if given.threshold is not None:
@@ -146,7 +146,7 @@ def _dataset(name: str, root: Path, given: argparse.Namespace, settings: Any) ->
     workers = processes.cores() if given.workers is None else given.workers
     model = None
     if given.model is not None:  # a wrong name is said before hours of spotting
-        from mer.deploy.predictor import load
+        from mer.deploy.loading import load
 
         model = load(given.model.removeprefix("mer:"), trust=given.trust)
     result = evaluate(dataset, settings, min(workers, len(dataset.videos)))

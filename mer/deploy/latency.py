@@ -28,8 +28,8 @@ from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Sample
 from mer.runs import run_files
-from mer.spotting.frames import Frame
 from mer.spotting.spotter import Spotter
+from mer.spotting.stream import Frame
 from mer.training import runner
 
 BASELINE = "eager float32"

@@ -27,7 +27,8 @@ from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.prepare.sample import Drop, Sample, prepare_pictures, read_picture
 from mer.runs.calibration import as_logits, probabilities
-from mer.spotting.frames import Progress, Source
+from mer.spotting.frames import Source
+from mer.spotting.stream import Progress
 
 #: Pixels of motion that no flow field holds.
 MOST_FLOW = 10_000.0

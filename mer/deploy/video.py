@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from mer.deploy.prediction import ClipPrediction, FoundExpression, Moment, Prediction
 from mer.errors import MerError
 from mer.prepare.sample import Sample
-from mer.spotting.frames import Frame, Frames, Progress, Source, open_frames
-from mer.spotting.intervals import Expression
+from mer.spotting.frames import Source, open_frames
+from mer.spotting.spotted_expression import Expression
 from mer.spotting.spotter import Spotter
+from mer.spotting.stream import Frame, Frames, Progress
 from mer.spotting.tracking import Tracker
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from mer.prepare.faces import FaceFinder
 from mer.prepare.layout import plain_rows
 from mer.prepare.sample import Drop, read_picture
 from mer.spotting.clip import spot_clip
-from mer.spotting.frames import Frames
 from mer.spotting.spotting_scores import ApexError, apex_error
+from mer.spotting.stream import Frames
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from mer.prepare import faces
 from mer.spotting.bumps import smoothed
-from mer.spotting.frames import Frame
-from mer.spotting.intervals import Interval
 from mer.spotting.regions import EXPRESSIVE, SIZE, FaceMotion
+from mer.spotting.spotted_expression import Interval
+from mer.spotting.stream import Frame
 
 #: Least motion of a region that is told from noise, px of a crop of 224 px.
 LEAST = 0.02

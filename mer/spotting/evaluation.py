@@ -11,10 +11,11 @@ import pandas as pd
 from mer import processes
 from mer.datasets.long_videos import LongVideo, LongVideos
 from mer.errors import MerError
-from mer.spotting.frames import Progress, Source, open_frames
-from mer.spotting.intervals import Expression, Settings
+from mer.spotting.frames import Source, open_frames
+from mer.spotting.spotted_expression import Expression, Settings
 from mer.spotting.spotter import Face, Spotter
 from mer.spotting.spotting_scores import Counts, count, pair, pooled
+from mer.spotting.stream import Progress
 
 #: Columns of a table of spotted intervals; frames as the source numbers them, times in seconds.
 COLUMNS = (

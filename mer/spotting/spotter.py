@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from mer.spotting.frames import Frame, Frames, check_rate
-from mer.spotting.intervals import Expression, Settings, Watcher
+from mer.spotting.intervals import Watcher
+from mer.spotting.spotted_expression import Expression, Settings
+from mer.spotting.stream import Frame, Frames, check_rate
 from mer.spotting.tracking import Tracker
 
 #: Frames per second that are looked at; of faster videos every n-th frame is.

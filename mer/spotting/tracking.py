@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mer.prepare import faces
-from mer.spotting.frames import Frame
 from mer.spotting.regions import LOST, SIZE, FaceMotion, Motion
+from mer.spotting.stream import Frame
 
 #: Seconds between two looks for faces.
 LOOK = 0.2

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mer.spotting.bumps import roughness
-from mer.spotting.frames import Frame
-from mer.spotting.intervals import KEPT, Expression, Settings, Watcher
+from mer.spotting.intervals import KEPT, Watcher
 from mer.spotting.regions import EXPRESSIVE, EYES, Motion
+from mer.spotting.spotted_expression import Expression, Settings
+from mer.spotting.stream import Frame
 
 NAMES = [*EXPRESSIVE, *EYES]
 PICTURE = np.zeros((2, 2, 3), np.uint8)

@@ -12,9 +12,10 @@ from mer import cli
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
 from mer.spotting.clip import farthest, spot_clip
-from mer.spotting.frames import Frames, open_frames
-from mer.spotting.intervals import Expression
+from mer.spotting.frames import open_frames
+from mer.spotting.spotted_expression import Expression
 from mer.spotting.spotter import Spotter
+from mer.spotting.stream import Frames
 from mer.spotting.tracking import overlap
 from mer.synthetic.camera import film
 from mer.synthetic.plan import Clip

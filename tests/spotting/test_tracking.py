@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mer.prepare import faces
-from mer.spotting.frames import Frame
+from mer.spotting.stream import Frame
 from mer.spotting.tracking import GONE, LOOK, Tracker
 
 RNG = np.random.default_rng(0)
