@@ -85,7 +85,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command(
         "mer.cli.predict:main",
         "label the expressions of a video, a folder of frames, two pictures or a camera",
-        "Pictures of finished clips are kept.",
+        "Pictures and tables of finished clips are kept in --out.",
     ),
     "app": Command(
         "mer.cli.app:main",

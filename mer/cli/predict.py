@@ -45,9 +45,13 @@ def main(argv: list[str]) -> int:
 
     with load(request.model or SHIPPED, given.fold, given.trust) as model:
         writer = None if given.out is None else Writer(given.out, model)
-        clips = list(_predict(model, request, given, writer))
-        if writer is not None:
-            writer.close(clips)
+        clips: list[ClipPrediction] = []
+        try:
+            for clip in _predict(model, request, given, writer):
+                clips.append(clip)
+        finally:  # Ctrl-C too leaves the tables of what is finished
+            if writer is not None and clips:
+                writer.close(clips)
         if given.json == "-":
             print(to_json(model.facts, clips), end="")
             return 0

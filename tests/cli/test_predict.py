@@ -125,3 +125,21 @@ def test_files_of_a_video(clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixt
         assert strip.width > 5 * 224  # onset, apex, motion, activation, occlusion
     with open_frames(out / "a film-annotated.webm") as frames:
         assert len(list(frames)) == len(clip.pictures)
+
+
+def test_an_interrupted_command_leaves_the_tables_of_what_is_finished(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = [write_video(tmp_path / f"{name}.mkv", clip.pictures[:2]) for name in "ab"]
+
+    def predict(self: mer.Predictor, source: Path, *_: object, **__: object) -> mer.ClipPrediction:
+        if source == films[1]:
+            raise KeyboardInterrupt
+        return mer.ClipPrediction(str(source), reason="nothing")
+
+    monkeypatch.setattr(mer.Predictor, "predict_video", predict)
+    words = [*map(str, films), "--out", str(tmp_path / "out")]
+    assert cli.main(["predict", "mer:motion-mlps", *words]) == 130
+    assert "Pictures and tables of finished clips are kept" in capsys.readouterr().err
+    kept = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [one["source"] for one in kept["clips"]] == [str(films[0])]
