@@ -8,6 +8,7 @@ INPUT  a video; a folder of frames; two pictures, the onset and the apex (also O
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,15 +163,16 @@ def _to_table(clips: list["ClipPrediction"], model: str) -> "Table":
     table = Table(title=f"by {model}", box=None, pad_edge=False, title_justify="left")
     for name in ("clip", "face", "seconds", "label", "confidence", "motion", "action units"):
         table.add_column(name, justify="right" if name in ("confidence", "motion") else "left")
+    names = _names(clips)
     for clip in clips:
         if not clip.expressions:
-            table.add_row(_name(clip), "", "", "none", "", "", "")
+            table.add_row(names[clip.source], "", "", "none", "", "", "")
         for one in clip.expressions:
             said = one.prediction
             times = [f"{at.seconds:.2f}" for at in (one.onset, one.apex, one.offset) if at]
             units = sorted((said.units or {}).items(), key=lambda unit: -unit[1])
             table.add_row(
-                _name(clip),
+                names[clip.source],
                 str(one.face) if clip.faces and clip.faces > 1 else "",
                 " ".join(times),
                 said.label or "none",
@@ -183,9 +185,9 @@ def _to_table(clips: list["ClipPrediction"], model: str) -> "Table":
 
 def _sentences(clips: list["ClipPrediction"], facts: "Facts") -> list[str]:
     """Reasons and warnings, each once, and what a confidence is worth where one is shown."""
-    lines = list(facts.warnings)
+    lines, names = list(facts.warnings), _names(clips)
     for clip in clips:
-        name = _name(clip)
+        name = names[clip.source]
         lines += [] if clip.reason is None else [f"{name}: {clip.reason}"]
         lines += [f"{name}: {text.removeprefix(f'{clip.source}: ')}" for text in clip.warnings]
         for one in clip.expressions:
@@ -199,5 +201,8 @@ def _sentences(clips: list["ClipPrediction"], facts: "Facts") -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _name(clip: "ClipPrediction") -> str:
-    return Path(clip.source).name
+def _names(clips: list["ClipPrediction"]) -> dict[str, str]:
+    """Source -> its last part, or all of it where others end in the same."""
+    sources = {clip.source: Path(clip.source).name for clip in clips}
+    often = Counter(sources.values())
+    return {source: name if often[name] == 1 else source for source, name in sources.items()}

@@ -204,7 +204,7 @@ def _shown(predictor: Predictor, result: ClipPrediction, one: FoundExpression) -
     known = predictor.facts.calibration.get(predictor.facts.heads[0])
     sure = []
     if said.confidence is not None and known is not None and known.coverage:
-        sure = [f"{coverage.standing(known.coverage, said.confidence)}."]
+        sure = [coverage.standing(known.coverage, said.confidence)]
     shares = sorted(_shares(said).items(), key=lambda share: -share[1])
     words = [f"face {one.face}"] if (result.faces or 1) > 1 else []
     if one.onset and one.apex:
@@ -214,6 +214,7 @@ def _shown(predictor: Predictor, result: ClipPrediction, one: FoundExpression) -
     if said.strength is not None:
         still = "" if said.still is None else f", a still face shows up to {said.still:.2f}"
         words.append(f"motion {said.strength:.2f} px{still}")
+    sentences = [*([said.reason] if said.reason else []), *sure, *said.warnings]
     return {
         "label": said.label or "No label",
         "confidence": None if said.confidence is None else f"{100 * said.confidence:.0f} %",
@@ -221,7 +222,7 @@ def _shown(predictor: Predictor, result: ClipPrediction, one: FoundExpression) -
         "scores": ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares),
         "pictures": expression_pictures.pictures(predictor, one),
         "units": [{"name": name, "percent": round(100 * value)} for name, value in units[:5]],
-        "sentences": [*([said.reason] if said.reason else []), *sure, *said.warnings],
+        "sentences": [text[:1].upper() + text[1:] for text in sentences],
     }
 
 

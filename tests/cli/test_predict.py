@@ -130,16 +130,24 @@ def test_files_of_a_video(clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_an_interrupted_command_leaves_the_tables_of_what_is_finished(
     clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    films = [write_video(tmp_path / f"{name}.mkv", clip.pictures[:2]) for name in "ab"]
+    films = [tmp_path / name / "clip.mkv" for name in "abc"]
+    for film in films:
+        film.parent.mkdir()
+        write_video(film, clip.pictures[:2])
 
     def predict(self: mer.Predictor, source: Path, *_: object, **__: object) -> mer.ClipPrediction:
-        if source == films[1]:
+        if source == stop:
             raise KeyboardInterrupt
         return mer.ClipPrediction(str(source), reason="nothing")
 
+    stop = films[2]
     monkeypatch.setattr(mer.Predictor, "predict_video", predict)
     words = [*map(str, films), "--out", str(tmp_path / "out")]
     assert cli.main(["predict", "mer:motion-mlps", *words]) == 130
     assert "Pictures and tables of finished clips are kept" in capsys.readouterr().err
     kept = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert [one["source"] for one in kept["clips"]] == [str(films[0])]
+    assert [one["source"] for one in kept["clips"]] == [str(film) for film in films[:2]]
+    stop = None
+    assert cli.main(["predict", "mer:motion-mlps", *map(str, films)]) == 0
+    shown = capsys.readouterr().out.replace("\n", "")
+    assert all(f"{film.parent.name}/clip.mkv: nothing" in shown for film in films)  # which of them
