@@ -1,6 +1,7 @@
 """`mer train`: compose a configuration, carry out the run, print the table."""
 
 import contextlib
+import copy
 import logging
 import os
 import re
@@ -151,10 +152,44 @@ def train(
     Returns:
         The values of `cfg.objective` (a list if that is one), which a sweep may optimise: scores of
         the validation persons, or the cost of the network. None while folds are missing or without
-        validation persons. The test score is never returned.
+        validation persons. Of a trial with several seeds, the means. The test score is never
+        returned.
     """
     if agent := os.environ.get("WANDB_SWEEP_ID"):  # `wandb agent` has started this run
         cfg.trial.varied = [*cfg.trial.varied, f"W&B sweep {agent}"]
+    seeds = 1 if cfg.trial.number is None else OmegaConf.select(cfg, "search.seeds", default=1)
+    found: list[list[float]] = []
+    for place in range(seeds):
+        one = copy.deepcopy(cfg)
+        one.seed += place
+        folder = run_dir if seeds == 1 else run_dir / f"seed-{one.seed}"
+        values = _run(one, folder, alone, words, found)
+        if values is None:
+            return None
+        found.append(values)
+    means = [sum(column) / len(column) for column in zip(*found, strict=True)]
+    return means if isinstance(cfg.objective, list | ListConfig) else means[0]
+
+
+def _run(
+    cfg: DictConfig,
+    run_dir: Path,
+    alone: bool,
+    words: Sequence[str],
+    earlier: Sequence[Sequence[float]],
+) -> list[float] | None:
+    """Carry out one run; see `train`.
+
+    Args:
+        cfg: Composed configuration.
+        run_dir: Run directory.
+        alone: Whether this is no job of a sweep.
+        words: Words that were typed.
+        earlier: Values of the same trial's runs with other seeds.
+
+    Returns:
+        The value of each objective, or None.
+    """
     settings = typed(cfg)
 
     from mer import metrics
@@ -172,7 +207,8 @@ def train(
         # First, so that no logger takes a pruned trial's last fold for its end.
         hydra_config = HydraConfig.get()
         folder = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
-        observers.insert(0, TrialReporter(hydra_config.sweeper, folder, cfg.trial.number))
+        reporter = TrialReporter(hydra_config.sweeper, folder, cfg.trial.number, earlier)
+        observers.insert(0, reporter)
     result = runner.run(settings, run_dir, observers)
     scores = {head: parts["pooled"] for head, parts in result.get("validation", {}).items()}
     if not alone and cfg.protocol.folds is not None:
@@ -190,9 +226,7 @@ def train(
         if alone:
             STATUS.append(3)
         return None
-    single = not isinstance(cfg.objective, list | ListConfig)
-    names = [cfg.objective] if single else list(cfg.objective)
+    names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
     if not scores and set(names) - set(metrics.COSTS):
         return None
-    values = results.objective(scores, result["cost"], names)
-    return values[0] if single else values
+    return results.objective(scores, result["cost"], names)

@@ -1,6 +1,8 @@
 """A trial's side of a search: it reports after every fold, and ends when it is hopeless."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import optuna
@@ -25,9 +27,18 @@ class TrialReporter(Observer):
         sweeper: The `hydra.sweeper` node: storage, study name, pruner.
         folder: Directory of the search.
         number: Number of the trial.
+        earlier: Values of its runs with other seeds, which this one follows; scores are means over
+            these and the running one, and steps go on.
     """
 
-    def __init__(self, sweeper: DictConfig, folder: Path, number: int) -> None:
+    def __init__(
+        self,
+        sweeper: DictConfig,
+        folder: Path,
+        number: int,
+        earlier: Sequence[Sequence[float]] = (),
+    ) -> None:
+        self._earlier = [values[0] for values in earlier]
         options: dict[str, Any] = OmegaConf.to_container(sweeper, resolve=True)  # type: ignore[assignment]
         self._storage = open_storage(options["storage"], folder)
         # The sampler plays no part here: the trial has its parameters.
@@ -51,10 +62,13 @@ class TrialReporter(Observer):
         """Report, and raise `optuna.TrialPruned` when the pruner says so."""
         if self._objective not in metrics.SCORES or not progress.validation:
             return
-        if progress.done not in self._reported:
+        step = len(self._earlier) * progress.total + progress.done
+        if step not in self._reported:
             value = results.objective(progress.validation, {}, [self._objective])[0]
-            self._trial.report(value, progress.done)
+            self._trial.report(mean([*self._earlier, value]), step)
         if DEFAULT in self._trial.user_attrs:
             return  # what all others are compared with
         if progress.done < progress.total and self._trial.should_prune():
-            raise optuna.TrialPruned(f"pruned after {progress.done} of {progress.total} folds")
+            seeds = f" of seed {len(self._earlier) + 1}" if self._earlier else ""
+            said = f"pruned after {progress.done} of {progress.total} folds{seeds}"
+            raise optuna.TrialPruned(said)

@@ -245,8 +245,18 @@ class Search:
                 isinstance(value, int) and value >= 1
             ):
                 raise space.option(name, value, "1 or more")
+        seeds = OmegaConf.select(self.config, "search.seeds", default=1)
+        if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+            raise MerError(f"search.seeds is {seeds}; set 1 or more.")
+        self.seeds = seeds
         cfg = self.trial_config
         checks.check(typed(cfg))
+        if seeds > 1 and (self.nested or "seed" in self.space.params):
+            raise MerError(
+                f"search.seeds={seeds} averages over seeds; it goes neither with a search over the "
+                "seed nor with search.nested, whose folds have one network each. Set "
+                "search.seeds=1."
+            )
         if self.nested:
             nested.check(cfg, list(self.space.params), options)
         names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
@@ -272,7 +282,8 @@ class Search:
                 "use hydra/launcher=joblib, or start the same command several times",
                 options["n_jobs"],
             )
-        return {
+        several = {"search.seeds": seeds} if seeds > 1 else {}
+        return several | {
             key: value
             for key, value in rundir.flatten(cfg).items()
             if not rundir.is_volatile(key) or key == "objective"
@@ -308,6 +319,7 @@ class Search:
             settings=self._settings(commands.options(sources)),
             places=commands.places(cfg),
             options=commands.options(sources),
+            seeds=range(cfg.seed, cfg.seed + self.seeds) if self.seeds > 1 else (),
             withheld=cfg.protocol.validation > 0 and cfg.selection != "validation",
         )
 

@@ -11,6 +11,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from mer.cli import main, train
+from mer.config.composition import compose
 from tests.page_reader import Page
 
 Toy = Callable[[DictConfig], object]
@@ -266,6 +267,8 @@ def test_conditional_parameters_come_from_a_function(
         ([LR, "selection=best"], "selection is best; set last, validation or oracle"),
         ([LR, "model.optimizer.lrr=1,2"], "model.optimizer.lr"),
         (["model.optimizer.lr=interval(0,"], "model.optimizer.lr"),
+        ([LR, "search.seeds=0"], "search.seeds is 0; set 1 or more"),
+        (["seed=1,2", "search.seeds=2"], "neither with a search over the seed nor"),
     ],
 )
 def test_a_search_that_cannot_work_says_so_before_the_first_trial(
@@ -278,6 +281,31 @@ def test_a_search_that_cannot_work_says_so_before_the_first_trial(
     error = capfd.readouterr().err
     assert said in error
     assert "Traceback" not in error and "a trial was started" not in error
+
+
+def test_a_trial_averages_over_its_seeds(
+    tmp_path: Path, tiny_words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def run(
+        cfg: DictConfig, folder: Path, alone: bool, words: object, earlier: list[list[float]]
+    ) -> list[float]:
+        begun.append((cfg.seed, folder, [values[0] for values in earlier]))
+        return [cfg.seed / 10]
+
+    monkeypatch.setattr(train, "_run", run)
+    cfg = compose([*tiny_words, "search=optuna", "search.seeds=3", "trial.number=0", "seed=4"])
+    assert train.train(cfg, tmp_path) == pytest.approx(0.5)
+    assert begun == [
+        (4, tmp_path / "seed-4", []),
+        (5, tmp_path / "seed-5", [0.4]),
+        (6, tmp_path / "seed-6", [0.4, 0.5]),
+    ]
+    begun.clear()
+    cfg.trial.number = None
+    assert train.train(cfg, tmp_path) == pytest.approx(0.4)
+    assert begun == [(4, tmp_path, [])]
 
 
 def test_a_search_in_anothers_directory_is_refused(
