@@ -19,7 +19,7 @@ def confusion(name: str, title: str, matrix: NDArray[np.int64], classes: Sequenc
     figure, (ax,) = axes(0.75 + 0.6 * count, 0.85 + 0.6 * count)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > 0.55 else "#222222"
+        colour = "white" if share[row, column] > 0.66 else "#222222"
         words = f"{value}\n{100 * share[row, column]:.0f} %"
         ax.text(column, row, words, ha="center", va="center", color=colour, fontsize=9)
     tilt = 0 if max(map(len, classes)) < 9 else 30

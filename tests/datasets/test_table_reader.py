@@ -101,6 +101,14 @@ def test_parquet_with_arrays(tmp_path: Path) -> None:
     assert set(table["role"]) == {"macro"}
 
 
+def test_a_mapped_column_is_not_read_under_its_own_name_too(pictures: Path) -> None:
+    """`apex` holds a file here, and not the number of the apex frame."""
+    path = csv(pictures, "subject,emotion,apex\na,positive,a1.png\n")
+    table, remarks = datasets.read("table", path, name="own", columns={"apex_path": "apex"})
+    assert table["apex_path"].tolist() == [str(pictures / "a1.png")]
+    assert remarks == []
+
+
 def test_missing_columns_are_reported_together_with_those_found(pictures: Path) -> None:
     path = csv(pictures, "person_name,mood\nx,y\n")
     with pytest.raises(MerError) as error:
