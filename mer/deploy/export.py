@@ -199,18 +199,12 @@ def _of_program(model: "Deployed", path: Path, images: Any) -> "Scores":
 def _fold_name(run_dir: Path, fold: str | None) -> str:
     """The fold that is meant; of a run under a protocol, say whom its network has not seen."""
     from mer.config import stored
-    from mer.runs import members, run_files, rundir, untested
+    from mer.deploy import trained_models
+    from mer.runs import members, run_files, untested
 
     if (path := run_dir / "config.yaml").is_file():
         members.require_networks(run_dir, stored.read(path))
-    folders = sorted((run_dir / "folds").glob("*")) if (run_dir / "folds").is_dir() else []
-    done = [f.name for f in folders if rundir.is_done(run_dir, f.name)]
-    if not done:
-        what = "has no finished fold" if run_dir.is_dir() else "is no run directory"
-        raise MerError(
-            f"{run_dir} {what}. Name a run directory, e.g. runs/demo, or weights of the package, "
-            "e.g. mer:motion-xxs."
-        )
+    done = trained_models.finished(run_dir)
     if fold is not None and fold not in done:
         raise MerError(f"{run_dir} has no finished fold `{fold}`; there are: {', '.join(done)}.")
     chosen = fold or done[0]

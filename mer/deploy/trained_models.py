@@ -151,11 +151,14 @@ def finished(run_dir: Path) -> list[str]:
     Raises:
         MerError: If there is none.
     """
-    folder = run_dir / "folds"
-    names = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+    names = sorted(one.name for one in run_dir.glob("folds/*"))
     done = [name for name in names if rundir.is_done(run_dir, name)]
     if not done:
-        raise MerError(f"{run_dir} has no finished fold. Name a run directory, e.g. runs/demo.")
+        what = "has no finished fold" if run_dir.is_dir() else "is no run directory"
+        raise MerError(
+            f"{run_dir} {what}. Name a run directory, e.g. runs/demo, or weights of the package, "
+            "e.g. mer:motion-xxs."
+        )
     return done
 
 
