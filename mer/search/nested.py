@@ -32,7 +32,7 @@ from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
 from mer.runs import environment, fold_order, results, run_files, rundir, terminal, twins
-from mer.search import summary, trials
+from mer.search import nested_page, summary, trials
 from mer.search.queue import GRID, Queue
 from mer.training.baseline import write_baseline
 
@@ -87,13 +87,11 @@ def run(search: "Search", number: int) -> None:
     parts: dict[str, tuple[optuna.Study, Queue]] = {}
     for fold in fold_order.running_order(folds, corpus.table):
         parts[fold.name] = search.open(number, fold.name)
-    again = True
-    while again:  # a worker that was killed meanwhile has left trials in folds gone through before
-        again = False
-        for place, (name, (study, queue)) in enumerate(parts.items(), 1):
-            log.info("fold %s, %d of %d", name, place, len(parts))
-            again = search.work(study, queue) or again
-            summary.write(study, queue.folder, search.typed)
+    studies = {name: study for name, (study, _) in parts.items()}
+    try:
+        _work(search, parts)
+    finally:
+        nested_page.write(studies, search.folder, search.typed, search.folder / RUN)
     busy = [
         name
         for name, (study, _) in parts.items()
@@ -103,8 +101,20 @@ def run(search: "Search", number: int) -> None:
         log.info("other workers are at fold %s; the last one assembles the run", ", ".join(busy))
         return
     with FileLock(search.folder / ".nested.lock"):
-        studies = {name: study for name, (study, _) in parts.items()}
         _assemble(search.folder, settings, corpus, folds, studies)
+        page = nested_page.write(studies, search.folder, search.typed, search.folder / RUN)
+    log.info("page of the search: %s", page)
+
+
+def _work(search: "Search", parts: Mapping[str, tuple[optuna.Study, Queue]]) -> None:
+    """Carry out the trials of all folds that are this worker's."""
+    again = True
+    while again:  # a worker that was killed meanwhile has left trials in folds gone through before
+        again = False
+        for place, (name, (study, queue)) in enumerate(parts.items(), 1):
+            log.info("fold %s, %d of %d", name, place, len(parts))
+            again = search.work(study, queue) or again
+            summary.write(study, queue.folder, search.typed)
 
 
 def words(queue: Queue, number: int, study_name: str) -> list[str]:

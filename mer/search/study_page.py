@@ -20,13 +20,14 @@ from mer.search import commands, gain, study_plots, summary, trials
 from mer.search.commands import Typed
 
 
-def write(study: optuna.Study, sweep_dir: Path, typed: Typed) -> Path:
+def write(study: optuna.Study, sweep_dir: Path, typed: Typed, repeatable: bool = True) -> Path:
     """Write `search.html`, atomically.
 
     Args:
         study: The study of the search, with the sampler and the pruner in use.
         sweep_dir: Directory of the search.
         typed: What was typed for it.
+        repeatable: Whether a trial is a run of its own, which commands can repeat.
     """
     study = trials.copy(study)
     states = Counter(trials.STATES[trial.state] for trial in trials.shown(study))
@@ -35,13 +36,15 @@ def write(study: optuna.Study, sweep_dir: Path, typed: Typed) -> Path:
         "search.html.j2",
         title=f"Search {study.study_name}",
         caution=trials.caution(study),
-        searched=_searched(study, sweep_dir, typed.fixed),
-        parameters=_parameters(study),
+        searched=searched(study, sweep_dir, typed.fixed),
+        parameters=parameters(study),
         counts={name: states[name] for name in trials.STATES.values()},
         several=len(study.directions) > 1,
         best=_best(study, best[0]) if best else {},
         against=gain.sentences(study),
-        commands={t.number: commands.of_search(study, t, typed, sweep_dir) for t in best},
+        commands={
+            t.number: commands.of_search(study, t, typed, sweep_dir) for t in best if repeatable
+        },
         chapters=list(study_plots.chapters(study)),
         rows=_rows(study, sweep_dir),
         brief=summary.brief,
@@ -53,7 +56,8 @@ def write(study: optuna.Study, sweep_dir: Path, typed: Typed) -> Path:
     return path
 
 
-def _searched(study: optuna.Study, sweep_dir: Path, fixed: Sequence[str]) -> dict[str, str]:
+def searched(study: optuna.Study, sweep_dir: Path, fixed: Sequence[str]) -> dict[str, str]:
+    """What was searched, by what, on which data."""
     sampler = type(study.sampler).__name__.removesuffix("Sampler")
     pruner = type(study.pruner).__name__.removesuffix("Pruner")
     settings = trials.noted(study).get("settings", {})
@@ -69,7 +73,7 @@ def _searched(study: optuna.Study, sweep_dir: Path, fixed: Sequence[str]) -> dic
     }
 
 
-def _parameters(study: optuna.Study) -> list[list[str]]:
+def parameters(study: optuna.Study) -> list[list[str]]:
     """Rows of a parameter, the values that it may take and, of one objective, the best trial's."""
     best = trials.best(study) if len(study.directions) == 1 else []
     return [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from mer.search import study_page, study_plots, trials
+from mer.search import nested_page, study_page, study_plots, trials
 from mer.search.commands import Typed
 from tests.page_reader import Page
 from tests.search.search_inputs import BOLD, FIXED, Made, one_of_each, with_a_front
@@ -129,3 +129,25 @@ def test_what_cannot_be_drawn_yet_has_its_reason(tmp_path: Path) -> None:
     page = read(made)
     assert "No trial is complete yet." not in page.text
     assert "at least 20 complete trials" in page.sections["Course of uf1"]
+
+
+def test_a_nested_search_has_a_page_of_all_folds_and_one_of_each(tmp_path: Path) -> None:
+    studies = {}
+    for name in ("a/s 1", "b"):
+        (tmp_path / name).mkdir(parents=True)
+        studies[name] = one_of_each(tmp_path / name).study
+    path = nested_page.write(studies, tmp_path, Typed(FIXED), tmp_path / "nested")
+    assert path == tmp_path / "search.html"
+    page = Page(path.read_text())
+    assert page.table("fold") == [
+        ["a/s 1", "2", "2", "0.750", "–", "0.02", BOLD],
+        ["b", "2", "2", "0.750", "–", "0.02", BOLD],
+    ]
+    assert 'href="a/s%201/search.html"' in path.read_text()
+    assert "Folds are missing" in page.sections["What to do next"]
+    of_fold = Page((tmp_path / "a/s 1" / "search.html").read_text())
+    assert "mer train" not in of_fold.sections["Best trial"]
+    (tmp_path / "nested").mkdir()
+    (tmp_path / "nested" / "metrics.json").write_text("{}")
+    nested_page.write(studies, tmp_path, Typed(FIXED), tmp_path / "nested")
+    assert f"mer report {tmp_path}/nested" in path.read_text()
