@@ -101,17 +101,16 @@ def measure(sample: Sample, followed: bool = False) -> Motion:
         followed: Whether its face was followed from onset to apex.
     """
     assert sample.flow is not None
-    flow, size = sample.flow[:2], sample.flow.shape[-1]
+    flow = np.moveaxis(np.asarray(sample.flow[:2], np.float32), 0, -1)
+    size = flow.shape[0]
     inside = _inside(sample, size)
-    motion, head = np.asarray(flow[:, inside], np.float32), sample.head
+    head = sample.head
     if head is None and not sample.still:
-        head = head_motion(np.moveaxis(np.asarray(flow, np.float32), 0, -1), inside)
-        motion = motion - head[inside].T
+        head = head_motion(flow, inside)
+        flow = flow - head
     unit = REFERENCE / size
-    strength = unit * float(np.quantile(np.hypot(*motion), 0.9))
-    moved = 0.0
-    if head is not None:
-        moved = unit * float(np.sqrt(np.square(np.hypot(*head[inside].T)).mean()))
+    strength = unit * float(np.quantile(_length(flow, inside), 0.9))
+    moved = 0.0 if head is None else unit * float(np.sqrt(np.square(_length(head, inside)).mean()))
     zoom = 1.0 if sample.zoom is None else unit * sample.zoom
     still = max(LEAST, PER_ZOOM * zoom) + PER_HEAD * moved
     return Motion(strength, still, moved, _likeness(sample, inside), followed)
@@ -127,6 +126,10 @@ def _inside(sample: Sample, size: int) -> NDArray[np.bool_]:
     face = faces.oval(sample.landmarks[0], size).astype(np.uint8)
     inside = np.asarray(cv2.erode(face, np.ones((side, side), np.uint8)), bool)
     return inside if inside.any() else np.ones((size, size), bool)
+
+
+def _length(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.hypot(field[..., 0][inside], field[..., 1][inside])
 
 
 def _likeness(sample: Sample, inside: NDArray[np.bool_]) -> float | None:

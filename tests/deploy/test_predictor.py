@@ -89,13 +89,13 @@ def test_a_run_without_a_fold_is_the_mean_of_its_folds(run_dir: tuple[Path, pd.D
         mer.load(folder, fold="none")
 
 
-def score_of(facts: Facts, **more: list[float]) -> Predictor:
+def score_of(facts: Facts, needs: str = "flow", **more: list[float]) -> Predictor:
     """A predictor whose network always gives the same scores."""
 
     def network(samples: list[Sample]) -> dict[str, np.ndarray]:
         return {name: np.tile(values, (len(samples), 1)) for name, values in more.items()}
 
-    network.needs = ("flow",)
+    network.needs = (needs,)
     return Predictor(Mean([network], facts), facts)
 
 
@@ -196,6 +196,17 @@ def test_a_still_face_gets_no_label(
     assert found.reason is not None and "no motion above that of a still face" in found.reason
     assert found.strength is not None and found.still is not None
     assert found.strength <= found.still
+
+
+@pytest.mark.parametrize("needs", ["flow", "landmarks"])
+def test_landmarks_of_the_apex_are_found_where_an_input_reads_them(
+    face: tuple[np.ndarray, np.ndarray], needs: str
+) -> None:
+    with score_of(FACTS, needs, softmax=[1, 0, 0]) as model:
+        sample = model.prepare(*face)
+    assert isinstance(sample, Sample) and sample.landmarks is not None
+    assert np.isnan(sample.landmarks[1]).all() == (needs == "flow")
+    assert np.isfinite(sample.landmarks[0]).all()
 
 
 def test_pictures_that_cannot_be_used_give_a_reason(
