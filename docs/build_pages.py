@@ -40,6 +40,7 @@ GROUPS = {
     "logger": "where a run's history goes",
     "experiment": "several of these at once",
     "search": "hyper-parameter searches",
+    "debug": "small runs that find mistakes",
 }
 
 
@@ -109,7 +110,8 @@ def results(words: str) -> str:
     columns = given["show"].split(", ")
     if not rows:
         raise ValueError(f"{file} has no row with {wanted}")
-    lines = [columns, ["---"] * len(columns)]
+    titles = [{"uf1": "UF1", "uar": "UAR"}.get(name, name.replace("_", " ")) for name in columns]
+    lines = [titles, ["---"] * len(columns)]
     lines += [[cell(row, column) for column in columns] for row in rows]
     return (
         "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -221,7 +223,7 @@ def keys(text: str) -> tuple[str, list[tuple[str, str, str]]]:
             rows.append((path, _value(node), " ".join([*above, found] if found else above)))
             above = []
         elif found and not plain.strip():
-            deep = line.index("#") > 20 or (rows and line.lstrip("#").startswith("   "))
+            deep = line.index("#") > 20 or re.match(r"\s*#\s{2}", line)
             if deep and rows:
                 rows[-1] = (*rows[-1][:2], f"{rows[-1][2]} {found}".strip())
             else:

@@ -1,11 +1,13 @@
 """The pages of docs/: links lead somewhere, generated parts are there, and the site builds."""
 
 import csv
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -62,6 +64,38 @@ def test_scores_in_readme_are_those_of_the_studies(pattern: str) -> None:
         assert value == pytest.approx(float(rows[0][key]), abs=5.1e-4)
         assert low == pytest.approx(float(rows[0][f"{key}_low"]), abs=5.1e-3)
         assert high == pytest.approx(float(rows[0][f"{key}_high"]), abs=5.1e-3)
+
+
+def hook() -> ModuleType:
+    """The hook of MkDocs, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("build_pages", ROOT / "docs" / "build_pages.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_reference_of_settings_has_every_key_with_its_comment() -> None:
+    build = hook()
+    folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    assert set(build.GROUPS) == folders
+    text = build.configuration()
+    assert "| `model.optimizer.lr` | `1.0e-3` | largest rate |" in text
+    assert "| `model.epochs` | `30` | whole passes; their number is fixed before the run" in text
+    assert re.search(
+        r"\| `selection` \| `last` \| Which epoch's weights are tested: `last`, or", text
+    )
+    assert re.search(r"\| `run.dir` \|.*Name a directory to continue the run in it", text)
+    assert re.search(r"\| `protocol.inner.pipelines` \| `{}` \| Named variants of keys", text)
+    for name in ("input.size", "prepare.flow.tvl1.warps", "protocol.inner.svm.kernel", "seed"):
+        assert f"| `{name}` |" in text
+
+
+def test_a_table_of_results_is_made_of_the_rows_that_are_asked_for() -> None:
+    words = "experiments/2026-11-best/results.csv; where: run=chosen, data=pooled; show: head, uf1"
+    assert hook().results(words).splitlines()[2] == "| svm | .786 [.72, .85] |"
+    with pytest.raises(ValueError, match="has no row"):
+        hook().results(words.replace("pooled", "nowhere"))
 
 
 @pytest.mark.slow  # griffe reads the whole package
