@@ -88,8 +88,8 @@ def read_request(words: Sequence[str], faults: Iterable[str] = ()) -> Request:
         try:
             _add(word, pairs, clips)
         except MerError as error:
-            first = model is None and word == words[0] and (len(words) > 1 or Path(word).is_dir())
-            faults.append(f"{error}. {MODEL}" if first and _may_be_model(word) else str(error))
+            first = model is None and word == words[0] and _may_be_model(word)
+            faults.append(f"{error}. {MODEL}" if first else str(error))
     faults += [fault for pair in pairs for fault in _unreadable(pair)]
     raise_all("this cannot be predicted:", faults)
     return Request(model, pairs, clips)
