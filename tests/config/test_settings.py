@@ -35,7 +35,9 @@ def test_defaults_of_the_classes_are_those_of_the_configuration_files() -> None:
         if not any(key == name or key.startswith(f"{name}.") for name in FILES)
     }
     missing = {key for key in kept if key not in files}
-    assert missing == {"protocol.n_splits", "search"}, "null where a file does not name them"
+    assert missing == {"protocol.n_splits", "search", "debug"}, (
+        "null where a file does not name them"
+    )
     assert {key: classes[key] for key in kept - missing} == {
         key: files[key] for key in kept - missing
     }
@@ -56,8 +58,8 @@ def test_a_configuration_read_and_written_is_the_same(words: list[str]) -> None:
     for key in ("n_splits",):
         if key not in config["protocol"]:
             assert written["protocol"].pop(key) is None
-    if "search" not in config:
-        assert written.pop("search") is None
+    for key in {"search", "debug"} - config.keys():
+        assert written.pop(key) is None
     assert written == config
 
 
