@@ -213,7 +213,8 @@ def _label(
         _moment(spotted.onset),
         _moment(spotted.apex),
         _moment(spotted.offset),
-        sample=sample if keep and isinstance(sample, Sample) else None,
+        # The strength is measured; pictures need no head motion.
+        sample=replace(sample, head=None) if keep and isinstance(sample, Sample) else None,
     )
 
 
