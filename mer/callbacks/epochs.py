@@ -1,6 +1,6 @@
-"""Callbacks on epochs: keep the best one, stop after some, record what the network gives."""
+"""Callbacks on epochs: keep the best, tell of each, stop after some, record what one gives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytorch_lightning as pl
@@ -43,6 +43,39 @@ class KeepBest(pl.Callback):
         """Put the best weights back."""
         pl_module.load_state_dict(self._weights)
         self._weights = {}
+
+
+class TellEpochs(pl.Callback):
+    """Tell what is known after each epoch, and what has ended the training early.
+
+    Args:
+        tell: Gets the number of the epoch, its metrics, and the error or None.
+    """
+
+    def __init__(self, tell: Callable[[int, dict[str, float], BaseException | None], None]) -> None:
+        self.tell = tell
+        self._begun: int | None = None
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell of the epoch before, all of whose metrics are there by now."""
+        if self._begun is not None:
+            self._call(trainer)
+        self._begun = trainer.current_epoch
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell of the last epoch."""
+        if self._begun is not None:
+            self._call(trainer)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Tell of the error."""
+        self._call(trainer, exception)
+
+    def _call(self, trainer: pl.Trainer, error: BaseException | None = None) -> None:
+        known = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.tell(self._begun or 0, known, error)
 
 
 class StopAfter(pl.Callback):

@@ -1,4 +1,4 @@
-"""Identity of a run at Weights & Biases: id, name, group, settings and login."""
+"""Identity of a run at Weights & Biases: id, name, group, job type, tags, and the login."""
 
 import hashlib
 import netrc
@@ -9,37 +9,76 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.errors import MerError
 from mer.files import write_json
+from mer.loggers import run_columns
+from mer.loggers.typed_words import Typed
+from mer.protocols import EVERYBODY
 from mer.runs import run_files
+from mer.runs.rundir import mark
+
+#: Longest name of a W&B run.
+NAME_LENGTH = 120
 
 
-def plain_settings(settings: Settings) -> dict[str, Any]:
-    """The resolved configuration as plain values, without what says where things lie."""
-    plain: dict[str, Any] = to_plain(settings)
-    return {key: value for key, value in plain.items() if key not in ("hydra", "paths")}
-
-
-def names(settings: Settings, run_dir: Path) -> tuple[str, str | None]:
-    """Name and group of a W&B run, where the configuration gives none."""
-    sweep = None
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        sweep = Path(HydraConfig.get().sweep.dir).name
-    if settings.protocol.folds is not None:
-        return f"{run_dir.name} folds {settings.protocol.folds}", run_dir.name
-    if sweep is None:
-        return run_dir.name, None
+def job_type(settings: Settings, typed: Typed) -> str:
+    """What kind of run this is: train, trial, nested, sweep, final or null."""
+    if settings.labels.get("permutation") is not None:
+        return "null"  # the labels are permuted
     if settings.trial.number is not None:
-        return f"{sweep} trial {settings.trial.number}", sweep
-    return f"{sweep} job {HydraConfig.get().job.num}", sweep
+        return "nested" if settings.protocol.folds is not None else "trial"
+    if settings.protocol.name == EVERYBODY:
+        return "final"
+    return "train" if typed.sweep is None else "sweep"
 
 
-def keep(settings: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any], Path]:
+def names(settings: Settings, run_dir: Path, typed: Typed) -> tuple[str, str | None]:
+    """Name and group of a W&B run, where the configuration gives none.
+
+    The name says what differs: the number of the trial and what the sweep varies; otherwise the
+    name of the run directory, where somebody has given it one, and what was typed.
+    """
+    number, differences = settings.trial.number, typed.differences
+    if number is not None:
+        fold = [] if settings.protocol.folds is None else [f"fold {settings.protocol.folds}"]
+        name = " ".join([*fold, f"trial {number}", differences])
+        return _short(name), typed.sweep
+    if settings.protocol.folds is not None:
+        return _short(f"{run_dir.name} folds {settings.protocol.folds}"), run_dir.name
+    if typed.sweep is not None:
+        return _short(differences or f"job {typed.job}"), typed.sweep
+    stamped = re.fullmatch(r"\d{8}-\d{6}.*", run_dir.name)
+    experiment = typed.experiment if stamped else None
+    kept = [experiment or "", "" if stamped else run_dir.name, differences]
+    return _short(" ".join(filter(None, kept)) or run_dir.name), None
+
+
+def tags(settings: Settings, typed: Typed) -> list[str]:
+    """Tags of a W&B run: dataset, labels, protocol, input, backbone, pretraining, what is wrong."""
+    chosen = run_columns.groups(settings, typed)
+    macro = chosen.pop("macro")
+    marks = mark(to_plain(settings)).split("-")[1:]
+    known = [*chosen.values(), f"macro {macro}", *marks]
+    return list(dict.fromkeys(tag[:64] for tag in known))
+
+
+def _short(name: str) -> str:
+    """A name of as many signs as W&B shows."""
+    name = name.strip()
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+def agent_run() -> str | None:
+    """Id that `wandb agent` has given the run of this process; None without an agent."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+
+
+def keep(
+    settings: Settings, run_dir: Path, project: str, typed: Typed
+) -> tuple[dict[str, Any], Path]:
     """Id, name and group of a run's W&B run, made once and kept in its directory, and their file.
 
     Processes that share the folds of a run work at the same time, which one W&B run cannot bear.
@@ -49,10 +88,19 @@ def keep(settings: Settings, run_dir: Path, project: str) -> tuple[dict[str, Any
     path = run_dir / f"wandb{end}.json"
     with FileLock(run_dir / ".lock"):
         if not path.exists():
-            name, group = names(settings, run_dir)
+            name, group = names(settings, run_dir, typed)
             # Random whatever the seed: two runs of one seed are two runs.
-            own = {"id": uuid.uuid4().hex[:12], "project": project, "name": name, "group": group}
-            write_json({**own, "folds": folds}, path)
+            write_json(
+                {
+                    "id": agent_run() or uuid.uuid4().hex[:12],
+                    "project": project,
+                    "name": name,
+                    "group": group,
+                    "job_type": job_type(settings, typed),
+                    "folds": folds,
+                },
+                path,
+            )
         kept = run_files.read_json(path)
     named = re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(kept.get("id")))  # is part of folders' names
     if not (named and {"name", "group"} <= set(kept)):

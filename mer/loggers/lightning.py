@@ -3,15 +3,17 @@
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.errors import MerError
 from mer.runs import curves, log_values
+from mer.runs.choice import choosing
 from mer.runs.observers import Observer, Progress, RunContext
-from mer.runs.pictures import examples
-from mer.runs.rundir import flatten, is_volatile
+from mer.runs.pictures import examples, may_be_shown
+from mer.runs.rundir import flatten, fold_folder, is_volatile
 
 #: Loggers that come with Lightning -> the package that each needs, and how it is installed.
 PACKAGES = {
@@ -25,8 +27,10 @@ PACKAGES = {
 class LightningLogger(Observer):
     """Gives a logger of Lightning's the settings, running values, final scores and curves of a run.
 
-    A step is the number of finished folds; of `curves/...`, the mean over the folds, it is the
-    epoch. Scores of test persons are logged when all folds are done. Where the logger's
+    A step is the number of finished folds; of curves it is the epoch: `fold_curves/<fold>/...`
+    after each fold, `curves/...`, the mean over the folds, and `pretrain/...`. Scores of test
+    persons are logged when all folds are done, and not at all while something is being chosen
+    (`mer.runs.choice`). Where the logger's
     `experiment` takes pictures and texts as TensorBoard's does, it gets the confusion matrices and
     example pictures too.
 
@@ -34,10 +38,11 @@ class LightningLogger(Observer):
         logger: `_target_`, a class of Lightning's loggers, and its arguments. `save_dir: null`
             stands for the run directory, `run_name: null` and `name: null` for its name.
         examples: Number of pictures; 0 for none.
+        faces: Whether pictures that show real faces are logged too.
     """
 
-    def __init__(self, logger: Mapping[str, Any], examples: int = 8) -> None:
-        self.node, self.examples = dict(logger), examples
+    def __init__(self, logger: Mapping[str, Any], examples: int = 8, faces: bool = False) -> None:
+        self.node, self.examples, self.faces = dict(logger), examples, faces
         self.name = str(self.node.get("_target_")).rpartition(".")[2]
         self._logger: Any = None
         self._lost: list[str] = []
@@ -61,7 +66,7 @@ class LightningLogger(Observer):
     def start(self, run: RunContext) -> None:
         """Make the logger and log the settings."""
         self.check()
-        self._context = run
+        self._context, self._choosing = run, choosing(run.settings)
         stands_for = {"save_dir": str(run.run_dir), "run_name": run.run_dir.name}
         stands_for["name"] = run.run_dir.name
         null = [name for name, value in self.node.items() if value is None]
@@ -73,12 +78,17 @@ class LightningLogger(Observer):
             if not is_volatile(key)
         }
         self._careful("settings", lambda: self._logger.log_hyperparams(self._settings))
+        if run.macro is not None:
+            folder = run.macro.parent
+            self._careful("macro-pretraining", lambda: self._curve("pretrain", folder))
 
     def fold(self, progress: Progress) -> None:
         """Log what is known after a fold."""
         values = log_values.running(self._context.run_dir, progress)
 
         def part() -> None:
+            folder = fold_folder(self._context.run_dir, progress.fold)
+            self._curve(f"fold_curves/{progress.fold}", folder)
             self._logger.log_metrics(values, step=progress.done)
             self._logger.save()
 
@@ -89,9 +99,10 @@ class LightningLogger(Observer):
         if result["status"] == "complete":
             self._careful("scores", lambda: self._scores(result))
             self._careful("learning curves", self._curves)
-            if hasattr(self._logger.experiment, "add_image"):
+            if hasattr(self._logger.experiment, "add_image") and not self._choosing:
                 self._careful("confusion matrices", lambda: self._confusion(result))
-                self._careful("example pictures", self._examples)
+                if may_be_shown(self._context.settings, self._context.dataset, self.faces):
+                    self._careful("example pictures", self._examples)
         self._careful("the end", lambda: self._logger.finalize("success"))
 
     def fail(self, error: BaseException) -> None:
@@ -104,12 +115,18 @@ class LightningLogger(Observer):
             part()
 
     def _scores(self, result: dict[str, Any]) -> None:
-        values, step = log_values.final(result), result["folds"]
+        values, step = log_values.final(result, self._choosing), result["folds"]
         if "metrics" in inspect.signature(self._logger.log_hyperparams).parameters:
             # TensorBoard's HParams page wants both at once.
             self._logger.log_hyperparams(self._settings, metrics=values, step=step)
         else:
             self._logger.log_metrics(values, step=step)
+
+    def _curve(self, name: str, folder: Path) -> None:
+        """Log one training's learning curves, by epoch."""
+        for epoch, known in curves.by_epoch(folder):
+            named = {f"{name}/{key}": value for key, value in known.items()}
+            self._logger.log_metrics(named, step=epoch)
 
     def _curves(self) -> None:
         names = [fold.name for fold in self._context.folds]

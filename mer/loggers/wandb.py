@@ -1,32 +1,23 @@
-"""Weights & Biases: one W&B run per `mer train`, for comparing runs beside each other.
+"""Weights & Biases: one W&B run per `mer train`, and one for each macro-pretraining.
 
 Nothing is sent unless the configuration says `online`. A run that is continued keeps its W&B run;
 each of several processes that share the folds of a run has its own, in one group.
 """
 
-import contextlib
 import importlib.util
 import logging
-import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-import pandas as pd
-
-from mer.config.conversion import to_plain
 from mer.errors import MerError, raise_all
 from mer.files import write_json
-from mer.loggers import identity
-from mer.runs import curves, log_values, run_files
-from mer.runs.head_columns import heads
-from mer.runs.observers import Observer, Progress, RunContext
-from mer.runs.pictures import examples
-from mer.runs.rundir import fold_folder, mark
-
-if TYPE_CHECKING:
-    import wandb
+from mer.loggers import identity, run_columns, typed_words, wandb_contents, wandb_pretraining
+from mer.loggers.wandb_pretraining import PretrainingRun
+from mer.runs import log_values
+from mer.runs.choice import choosing
+from mer.runs.observers import Observer, PretrainingEpoch, Progress, RunContext
+from mer.runs.pictures import may_be_shown
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +26,9 @@ WEIGHTS = ("all", "none")
 
 
 class WandbLogger(Observer):
-    """Logs a run to W&B: settings, running scores by finished folds, and everything at the end.
+    """Logs a run to W&B: settings, curves and running scores fold by fold, the rest at the end.
+
+    While something is being chosen (`mer.runs.choice`), nothing of the test persons is logged.
 
     Args:
         mode: offline, online or disabled.
@@ -47,7 +40,8 @@ class WandbLogger(Observer):
         notes: Free text.
         dir: Folder of W&B's own files; None takes the run directory.
         weights: `all` logs the weights of all folds and of macro-pretraining, `none` does not.
-        examples: Number of pictures.
+        examples: Number of pictures; of real persons those of motion alone.
+        faces: Whether pictures that show real faces are logged too.
 
     Raises:
         MerError: If a setting is none of these.
@@ -63,12 +57,14 @@ class WandbLogger(Observer):
         tags: Sequence[str] = (),
         notes: str | None = None,
         dir: str | None = None,
-        weights: str = "all",
+        weights: str = "none",
         examples: int = 8,
+        faces: bool = False,
     ) -> None:
         self.mode, self.project, self.entity = mode, project, entity
         self.name, self.group, self.tags, self.notes = name, group, list(tags), notes
-        self.dir, self.weights, self.examples = dir, weights, examples
+        self.dir, self.weights, self.examples, self.faces = dir, weights, examples, faces
+        self._pretraining: PretrainingRun | None = None
         self._run: Any = None  # wandb.Run while it is open
         self._lost: list[str] = []
 
@@ -103,33 +99,75 @@ class WandbLogger(Observer):
                 "later with `wandb sync`."
             )
 
+    def pretraining(self, epoch: PretrainingEpoch) -> None:
+        """Log an epoch of macro-pretraining to a W&B run of its own."""
+        if self.mode == "disabled" or identity.agent_run():
+            return  # all that an agent's process logs belongs to the agent's run
+        with log_values.careful("W&B: macro-pretraining", self._lost):
+            self._pretraining = self._pretraining or self._pretraining_run()
+            self._pretraining.epoch(epoch)
+
     def start(self, run: RunContext) -> None:
         """Open the W&B run, or go on with that of the run directory."""
         self.check()
         if self.mode == "disabled":
             return
+        self._context, self._choosing = run, choosing(run.settings)
+        self._origin = log_values.origin(run.run_dir, run.macro)
+        if run.macro is not None and not identity.agent_run():
+            with log_values.careful("W&B: macro-pretraining", self._lost):
+                (self._pretraining or self._pretraining_run()).end(run.settings, run.macro)
+        typed = typed_words.read()
+        kept, path = identity.keep(run.settings, run.run_dir, self.project, typed)
+        self._group = self.group or kept["group"]
+        config = run_columns.columns(run.settings, run.run_dir, typed)
+        if run.macro is not None:
+            config["macro_run"] = wandb_pretraining.run_id(run.macro.parent)
+        self._run = self._open(
+            id=kept["id"],
+            name=self.name or kept["name"],
+            group=self._group,
+            job_type=kept["job_type"],
+            tags=[*self.tags, *identity.tags(run.settings, typed)],
+            config={**config, "origin": self._origin},
+            dir=self._place(run.run_dir),
+        )
+        if run.macro is not None:
+            with log_values.careful("W&B: macro weights", self._lost):
+                self._use_macro(run.macro)
+        if self.mode == "online":
+            write_json({**kept, "url": self._run.url}, path)
+            log.info("W&B run: %s", self._run.url)
+
+    def _pretraining_run(self) -> PretrainingRun:
+        return PretrainingRun(
+            self._open,
+            self.mode == "online",
+            (self.project, self.entity),
+            self.weights == "all",
+            Path(self.dir).expanduser() if self.dir else None,
+        )
+
+    def _place(self, run_dir: Path) -> Path:
+        """Folder of W&B's own files."""
+        return Path(self.dir).expanduser() if self.dir else run_dir
+
+    def _open(self, *, dir: Path, tags: Sequence[str], **what: Any) -> Any:
+        """Open a W&B run; an agent has chosen id, project and user or team itself."""
         import wandb
 
-        self._context = run
-        self._origin = log_values.origin(run.run_dir, run.macro)
-        self._place = Path(self.dir).expanduser() if self.dir else run.run_dir
-        self._place.mkdir(parents=True, exist_ok=True)
-        kept, path = identity.keep(run.settings, run.run_dir, self.project)
-        self._group = self.group or kept["group"]
+        dir.mkdir(parents=True, exist_ok=True)
+        given = {"id": what.pop("id"), "project": self.project, "entity": self.entity}
         try:
-            self._run = wandb.init(
+            run = wandb.init(
                 mode=cast("Any", self.mode),
-                project=self.project,
-                entity=self.entity,
-                id=kept["id"],
+                **({} if identity.agent_run() else given),
+                **what,
                 resume="allow",
                 reinit="create_new",  # leaves alone what a notebook logs
-                name=self.name or kept["name"],
-                group=self._group,
-                tags=[*self.tags, *mark(to_plain(run.settings)).split("-")[1:]],
+                tags=list(dict.fromkeys(tags)),
                 notes=self.notes,
-                dir=self._place,
-                config={**identity.plain_settings(run.settings), "origin": self._origin},
+                dir=dir,
                 allow_val_change=True,
                 settings=wandb.Settings(
                     silent=True,
@@ -146,35 +184,45 @@ class WandbLogger(Observer):
                 f"W&B could not start a run ({error}). Set logger.wandb.mode=offline and send the "
                 "run later with `wandb sync`."
             ) from error
-        # Values of a history stay out of the summary: that of an unfinished run has no score.
-        for pattern, step in (("val/*", "folds/done"), ("fold/*", "folds/done")):
-            self._run.define_metric(pattern, step_metric=step, summary="none")
-        self._run.define_metric("curves/*", step_metric="curves/epoch", summary="none")
-        if self.mode == "online":
-            write_json({**kept, "url": self._run.url}, path)
-            log.info("W&B run: %s", self._run.url)
+        wandb_contents.define_axes(run)
+        return run
+
+    def _use_macro(self, weights: Path) -> None:
+        """Declare the macro weights as an input; an agent's run gets their curves too."""
+        if identity.agent_run():
+            wandb_contents.log_pretraining_curves(self._run, weights.parent)
+        artifact = wandb_contents.pretraining_artifact(
+            weights, self._origin["macro_weights"], self.weights == "all"
+        )
+        wandb_contents.use_artifact(self._run, artifact, self.mode == "online")
 
     def fold(self, progress: Progress) -> None:
-        """Log what is known after a fold; the step is the number of finished folds."""
+        """Log the curves of a fold and what is known after it, against finished folds."""
         if self._run is None:
             return
         with log_values.careful(f"W&B: fold {progress.fold}", self._lost):
+            step = wandb_contents.log_fold_curves(
+                self._run, self._context, progress.fold, progress.done
+            )
             row = log_values.running(self._context.run_dir, progress)
-            self._run.log(row, step=progress.done, commit=True)
+            self._run.log(row, step=step, commit=True)
 
     def end(self, result: dict[str, Any]) -> None:
         """Log scores, tables, pictures and weights of a complete run, and close the W&B run."""
         if self._run is None:
             return
+        run, context = self._run, self._context
         parts: dict[str, Callable[[], None]] = {"scores": lambda: self._scores(result)}
         if result["status"] == "complete":
-            parts["tables"] = self._tables
-            parts["learning curves"] = self._curves
-            if self.examples:
-                parts["example pictures"] = self._examples
+            parts["tables"] = lambda: wandb_contents.log_tables(run, context, self._choosing)
+            parts["learning curves"] = lambda: wandb_contents.log_mean_curves(run, context)
+            if self._pictures():
+                parts["example pictures"] = lambda: wandb_contents.log_examples(
+                    run, context, self.examples
+                )
             if self.weights == "all":
                 parts["weights"] = lambda: self._weights(result)
-        with _staging(self._place / "wandb" / "staging"):
+        with wandb_contents.staging(self._place(context.run_dir) / "wandb" / "staging"):
             for name, part in parts.items():
                 with log_values.careful(f"W&B: {name}", self._lost):
                     part()
@@ -182,6 +230,12 @@ class WandbLogger(Observer):
             with log_values.careful("W&B: what could not be logged", self._lost):
                 self._run.summary["not_logged"] = list(self._lost)
         self._finish(0)
+
+    def _pictures(self) -> bool:
+        """Whether there are pictures to log: none of test persons while something is chosen."""
+        run = self._context
+        may = may_be_shown(run.settings, run.dataset, self.faces)
+        return bool(self.examples) and may and not self._choosing
 
     def fail(self, error: BaseException) -> None:
         """Close the W&B run as failed; a trial that its search has pruned is no failure."""
@@ -207,92 +261,11 @@ class WandbLogger(Observer):
     def _scores(self, result: dict[str, Any]) -> None:
         """All numbers of the run; of an incomplete one, that it is."""
         counts = {"folds/total": result["folds"], "folds/missing": len(result["missing_folds"])}
-        self._run.summary.update({"status": result["status"], **counts, **log_values.final(result)})
-
-    def _tables(self) -> None:
-        """Folds, predictions, and a confusion matrix per head."""
-        import wandb
-
-        run_dir, classes = self._context.run_dir, self._context.corpus.classes
-        predictions = log_values.predictions(run_dir)
-        number = {name: place for place, name in enumerate(classes)}
-        values: dict[str, Any] = {
-            "tables/folds": _table(run_files.read_csv(run_dir / "folds.csv")),
-            "tables/predictions": _table(predictions),
-        }
-        for head in heads(predictions):
-            values[f"confusion/{head}"] = wandb.plot.confusion_matrix(
-                y_true=predictions["label"].map(number).tolist(),
-                preds=predictions[head].map(number).tolist(),
-                class_names=classes,
-                title=f"{head}, pooled over all folds",
-            )
-        self._run.log(values)
-
-    def _curves(self) -> None:
-        """Mean learning curves over the folds, a row per epoch, against `curves/epoch`."""
-        names = [fold.name for fold in self._context.folds]
-        for epoch, row in curves.mean(self._context.run_dir, names).iterrows():
-            known = {f"curves/{name}": value for name, value in row.dropna().items()}
-            self._run.log({"curves/epoch": epoch, **known})
-
-    def _examples(self) -> None:
-        import wandb
-
-        predictions = log_values.predictions(self._context.run_dir)
-        shown = examples(self._context.dataset, predictions, self.examples)
-        pictures = [wandb.Image(example.picture, caption=example.caption) for example in shown]
-        self._run.log({"examples": pictures})
+        values = log_values.final(result, self._choosing)
+        self._run.summary.update({"status": result["status"], **counts, **values})
 
     def _weights(self, result: dict[str, Any]) -> None:
-        """Log the weights as artifacts; the files are named where they lie, not copied."""
-        import wandb
-
+        values = log_values.final(result, self._choosing)
         # Pooled scores alone: an artifact takes a hundred keys.
-        pooled = {k: value for k, value in log_values.final(result).items() if k.count("/") < 3}
-        metadata = {**pooled, **self._origin}
-        artifact = wandb.Artifact(f"weights-{self._run.id}", "model", metadata=metadata)
-        for fold in self._context.folds:
-            folder = fold_folder(self._context.run_dir, fold.name)
-            for name in ("model.ckpt", "heads.pt"):
-                artifact.add_file(
-                    str(folder / name), f"{fold.name}/{name}", skip_cache=True, policy="immutable"
-                )
-        if (macro := self._context.macro) is not None:
-            source = wandb.Artifact(
-                f"macro-{_plain(macro.parent.name)}",
-                "model",
-                metadata=self._origin["macro_weights"],
-            )
-            for path in (macro, macro.with_name("pretraining.json")):
-                source.add_file(str(path), path.name, skip_cache=True, policy="immutable")
-            if self.mode == "online":
-                self._run.use_artifact(source)
-            else:  # W&B refuses to declare an input of an offline run
-                self._run.log_artifact(source)
-        self._run.log_artifact(artifact)
-
-
-def _table(frame: pd.DataFrame) -> "wandb.Table":
-    import wandb
-
-    plain = frame.astype(object).where(frame.notna(), None)
-    return wandb.Table(columns=list(frame), data=plain.to_numpy().tolist())
-
-
-def _plain(name: str) -> str:
-    """A name of the characters that W&B allows in one."""
-    return re.sub(r"[^\w.-]", "-", name)[:100]
-
-
-@contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[None]:
-    """Let W&B keep copies of tables in a folder; its default is in the home directory."""
-    before = os.environ.get("WANDB_DATA_DIR")
-    if before is None:
-        os.environ["WANDB_DATA_DIR"] = str(folder.absolute())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["WANDB_DATA_DIR"]
+        pooled = {key: value for key, value in values.items() if key.count("/") < 3}
+        wandb_contents.log_weights(self._run, self._context, {**pooled, **self._origin})

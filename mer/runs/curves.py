@@ -22,7 +22,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def of_fold(folder: Path) -> pd.DataFrame:
-    """A fold's history: a row per epoch (the index), the columns out of `NAMES` that it has."""
+    """History of a fold or of pretraining: a row per epoch (the index), the columns of `NAMES`."""
     path = folder / "metrics.csv"
     if not path.exists():
         return pd.DataFrame()
@@ -31,6 +31,14 @@ def of_fold(folder: Path) -> pd.DataFrame:
         path, lambda path: pd.read_csv(path).groupby("epoch").last(), pd.DataFrame
     )
     return history[[name for name in NAMES if name in history]].dropna(axis=1, how="all")
+
+
+def by_epoch(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """A history as (epoch, what is known of it), in the order of the epochs."""
+    return [
+        (int(str(epoch)), {str(name): float(value) for name, value in row.dropna().items()})
+        for epoch, row in of_fold(folder).iterrows()
+    ]
 
 
 def last_train_loss(folder: Path) -> float | None:

@@ -69,11 +69,38 @@ class Progress:
     validation: dict[str, dict[str, float]]
 
 
+@dataclass(frozen=True)
+class PretrainingEpoch:
+    """What is known after an epoch of macro-pretraining.
+
+    Args:
+        settings: Settings of the run that needs the weights.
+        run_dir: Its directory.
+        folder: Folder of the weights in the cache; its name ends with their digest.
+        epoch: Number of the epoch, from 0.
+        values: `train/loss`, `val/accuracy` and so on.
+        error: What has ended the pretraining early; None while it goes on.
+    """
+
+    settings: Settings
+    run_dir: Path
+    folder: Path
+    epoch: int
+    values: dict[str, float]
+    error: BaseException | None = None
+
+
 class Observer:
     """Watches one run in one process. Every method may be left out by a subclass."""
 
     def check(self) -> None:
         """Called before anything is read; raises `MerError` if this observer cannot work."""
+
+    def pretraining(self, epoch: PretrainingEpoch) -> None:
+        """Called before `start`, after every epoch of macro-pretraining on one device.
+
+        Weights that are kept are not trained again; `macro` of the run leads to their history.
+        """
 
     def start(self, run: RunContext) -> None:
         """Called once, before the first fold; also when the run is continued."""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mer.config.settings import Settings
 from mer.data.dataset import UnifiedDataset
 from mer.prepare.sheet import wheel
 from mer.runs.head_columns import heads
@@ -20,6 +21,18 @@ class Example(NamedTuple):
     correct: bool
     caption: str
     picture: NDArray[np.uint8]
+
+
+def may_be_shown(settings: Settings, dataset: UnifiedDataset, faces: bool) -> bool:
+    """Whether pictures of a run may leave its directory.
+
+    Args:
+        settings: Settings of the run.
+        dataset: Its samples.
+        faces: Whether pictures of real persons may. Without them, motion fields and generated
+            faces remain.
+    """
+    return faces or settings.data.generate or not {"onset", "apex"} & set(dataset.kind.needs)
 
 
 def examples(dataset: UnifiedDataset, predictions: pd.DataFrame, count: int) -> list[Example]:

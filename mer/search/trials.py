@@ -5,7 +5,6 @@ same moment, are left out of everything.
 """
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mer.config.short_names import short_names as short_names
 from mer.errors import one_line
 
 STATES = {
@@ -162,13 +162,6 @@ def objectives(study: optuna.Study) -> list[str]:
 def directions(study: optuna.Study) -> list[str]:
     """`maximize` or `minimize` for each objective."""
     return [direction.name.lower() for direction in study.directions]
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Key -> its shortest tail that no other key ends with."""
-    tails = {key: [key.split(".", n)[-1] for n in range(key.count("."), -1, -1)] for key in keys}
-    ends = Counter(tail for own in tails.values() for tail in own)
-    return {key: next((t for t in own if ends[t] == 1), key) for key, own in tails.items()}
 
 
 def parameters(trials: Sequence[FrozenTrial]) -> list[str]:

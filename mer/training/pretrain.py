@@ -7,8 +7,9 @@ no person at all; where nothing else is trained on, other synthetic samples choo
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import torch
 
 from mer import __version__, integrity
 from mer.cache import exclusive, hold, make_key
+from mer.callbacks.epochs import TellEpochs
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Settings
@@ -43,7 +45,16 @@ log = logging.getLogger(__name__)
 WEIGHTS = "best.ckpt"
 
 
-def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[str]) -> Path:
+#: What is told of an epoch: folder of the weights, number, metrics, error or None.
+Tell = Callable[[Path, int, dict[str, float], BaseException | None], None]
+
+
+def macro_weights(
+    settings: Settings,
+    corpus: Corpus | None,
+    tested: Collection[str],
+    tell: Tell | None = None,
+) -> Path:
     """Train the macro model, or find the weights that the same settings gave before.
 
     A killed training continues from its last finished epoch.
@@ -52,6 +63,7 @@ def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[
         settings: Settings of the run; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
         corpus: Macro samples; None for synthetic motion alone.
         tested: Persons whom the protocol tests; they leave the pool.
+        tell: Called after each epoch of a training on one device.
 
     Returns:
         Checkpoint with the best validation accuracy. Beside it lie `pretraining.json` (settings,
@@ -69,7 +81,7 @@ def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[
     motion = settings.macro.motion
     if motion is not None and motion.real == "after":
         alone = replace(settings.macro, motion=replace(motion, real="none"))
-        first = macro_weights(replace(settings, macro=alone), None, tested)
+        first = macro_weights(replace(settings, macro=alone), None, tested, tell)
         settings = replace(settings, macro=replace(settings.macro, motion=None))
     key = make_key("macro", _settings(settings, corpus, first), fold_device(settings).type)
     folder = Path(
@@ -87,7 +99,7 @@ def macro_weights(settings: Settings, corpus: Corpus | None, tested: Collection[
             folder.mkdir(exist_ok=True)
             write_json(key.record, folder / "settings.json")
             with naming(folder):
-                _train(settings, corpus, first, folder, key.record["settings"])
+                _train(settings, corpus, first, folder, key.record["settings"], tell)
     result = run_files.read_json(report)
     judges = len(result["validation_persons"])
     log.info(
@@ -148,6 +160,7 @@ def _train(
     first: Path | None,
     folder: Path,
     record: dict[str, Any],
+    tell: Tell | None,
 ) -> None:
     started = time.time()
     seed = derived_seed(settings.seed, "macro")
@@ -191,7 +204,9 @@ def _train(
         data_parallel.fit(settings, module, data, folder, keeper, checkpoint)
         trainer = make_trainer(settings, settings.macro, folder, [], history=False)
     else:
-        trainer = make_trainer(settings, settings.macro, folder, [keeper], progress=True)
+        callbacks: list[pl.Callback] = [keeper]
+        callbacks += [] if tell is None else [TellEpochs(partial(tell, folder))]
+        trainer = make_trainer(settings, settings.macro, folder, callbacks, progress=True)
         trainer.fit(module, data, ckpt_path=checkpoint)
     _check_sides(module, real, folder)
     scores = trainer.validate(module, data, ckpt_path=folder / WEIGHTS, verbose=False)[0]

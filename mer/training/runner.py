@@ -6,6 +6,7 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 """
 
 import contextlib
+import functools
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs import environment, fold_order, results, run_files, rundir, twins, untested
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
-from mer.runs.observers import Observer, Progress, RunContext, watch
+from mer.runs.observers import Observer, PretrainingEpoch, Progress, RunContext, watch
 from mer.runs.stored_run import Run
 from mer.training import checks, overfit, workers, zero_shot
 from mer.training.baseline import write_baseline
@@ -240,7 +241,9 @@ def _carry_out(
         kept = "Finished epochs of macro-pretraining are kept; the same command goes on."
         with when_stopped(kept):
             # Nobody is tested by a model on everybody, but it takes the weights that were judged.
-            weights = macro_weights(settings, macro, tested=set(corpus.table["person"]))
+            persons = set(corpus.table["person"])
+            tell = functools.partial(_tell, settings, run_dir, observers)
+            weights = macro_weights(settings, macro, persons, tell)
         rundir.claim(run_dir, settings, replace=False)
     dataset = sources.dataset(settings, corpus)
     judge = zero_shot.network(settings, run_dir, weights)
@@ -261,6 +264,21 @@ def _carry_out(
     if settings.debug is not None and settings.debug.overfit:
         overfit.check(context)
     return result
+
+
+def _tell(
+    settings: Settings,
+    run_dir: Path,
+    observers: Sequence[Observer],
+    folder: Path,
+    number: int,
+    values: dict[str, float],
+    error: BaseException | None,
+) -> None:
+    """Call the observers for an epoch of macro-pretraining."""
+    epoch = PretrainingEpoch(settings, run_dir, folder, number, values, error)
+    for observer in observers:
+        observer.pretraining(epoch)
 
 
 def _kept(run: RunContext) -> str:

@@ -56,9 +56,11 @@ def test_a_logger_of_lightnings_is_told_of_the_run(
         assert "Notebook: scores could not be logged: OSError: the server" in caplog.text
         return
     steps = [step for step, _ in notebook.logged]
-    assert steps == [1, 2, 2, 0]  # two folds, the scores, the one epoch of the curves
-    assert notebook.logged[2][1]["test/svm/uf1"] == result["heads"]["svm"]["pooled"]["uf1"]
-    assert notebook.logged[3][1].keys() >= {"curves/train/loss"}
+    # The one epoch of each of two folds and what is known then, the scores, the mean curves.
+    assert steps == [0, 1, 0, 2, 2, 0]
+    assert notebook.logged[2][1].keys() >= {"fold_curves/group-01/train/loss"}
+    assert notebook.logged[4][1]["test/svm/uf1"] == result["heads"]["svm"]["pooled"]["uf1"]
+    assert notebook.logged[5][1].keys() >= {"curves/train/loss"}
 
 
 def test_what_is_no_logger_is_refused() -> None:

@@ -1,8 +1,8 @@
 """A run logged to W&B offline, read back from the files that W&B would send."""
 
 import json
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,14 @@ import pytest
 from sklearn.metrics import f1_score
 
 from mer import __version__
+from mer.config import stored
+from mer.config.composition import typed
 from mer.loggers import make_observers
 from mer.loggers.wandb import WandbLogger
+from mer.loggers.wandb_pretraining import PretrainingRun
+from mer.metrics import SCORES
 from mer.training import runner
-from tests.builders import Config
+from tests.builders import Config, OwnCache
 from tests.loggers.written_logs import Log, read_logs
 from tests.loggers.written_logs import home as home
 
@@ -22,9 +26,14 @@ pytest.importorskip("wandb")
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    tiny_config: Config, own_cache: OwnCache, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     run_dir = tmp_path_factory.mktemp("logged") / "finished"
-    cfg = tiny_config("protocol.validation=0.3", "logger=wandb")
+    # Its own cache: macro-pretraining is logged by the run that trains it.
+    cache = own_cache(tmp_path_factory.mktemp("wandb-cache"))
+    words = ("protocol.validation=0.3", "logger=wandb", "logger.wandb.weights=all", cache)
+    cfg = tiny_config(*words)
     runner.run(cfg, run_dir, make_observers(cfg.logger))
     return run_dir
 
@@ -37,10 +46,18 @@ def log(finished: Path) -> Log:
 
 def test_settings_and_origin_are_in_the_config(log: Log, finished: Path) -> None:
     config = log.run["config"]["update"]
-    assert config["model"]["epochs"] == 2
-    assert config["protocol"]["validation"] == 0.3
-    assert config["model"]["transfer"]["blocks"] == "all"
-    assert not {"hydra", "paths"} & set(config)
+    first = {"data": "synthetic", "labels": "megc2019", "protocol": "group_kfold"}
+    first |= {"input": "flow", "backbone": "test_efficientnet", "seed": 0, "epochs": 2}
+    first |= {"macro": "ckplus+mug+oulu_casia", "run_dir": str(finished)}
+    assert {key: config[key] for key in first} == first
+    settings = config["settings"]
+    assert settings["model"]["transfer"]["blocks"] == "all"
+    assert settings["protocol"]["validation"] == 0.3
+    # No tables of emotion names, and one hash in place of the preparation's details.
+    assert set(settings["labels"]) == {"name", "version", "classes", "hash"}
+    assert set(settings["macro"]["labels"]) == {"name", "version", "classes", "hash"}
+    assert set(settings["prepare"]) == {"faces", "apex", "flow", "hash"}
+    assert not {"hydra", "paths", "logger", "run"} & {*config, *settings}
     entry = json.loads((finished / "environment.json").read_text())[-1]
     origin = config["origin"]
     assert (origin["mer"], origin["git"]) == (__version__, entry["git"])
@@ -63,7 +80,7 @@ def test_one_wandb_run_per_run_with_the_name_of_its_directory(log: Log, finished
 def test_history_holds_the_scores_of_the_validation_persons(log: Log, finished: Path) -> None:
     rows = [row for row in log.history if "folds/done" in row]
     assert [row["folds/done"] for row in rows] == [1, 2, 3]
-    assert [row["_step"] for row in rows] == [1, 2, 3]
+    assert [row["_step"] for row in rows] == [2, 5, 8]  # after two epochs of each fold
     labels = pd.read_parquet(finished / "manifest.parquet").set_index("sample_id")["label"]
     order = pd.read_csv(finished / "history.csv")["fold"]
     seen = []
@@ -96,17 +113,21 @@ def test_summary_equals_metrics_json(log: Log, finished: Path) -> None:
     assert summary["status"] == "complete"
     assert (summary["folds/total"], summary["folds/missing"]) == (3, 0)
     assert "baseline" not in metrics["validation"]  # it is fitted for the tested samples alone
-    for head in ("svm", "softmax", "baseline", "majority"):
-        for score in ("uf1", "uar", "accuracy"):
-            sides = {"test": metrics["heads"], "val": metrics["validation"]}
-            for side, heads in [one for one in sides.items() if head in one[1]]:
+    for head in ("svm", "softmax"):
+        for score in ("uf1", "uar", "accuracy", "weighted_f1", "kappa"):
+            for side, heads in (("test", metrics["heads"]), ("val", metrics["validation"])):
                 pooled = heads[head]["pooled"]
                 assert summary[f"{side}/{head}/{score}"] == pooled[score]
-                bounds = [summary[f"{side}/{head}/{score}_{end}"] for end in ("low", "high")]
-                assert bounds == pooled["intervals"][score]
-            for dataset in ("casme2", "samm", "smic"):
+                if bounds := pooled["intervals"].get(score):
+                    keys = [f"{side}/{head}/{score}_{end}" for end in ("low", "high")]
+                    assert [summary[key] for key in keys] == bounds
+            for dataset in ("casme2", "samm", "smic") if score in SCORES else ():
                 value = metrics["heads"][head][dataset][score]
                 assert summary[f"test/{head}/{dataset}/{score}"] == value
+        for name, values in metrics["heads"][head]["pooled"]["classes"].items():
+            assert summary[f"test/{head}/recall/{name}"] == values["recall"]
+    baseline = {key for key in summary if key.startswith(("test/baseline/", "test/majority/"))}
+    assert len(baseline) == 3 * 3 + 3  # intervals of the baseline, three numbers of the majority
     assert summary["seconds"] == metrics["seconds"]
     assert summary["parameters"] == metrics["cost"]["parameters"]
     assert summary["latency_ms"] == metrics["cost"]["latency_ms"]
@@ -137,7 +158,7 @@ def test_confusion_matrices_are_the_pooled_ones(log: Log, finished: Path) -> Non
 
 
 def test_learning_curves_are_means_over_the_folds(log: Log, finished: Path) -> None:
-    rows = [row for row in log.history if "curves/epoch" in row]
+    rows = [row for row in log.history if "curves/val/loss" in row]
     assert [row["curves/epoch"] for row in rows] == [0, 1]
     paths = list(finished.glob("folds/*/metrics.csv"))
     values = [pd.read_csv(path)["val/loss"].dropna().to_numpy() for path in paths]
@@ -146,6 +167,62 @@ def test_learning_curves_are_means_over_the_folds(log: Log, finished: Path) -> N
     assert [row["curves/val/loss_low"] for row in rows] == pytest.approx(low)
     metric = next(m for m in log.of("metric") if m.get("glob_name") == "curves/*")
     assert metric["step_metric"] == "curves/epoch"
+
+
+def test_curves_of_a_fold_are_logged_when_it_is_done(log: Log, finished: Path) -> None:
+    kinds = [
+        "fold" if "folds/done" in row else "epoch"
+        for row in log.history
+        if "folds/done" in row or any(key.startswith("fold_curves/") for key in row)
+    ]
+    assert kinds == ["epoch", "epoch", "fold"] * 3
+    for folder in (finished / "folds").iterdir():
+        history = pd.read_csv(folder / "metrics.csv").groupby("epoch").last()
+        for name in ("train/loss", "val/uf1"):
+            key = f"fold_curves/{folder.name}/{name}"
+            logged = [row[key] for row in log.history if key in row]
+            assert logged == pytest.approx(history[name].tolist())
+
+
+def test_macro_pretraining_is_a_run_of_its_own_with_live_curves(log: Log) -> None:
+    config = log.run["config"]["update"]
+    folder = Path(config["origin"]["macro_weights"]["path"]).parent
+    (macro,) = read_logs(folder)
+    assert macro.run["run_id"] == config["macro_run"] == f"macro-{folder.name.split('-')[-1]}"
+    assert (macro.run["job_type"], log.run["job_type"]) == ("pretrain", "train")
+    history = pd.read_csv(folder / "metrics.csv").groupby("epoch").last()
+    rows = [row for row in macro.history if "pretrain/epoch" in row]
+    assert [row["pretrain/epoch"] for row in rows] == [0, 1]
+    for name in ("train/loss", "val/loss", "val/uf1"):
+        logged = [row[f"pretrain/{name}"] for row in rows]
+        assert logged == pytest.approx(history[name].tolist())
+    first = next(i for i, one in enumerate(macro.records) if one["type"] == "history")
+    written = [i for i, one in enumerate(macro.records) if one["type"] == "artifact"]
+    assert first < written[0]  # an epoch was there before the training was over
+    report = json.loads((folder / "pretraining.json").read_text())
+    assert macro.summary["pretrain/uf1"] == report["uf1"]
+    # What the one has made, the other uses.
+    (made,) = macro.artifacts.values()
+    used = log.artifacts[made["name"]]
+    assert used["digest"] == made["digest"]
+    assert used["use_after_commit"] is True
+
+
+def test_kept_macro_weights_are_logged_once(finished: Path, log: Log, tmp_path: Path) -> None:
+    weights = Path(log.run["config"]["update"]["origin"]["macro_weights"]["path"])
+    settings = typed(stored.read(finished / "config.yaml"))
+    opened: list[str] = []
+
+    def open_run(**what: Any) -> Recorder:
+        opened.append(what["id"])
+        return Recorder()
+
+    folder = tmp_path / weights.parent.name
+    shutil.copytree(weights.parent, folder)
+    for project in ("mer", "mer", "other", "other"):
+        run = PretrainingRun(open_run, True, (project, None), False, None)
+        run.end(settings, folder / weights.name)
+    assert opened == [f"macro-{folder.name.split('-')[-1]}"]  # to `other`: mer's are files here
 
 
 def test_example_pictures_are_logged(log: Log) -> None:
@@ -212,15 +289,11 @@ class Recorder:
 
 def test_macro_weights_are_an_input_of_an_online_run(finished: Path, log: Log) -> None:
     origin = log.run["config"]["update"]["origin"]
-    folds = [SimpleNamespace(name=path.name) for path in (finished / "folds").iterdir()]
     logger = WandbLogger(mode="online")
     logger._run, logger._origin = Recorder(), origin
-    logger._context = SimpleNamespace(
-        run_dir=finished, folds=folds, macro=Path(origin["macro_weights"]["path"])
-    )
-    logger._weights(json.loads((finished / "metrics.json").read_text()))
+    logger._use_macro(Path(origin["macro_weights"]["path"]))
     assert logger._run.used == [f"macro-{origin['macro_weights']['name']}"]
-    assert logger._run.logged == ["weights-abc"]
+    assert logger._run.logged == []
 
 
 def test_a_stopped_run_is_not_a_success() -> None:
