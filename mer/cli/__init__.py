@@ -77,6 +77,11 @@ COMMANDS: dict[str, Command] = {
         "show a run on one page: scores, data, mistakes, embeddings, settings",
         "The run directory is as it was.",
     ),
+    "wandb": Command(
+        "mer.cli.wandb:main",
+        "wandb report: arrange logged runs at Weights & Biases, as a file or sent",
+        "The run directories are as they were.",
+    ),
     "audit": Command(
         "mer.cli.audit:main",
         "prove or deny from a run's artefacts that its score can be believed",

@@ -71,13 +71,18 @@ def _short(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
+def macro_run(folder: Path) -> str:
+    """Id of the W&B run of a macro-pretraining, whose folder's name ends with its digest."""
+    return f"macro-{folder.name.rpartition('-')[2]}"
+
+
 def agent_run() -> str | None:
     """Id that `wandb agent` has given the run of this process; None without an agent."""
     return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
 
 
 def keep(
-    settings: Settings, run_dir: Path, project: str, typed: Typed
+    settings: Settings, run_dir: Path, project: str, typed: Typed, macro: Path | None = None
 ) -> tuple[dict[str, Any], Path]:
     """Id, name and group of a run's W&B run, made once and kept in its directory, and their file.
 
@@ -98,6 +103,8 @@ def keep(
                     "group": group,
                     "job_type": job_type(settings, typed),
                     "folds": folds,
+                    "macro_run": None if macro is None else macro_run(macro.parent),
+                    "macro_dir": None if macro is None else str(macro.parent.absolute()),
                 },
                 path,
             )

@@ -1,8 +1,8 @@
 """The configuration of a run as W&B's table of runs shows it: first what people filter by.
 
 The first level holds short values under the names of the configuration's groups, so that a column
-means the same in a plain run, a search of mer's and a sweep of W&B's. Below `settings` is the rest,
-with a hash in place of long tables.
+means the same in a plain run, a search of mer's and a sweep of W&B's. Below `settings` is all that
+decides a result, with a hash in place of long tables: `settings.model.optimizer.lr`.
 """
 
 import hashlib
@@ -12,8 +12,7 @@ from typing import Any
 
 from mer.config.conversion import to_plain
 from mer.config.settings import Settings
-from mer.loggers.typed_words import Typed, is_aside
-from mer.runs.rundir import flatten, is_volatile
+from mer.loggers.typed_words import Typed
 
 #: Nodes that say where things lie, or that the first level has.
 LEFT_OUT = ("hydra", "paths", "run", "logger", "search", "trial", "seed", "selection")
@@ -41,7 +40,7 @@ def columns(settings: Settings, run_dir: Path, typed: Typed) -> dict[str, Any]:
         "trial": settings.trial.number,
         "command": typed.command,
         "run_dir": str(run_dir.absolute()),
-        **_chosen(plain, typed),
+        "overrides": typed.differences or None,
         "settings": _rest(plain),
     }
 
@@ -79,15 +78,6 @@ def _macro(settings: Settings) -> str:
     parts = ["motion"] * (settings.macro.motion is not None)
     parts += sorted(settings.data.macro or {}) if real else []
     return "+".join(parts) or "none"
-
-
-def _chosen(plain: dict[str, Any], typed: Typed) -> dict[str, Any]:
-    """Dotted key -> value of what was typed or varied, as a sweep of W&B names it."""
-    flat = flatten(plain)
-    kept = [key for key in {**typed.words, **dict.fromkeys(typed.varied)} if "." in key]
-    return {
-        key: flat[key] for key in kept if key in flat and not is_aside(key) and not is_volatile(key)
-    }
 
 
 def _rest(plain: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ each of several processes that share the folds of a run has its own, in one grou
 
 import importlib.util
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from mer.errors import MerError, raise_all
 from mer.files import write_json
-from mer.loggers import identity, run_columns, typed_words, wandb_contents, wandb_pretraining
+from mer.loggers import identity, run_columns, typed_words, wandb_contents
 from mer.loggers.wandb_pretraining import PretrainingRun
 from mer.runs import log_values
 from mer.runs.choice import choosing
@@ -118,11 +119,11 @@ class WandbLogger(Observer):
             with log_values.careful("W&B: macro-pretraining", self._lost):
                 (self._pretraining or self._pretraining_run()).end(run.settings, run.macro)
         typed = typed_words.read()
-        kept, path = identity.keep(run.settings, run.run_dir, self.project, typed)
+        kept, path = identity.keep(run.settings, run.run_dir, self.project, typed, run.macro)
         self._group = self.group or kept["group"]
         config = run_columns.columns(run.settings, run.run_dir, typed)
         if run.macro is not None:
-            config["macro_run"] = wandb_pretraining.run_id(run.macro.parent)
+            config["macro_run"] = identity.macro_run(run.macro.parent)
         self._run = self._open(
             id=kept["id"],
             name=self.name or kept["name"],
@@ -256,7 +257,14 @@ class WandbLogger(Observer):
         with log_values.careful("W&B: the end of the run", self._lost):
             run.finish(exit_code=exit_code)
             if self.mode == "offline" and self._group is None:  # a sweep would say it every time
-                log.info("W&B: to send this run, type: wandb sync %s", Path(run.dir).parent)
+                log.info("W&B: to send this run, type: wandb sync %s", " ".join(self._written(run)))
+
+    def _written(self, run: Any) -> list[str]:
+        """Folders that `wandb sync` takes: of macro-pretraining first, whose artifact is used."""
+        macro = self._context.macro
+        home = None if macro is None else self._place(macro.parent)
+        before = [] if home is None else sorted(home.glob("wandb/offline-run-*-macro-*"))
+        return [shlex.quote(str(folder)) for folder in (*before, Path(run.dir).parent)]
 
     def _scores(self, result: dict[str, Any]) -> None:
         """All numbers of the run; of an incomplete one, that it is."""

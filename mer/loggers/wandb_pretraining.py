@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from mer.config.settings import Settings
 from mer.files import write_json
-from mer.loggers import run_columns, wandb_contents
+from mer.loggers import identity, run_columns, wandb_contents
 from mer.loggers.typed_words import Typed
 from mer.runs import curves, log_values, run_files
 from mer.runs.observers import PretrainingEpoch
@@ -22,11 +22,6 @@ Open = Callable[..., Any]
 
 #: Says in the folder of the weights which W&B run was logged, and where.
 FILE = "wandb.json"
-
-
-def run_id(folder: Path) -> str:
-    """Id of the W&B run of a pretraining."""
-    return f"macro-{folder.name.rpartition('-')[2]}"
 
 
 class PretrainingRun:
@@ -86,7 +81,7 @@ class PretrainingRun:
             if not self.online:
                 kept["directory"] = str(Path(self._run.dir).parent)
             self.close(0)
-            write_json({"id": run_id(folder), **kept}, folder / FILE)
+            write_json({"id": identity.macro_run(folder), **kept}, folder / FILE)
 
     def close(self, exit_code: int) -> None:
         """Close the W&B run if one is open."""
@@ -98,7 +93,7 @@ class PretrainingRun:
         chosen = run_columns.groups(settings, Typed())
         self._folder = folder
         self._run = self.open_run(
-            id=run_id(folder),
+            id=identity.macro_run(folder),
             name=f"macro {chosen['macro']} {chosen['backbone']}",
             job_type="pretrain",
             tags=[chosen["backbone"], chosen["input"], f"macro {chosen['macro']}"],

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mer.runs import run_files
@@ -34,10 +35,12 @@ def of_fold(folder: Path) -> pd.DataFrame:
 
 
 def by_epoch(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """A history as (epoch, what is known of it), in the order of the epochs."""
+    """A history as (epoch, what is known of it); a last validation without training is no epoch."""
+    history = of_fold(folder)
     return [
         (int(str(epoch)), {str(name): float(value) for name, value in row.dropna().items()})
-        for epoch, row in of_fold(folder).iterrows()
+        for epoch, row in history.iterrows()
+        if not np.isnan(row.get("train/loss", np.nan))
     ]
 
 

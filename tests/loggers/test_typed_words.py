@@ -78,9 +78,9 @@ def test_a_job_is_named_by_what_its_sweep_varies(
     assert identity.job_type(settings, said) == "nested"
     settings = replace(settings, trial=Trial())
     assert identity.names(settings, folder / "big", said) == ("big folds sub01", "big")
-    # What the sweep sets counts under its dotted name, as in a sweep of W&B's.
     columns = run_columns.columns(settings, folder / "1", said)
-    assert columns["model.optimizer.lr"] == settings.model.optimizer.lr
+    assert columns["settings"]["model"]["optimizer"]["lr"] == settings.model.optimizer.lr
+    assert columns["overrides"] == "lr=0.2"
     assert (columns["sweep"], columns["run_dir"]) == ("rates", str(folder / "1"))
 
 
@@ -93,7 +93,7 @@ def test_tags_and_first_columns_are_what_people_filter_by(settings: Settings) ->
     assert identity.tags(wrong, said)[-2:] == ["ORACLE", "LEAKY"]
     columns = run_columns.columns(settings, Path("runs/x"), said)
     assert (columns["backbone"], columns["macro"], columns["seed"]) == ("tiny", "none", 0)
-    assert "data.root" not in columns
+    assert columns["overrides"] == "backbone=tiny"
     renamed = Typed(words={"backbone": "tiny", "backbone.name": "resnet18"})
     other = replace(settings, backbone=Backbone("resnet18"))
     assert run_columns.groups(other, renamed)["backbone"] == "resnet18"

@@ -1,6 +1,7 @@
 """A run logged to W&B offline, read back from the files that W&B would send."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from mer import __version__
+from mer import __version__, cli
 from mer.config import stored
 from mer.config.composition import typed
 from mer.loggers import make_observers
@@ -177,7 +178,9 @@ def test_curves_of_a_fold_are_logged_when_it_is_done(log: Log, finished: Path) -
     ]
     assert kinds == ["epoch", "epoch", "fold"] * 3
     for folder in (finished / "folds").iterdir():
-        history = pd.read_csv(folder / "metrics.csv").groupby("epoch").last()
+        history = (
+            pd.read_csv(folder / "metrics.csv").groupby("epoch").last().head(2)
+        )  # then it is judged
         for name in ("train/loss", "val/uf1"):
             key = f"fold_curves/{folder.name}/{name}"
             logged = [row[key] for row in log.history if key in row]
@@ -190,7 +193,9 @@ def test_macro_pretraining_is_a_run_of_its_own_with_live_curves(log: Log) -> Non
     (macro,) = read_logs(folder)
     assert macro.run["run_id"] == config["macro_run"] == f"macro-{folder.name.split('-')[-1]}"
     assert (macro.run["job_type"], log.run["job_type"]) == ("pretrain", "train")
-    history = pd.read_csv(folder / "metrics.csv").groupby("epoch").last()
+    history = (
+        pd.read_csv(folder / "metrics.csv").groupby("epoch").last().head(2)
+    )  # then it is judged
     rows = [row for row in macro.history if "pretrain/epoch" in row]
     assert [row["pretrain/epoch"] for row in rows] == [0, 1]
     for name in ("train/loss", "val/loss", "val/uf1"):
@@ -211,18 +216,20 @@ def test_macro_pretraining_is_a_run_of_its_own_with_live_curves(log: Log) -> Non
 def test_kept_macro_weights_are_logged_once(finished: Path, log: Log, tmp_path: Path) -> None:
     weights = Path(log.run["config"]["update"]["origin"]["macro_weights"]["path"])
     settings = typed(stored.read(finished / "config.yaml"))
-    opened: list[str] = []
+    opened: dict[str, Recorder] = {}
 
     def open_run(**what: Any) -> Recorder:
-        opened.append(what["id"])
-        return Recorder()
+        opened[f"{what['id']} {len(opened)}"] = Recorder()
+        return list(opened.values())[-1]
 
     folder = tmp_path / weights.parent.name
     shutil.copytree(weights.parent, folder)
     for project in ("mer", "mer", "other", "other"):
         run = PretrainingRun(open_run, True, (project, None), False, None)
         run.end(settings, folder / weights.name)
-    assert opened == [f"macro-{folder.name.split('-')[-1]}"]  # to `other`: mer's are files here
+    name = f"macro-{folder.name.split('-')[-1]}"
+    assert list(opened) == [f"{name} 0", f"{name} 1"]  # once for each project
+    assert [row["pretrain/epoch"] for row in opened[f"{name} 0"].rows] == [0, 1]
 
 
 def test_example_pictures_are_logged(log: Log) -> None:
@@ -275,7 +282,11 @@ class Recorder:
         self.summary: dict[str, Any] = {}
         self.used: list[str] = []
         self.logged: list[str] = []
+        self.rows: list[dict[str, Any]] = []
         self.exit_code: int | None = None
+
+    def log(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
 
     def use_artifact(self, artifact: Any) -> None:
         self.used.append(artifact.name)
@@ -302,3 +313,44 @@ def test_a_stopped_run_is_not_a_success() -> None:
     logger.fail(KeyboardInterrupt())
     assert run.exit_code == 255
     logger.fail(KeyboardInterrupt())  # it is closed already
+
+
+def test_every_panel_of_a_report_shows_what_was_logged(
+    log: Log, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = pytest.importorskip("wandb_workspaces.reports.v2")
+    path = tmp_path / "report.json"
+    assert cli.main(["wandb", "report", str(finished), "--output", str(path)]) == 0
+    said = capsys.readouterr().out
+    folder = Path(log.run["config"]["update"]["origin"]["macro_weights"]["path"]).parent
+    (macro,) = read_logs(folder)
+    places = [str(one.file.parent) for one in (macro, log)]
+    assert f"wandb sync {' '.join(places)}\n" in said  # the artifact's maker before its user
+    content = json.loads(path.read_text())
+    assert content["runs"] == {log.run["run_id"]: str(finished)}
+    grids = [b["metadata"] for b in content["spec"]["blocks"] if b["type"] == "panel-grid"]
+    logs = [[log], [macro]]
+    ids = [[f["value"] for f in g["runSets"][0]["filters"]["filters"]] for g in grids]
+    assert ids == [[[one.run["run_id"]] for one in group] for group in logs]
+    kinds = set()
+    for grid, (source,) in zip(grids, logs, strict=True):
+        known = {*source.summary, *(key for row in source.history for key in row)}
+        tables = {key.split("._type")[0].split(".")[0] for key in known}
+        for panel in grid["panelBankSectionConfig"]["panels"]:
+            config = panel["config"]
+            kinds.add(panel["viewType"])
+            named = [*config.get("metrics", []), *([config["xAxis"]] if "xAxis" in config else [])]
+            assert set(named) <= known, config
+            if pattern := config.get("metricRegex"):
+                assert any(re.fullmatch(pattern, key) for key in known)
+            assert set(config.get("mediaKeys", [])) <= tables
+            if "userQuery" in config:
+                keys = re.findall(r'"tableKey", "value": "([^"]+)"', json.dumps(config))
+                assert keys and set(keys) <= tables
+    expected = {"Bar Chart", "Run History Line Plot", "Vega2", "Media Browser", "Weave"}
+    assert expected <= kinds
+    scores = json.loads((finished / "metrics.json").read_text())["heads"]["svm"]["pooled"]
+    low, high = scores["intervals"]["uf1"]
+    assert f"{scores['uf1']:.3f} [{low:.3f}, {high:.3f}]" in path.read_text()
+    model = reports.internal.Spec.model_validate(content["spec"])
+    assert len(model.blocks) == len(content["spec"]["blocks"])  # W&B's own package reads it
