@@ -74,6 +74,8 @@ def _macro(settings: Settings) -> str:
     """What macro-pretraining learns from, in a word or two."""
     if not settings.macro.enabled:
         return "none"
+    if settings.macro.weights is not None:
+        return "given"
     real = settings.macro.reads_datasets
     parts = ["motion"] * (settings.macro.motion is not None)
     parts += sorted(settings.data.macro or {}) if real else []

@@ -65,8 +65,7 @@ def read() -> Typed:
     experiment = (plain.get("runtime", {}).get("choices") or {}).get("experiment")
     alone = Typed(_command(plain), words, experiment=experiment)
     if os.environ.get("WANDB_SWEEP_ID"):
-        keys = tuple(key for key in words if not is_volatile(key))
-        return alone._replace(varied=keys, sweep=os.environ["WANDB_SWEEP_ID"])
+        return alone._replace(varied=_agent_keys(words), sweep=os.environ["WANDB_SWEEP_ID"])
     if hydra.mode != RunMode.MULTIRUN:
         return alone
     folder = Path(hydra.runtime.cwd, hydra.sweep.dir)
@@ -76,6 +75,13 @@ def read() -> Typed:
     varied = [*params, *_swept(sweep["overrides"]["task"])]
     job = plain["job"].get("num")
     return alone._replace(command=_command(sweep), varied=varied, sweep=folder.name, job=job)
+
+
+def _agent_keys(words: Mapping[str, str]) -> list[str]:
+    """Keys that a sweep of W&B varies, from the file that its agent has written."""
+    path = Path(os.environ.get("WANDB_SWEEP_PARAM_PATH", ""))
+    known = stored.read_plain(path) if path.is_file() else words
+    return [key for key in words if key in known and not is_volatile(key)]
 
 
 def _command(hydra: Any) -> str:

@@ -68,6 +68,7 @@ class WandbLogger(Observer):
         self._pretraining: PretrainingRun | None = None
         self._run: Any = None  # wandb.Run while it is open
         self._lost: list[str] = []
+        self._step = 0  # of the first fold's first epoch
 
     def check(self) -> None:
         """Find out whether a run can be logged, without asking and without the network.
@@ -191,7 +192,7 @@ class WandbLogger(Observer):
     def _use_macro(self, weights: Path) -> None:
         """Declare the macro weights as an input; an agent's run gets their curves too."""
         if identity.agent_run():
-            wandb_contents.log_pretraining_curves(self._run, weights.parent)
+            self._step = wandb_contents.log_pretraining_curves(self._run, weights.parent)
         artifact = wandb_contents.pretraining_artifact(
             weights, self._origin["macro_weights"], self.weights == "all"
         )
@@ -203,7 +204,7 @@ class WandbLogger(Observer):
             return
         with log_values.careful(f"W&B: fold {progress.fold}", self._lost):
             step = wandb_contents.log_fold_curves(
-                self._run, self._context, progress.fold, progress.done
+                self._run, self._context, progress.fold, progress.done, self._step
             )
             row = log_values.running(self._context.run_dir, progress)
             self._run.log(row, step=step, commit=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -13,6 +14,7 @@ from mer.config.composition import compose, typed
 from mer.config.settings import Backbone, Protocol, Settings, Trial
 from mer.loggers import identity, run_columns, typed_words
 from mer.loggers.typed_words import Typed
+from tests.docs.pages import titled
 
 STAMP = "20261128-041103-615065"
 
@@ -118,6 +120,32 @@ def test_a_run_of_an_agent_takes_the_agents_id(
     assert kept["id"] == "abc123"
     assert (kept["group"], kept["job_type"]) == ("swp1", "sweep")
     assert kept["name"] == "lr=0.2 backbone=tiny"
+
+
+def test_the_sweep_file_of_the_page_types_a_run_that_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    page = Path(__file__).parents[2] / "docs" / "wandb.md"
+    asked = yaml.safe_load(titled(page)["sweep.yaml"])
+    values = {"model.optimizer.lr": 0.0012, "model.dropout": 0.2, "backbone": "mobilevit_xs"}
+    assert set(values) == set(asked["parameters"])
+    args = {key: {"value": value} for key, value in values.items()}
+    typed_by_agent = utils.create_sweep_command_args({"args": args})["args_no_hyphens"]
+    place = asked["command"].index("${args_no_hyphens}")
+    words = [*asked["command"][2:place], *typed_by_agent]
+    cfg = compose(words)
+    settings = typed(cfg)
+    assert (settings.model.optimizer.lr, settings.model.dropout) == (0.0012, 0.2)
+    assert settings.backbone.name == "mobilevit_xs"
+    hydra(monkeypatch, words)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "swp1")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"wandb_version": 1, **args}))
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(tmp_path / "params.yaml"))
+    named = identity.names(settings, Path(STAMP), typed_words.read())
+    assert named == ("lr=0.0012 dropout=0.2 backbone=mobilevit_xs", "swp1")
+    metric = asked["metric"]["name"].split("/")
+    assert metric[0] == "val" and settings.protocol.validation > 0
 
 
 def test_a_run_that_python_has_started_was_not_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,7 +285,7 @@ class Recorder:
         self.rows: list[dict[str, Any]] = []
         self.exit_code: int | None = None
 
-    def log(self, row: dict[str, Any]) -> None:
+    def log(self, row: dict[str, Any], step: int) -> None:
         self.rows.append(row)
 
     def use_artifact(self, artifact: Any) -> None:
