@@ -44,13 +44,21 @@ def head_motion(field: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
         weighted = design * weight[:, None]
         solution = np.linalg.lstsq(weighted.T @ design, weighted.T @ target, rcond=None)[0]
         residual = np.hypot(*(design @ solution - target).reshape(2, -1))
-        spread = 1.5 * np.median(residual) + 0.02  # px; the floor is what flow can resolve
+        spread = 1.5 * _median(residual) + 0.02  # px; the floor is what flow can resolve
         weight = np.tile(1 / (1 + (residual / spread) ** 2) ** 2, 2)
     a, b, c, d = solution
     motion = np.empty((height, width, 2), np.float32)
     motion[..., 0] = a * x - b * y + c
     motion[..., 1] = b * x + a * y + d
     return motion
+
+
+def _median(values: np.ndarray) -> float:
+    """Give what `np.median` gives, in a third of its time."""
+    half = len(values) // 2
+    low = half if len(values) % 2 else half - 1
+    ranked = np.partition(values, (low, half))
+    return float((ranked[low] + ranked[half]) / 2)
 
 
 def soft_edge(face: np.ndarray) -> np.ndarray:
