@@ -12,7 +12,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from mer.files import write_text
 from mer.pages.rendering import render
@@ -67,10 +67,27 @@ def searched(study: optuna.Study, sweep_dir: Path, fixed: Sequence[str]) -> dict
         "objective": ", ".join(f"{name}: {direction}" for name, direction in pairs),
         "sampler": "every point of the grid" if "grid" in study.user_attrs else sampler,
         "pruner": "none" if pruner == "Nop" else pruner,
+        "saved by pruning": _saved(study),
+        "seed": settings.get("seed"),
         "data": settings.get("data.name") or typed.get("data", "as conf/train.yaml sets it"),
         "command line": " ".join(fixed),
         "directory": str(sweep_dir),
     }
+
+
+def _saved(study: optuna.Study) -> str:
+    """About how long the pruned trials would have taken longer."""
+    of = {
+        state: [trials.seconds(t) or 0.0 for t in trials.shown(study) if t.state == state]
+        for state in (TrialState.COMPLETE, TrialState.PRUNED)
+    }
+    whole, pruned = of[TrialState.COMPLETE], of[TrialState.PRUNED]
+    if not (whole and pruned):
+        return ""
+    saved = sum(max(0.0, sum(whole) / len(whole) - one) for one in pruned)
+    if saved < 60:
+        return ""
+    return f"about {saved / 60:.0f} minutes of {(sum(whole) + sum(pruned) + saved) / 60:.0f}"
 
 
 def parameters(study: optuna.Study) -> list[list[str]]:

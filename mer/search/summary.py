@@ -86,7 +86,7 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
             "outcome": trials.reason(trial) if trial.state.is_finished() else "",
             **dict(zip(columns, values, strict=True)),
             "seconds": trials.seconds(trial),
-            "folds": len(trial.intermediate_values),
+            "folds": trials.folds(trial),
             **{key: trial.params.get(key) for key in keys},
             "directory": trials.directory(trial),
         }

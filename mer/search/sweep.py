@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import Trial, TrialState
@@ -165,6 +166,11 @@ class Search:
         numbers = [trial.number for trial in taken]
         try:
             batch = [self._words(trial, queue) for trial in taken]
+            for trial in taken:
+                values = " ".join(space.words(trial.params, self.space)) or "the default setting"
+                log.info("trial %d: %s", trial.number, values)
+            # The launcher would write a line for every trial, with all that they have in common.
+            logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)
             jobs: Sequence[JobReturn] = self.sweeper.launcher.launch(
                 batch, initial_job_idx=numbers[0]
             )

@@ -6,6 +6,7 @@ same moment, are left out of everything.
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -177,6 +178,14 @@ def space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
 def seconds(trial: FrozenTrial) -> float | None:
     """How long a finished trial took."""
     return None if trial.duration is None else round(trial.duration.total_seconds(), 1)
+
+
+def folds(trial: FrozenTrial) -> int:
+    """Finished folds: those that it reported, or, of trials that report none, those on disk."""
+    if trial.intermediate_values or not directory(trial):
+        return len(trial.intermediate_values)
+    found = Path(directory(trial)).rglob("predictions*.parquet")
+    return sum("folds" in path.relative_to(directory(trial)).parts for path in found)
 
 
 def directory(trial: FrozenTrial) -> str:

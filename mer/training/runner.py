@@ -8,6 +8,7 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 import contextlib
 import functools
 import logging
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -302,6 +303,7 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
         desc=f"{settings.protocol.name} folds",
         unit="fold",
         disable=not settings.trainer.enable_progress_bar,
+        mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a file keeps every update
     )
     outcomes = workers.train(run, choose(run, len(pending)), pending)
     # With the redirection a log line pushes the bar down instead of breaking it.
