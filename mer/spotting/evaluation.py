@@ -1,7 +1,7 @@
 """Spots expressions in whole videos, as tables, and scores a dataset of long videos."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,6 @@ COLUMNS = (
     *("video", "face", "kind", "onset", "apex", "offset"),
     *("onset_time", "apex_time", "offset_time", "strength", "level", "regions", "head_motion"),
 )
-
-#: Called with each expression as it is spotted.
-Spotted = Callable[[Expression], None]
 
 
 class Video(NamedTuple):
@@ -53,7 +50,6 @@ def spot_video(
     name: str | None = None,
     min_face: float = 60.0,
     progress: Progress | None = None,
-    spotted: Spotted | None = None,
 ) -> Video:
     """Spot the expressions of a video, folder of frames, camera or array.
 
@@ -64,7 +60,6 @@ def spot_video(
         name: Name of the video in the table; that of the source by default.
         min_face: Least width of a face in pixels.
         progress: Called after each frame.
-        spotted: Called with each expression, which has its pictures; the table has not.
 
     Raises:
         MerError: If the source gives no frame.
@@ -73,8 +68,6 @@ def spot_video(
 
     def keep(one: Expression) -> None:
         rows.append(_row(frames.name if name is None else name, one))
-        if spotted is not None:
-            spotted(one)
 
     with (
         open_frames(source, fps, progress) as frames,

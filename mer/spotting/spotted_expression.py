@@ -77,11 +77,6 @@ class Expression:
         """The numbers alone."""
         return Interval(self.onset.number, self.apex.number, self.offset.number, self.strength)
 
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return self.offset.time - self.onset.time
-
 
 def kind_of(seconds: float) -> str:
     """`micro`, `macro` or `long`, by the length of an expression."""

@@ -1,4 +1,4 @@
-"""Draws a video as a line of time: motion of each face, spotted and annotated intervals."""
+"""Draws a video as a line of time: motion of each face, spotted intervals."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,6 @@ def timeline(
     faces: Sequence[Face],
     table: pd.DataFrame,
     threshold: float,
-    annotated: Sequence[tuple[float, float]] = (),
 ) -> Plot:
     """Draw one row per face.
 
@@ -27,7 +26,6 @@ def timeline(
         faces: Faces that were seen, those that are drawn.
         table: Spotted intervals, see `mer.spotting.evaluation.COLUMNS`.
         threshold: Motion from which an expression was looked for, in multiples of a face at rest.
-        annotated: Annotated intervals in seconds, drawn as a bar below the first face.
     """
     rows = max(len(faces), 1)
     figure, places = axes(0.6 + 1.3 * rows, 7.5, rows)
@@ -42,8 +40,6 @@ def timeline(
         for blink in face.blinks:
             place.plot([blink], [0.1], marker="|", color=COLOURS[2], ms=5)
         place.set(yscale="log", ylabel=f"face {face.number}", ylim=(0.1, None))
-    for start, end in annotated:
-        places[0].plot([start, end], [0.16, 0.16], color="black", lw=3, solid_capstyle="butt")
     places[-1].set_xlabel("seconds")
     places[0].set_title(name)
     spans = ", ".join(f"{row.kind} at {row.apex_time:.2f} s" for row in table.itertuples())
@@ -52,7 +48,7 @@ def timeline(
         figure,
         f"Motion of {len(faces)} faces over time in multiples of a face at rest. Spotted: "
         f"{spans or 'nothing'}",
-        "orange: micro, blue: macro, green: blinks, black: annotated, dashed: threshold",
+        "orange: micro, blue: macro, green: blinks, dashed: threshold",
     )
 
 
