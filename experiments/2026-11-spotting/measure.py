@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 import mer
+from mer.deploy.recognition import favourite
 from mer.prepare.faces import FaceFinder
 from mer.spotting.clip import spot_clip
 from mer.spotting.frames import open_frames
@@ -100,9 +101,10 @@ def recognise(seed: int, number: int) -> None:
             pairs = pair([(e.onset.number, e.offset.number) for e in mine], borders(video, "micro"))
             total += Counts(len(pairs), len(mine) - len(pairs), len(events) - len(pairs))
             for a, b in pairs:
-                prediction = model.predict(mine[a].onset.picture, mine[a].apex.picture)
+                sample = model.prepare(mine[a].onset.picture, mine[a].apex.picture)
+                (prediction,) = model.predict_samples([sample], followed=True)
                 true.append(coarse.get(events[b].clip.emotion, "negative"))
-                guessed.append(prediction.label or "none")
+                guessed.append(favourite(prediction) or "none")
     recognition = recognition_f1(true, guessed, CLASSES)
     right = sum(a == b for a, b in zip(true, guessed, strict=True))
     print(f"spotting {total.as_dict()}; recognised {right} of {len(true)}, F1 {recognition:.3f}")

@@ -12,6 +12,7 @@ import pandas as pd
 from mer.datasets.frame_files import index_frames
 from mer.datasets.labels import load_scheme
 from mer.datasets.long_videos import LongVideo, LongVideos
+from mer.deploy.prediction import Prediction
 from mer.deploy.predictor import Predictor
 from mer.spotting.evaluation import Evaluation, borders
 from mer.spotting.spotting_scores import pair, recognition_f1, strs
@@ -22,8 +23,8 @@ class Recognition(NamedTuple):
 
     Attributes:
         table: One row each: `video`, `onset`, `apex`, `offset` (spotted), `emotion` (annotated),
-            `label` (its class; missing where the model has none for it), `predicted` (missing where
-            the model cannot know), `confidence`.
+            `label` (its class; missing where the model has none for it), `predicted`, and
+            `reason`, why `mer predict` gives no label (a motion that still faces reach, for one).
         f1: F1 of the recognition, every class with equal weight; None where no row has a class.
         strs: F1 of the spotting of micro-expressions times `f1`.
     """
@@ -51,14 +52,27 @@ def recognise(model: Predictor, dataset: LongVideos, spotted: Evaluation) -> Rec
     table = pd.DataFrame(rows, columns=columns)
     classes = model.facts.classes
     table["label"] = [class_of(emotion, classes) for emotion in table["emotion"]]
-    predictions = model.predict_batch(pictures)
-    table["predicted"] = [one.label for one in predictions]
-    table["confidence"] = [one.confidence for one in predictions]
+    samples = [model.prepare(*pair) for pair in pictures]
+    predictions = model.predict_samples(samples, followed=True)
+    table["predicted"] = [favourite(one) for one in predictions]
+    table["reason"] = [one.reason for one in predictions]
     known = table[table["label"].notna()]
     if known.empty:
         return Recognition(table, None, None)
     f1 = recognition_f1(known["label"].tolist(), known["predicted"].fillna("").tolist(), classes)
     return Recognition(table, f1, strs(spotted.counts["micro"], f1))
+
+
+def favourite(prediction: Prediction) -> str | None:
+    """The label, or the class of the highest score: that something moved is known already.
+
+    Returns:
+        None where the pictures could not be prepared.
+    """
+    if prediction.label is not None or not prediction.scores:
+        return prediction.label
+    scores = next(iter(prediction.scores.values()))
+    return max(scores, key=lambda name: scores[name])
 
 
 def class_of(emotion: str, classes: Sequence[str]) -> str | None:

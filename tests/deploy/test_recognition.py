@@ -9,7 +9,7 @@ import pytest
 
 from mer.datasets.long_videos import Annotated, LongVideo, LongVideos
 from mer.deploy.prediction import Prediction
-from mer.deploy.recognition import class_of, recognise
+from mer.deploy.recognition import class_of, favourite, recognise
 from mer.spotting.evaluation import Evaluation
 from mer.spotting.spotting_scores import Counts
 
@@ -19,16 +19,16 @@ CLASSES = ("negative", "positive", "surprise")
 class Model:
     """Answers in turn, and remembers the pictures."""
 
-    def __init__(self, *answers: str | None) -> None:
+    def __init__(self, *answers: str) -> None:
         self.facts, self.answers = SimpleNamespace(classes=CLASSES), answers
         self.asked: list[tuple[str, str]] = []
 
-    def predict_batch(self, pairs: list[tuple[Path, Path]]) -> list[Prediction]:
-        self.asked = [(onset.name, apex.name) for onset, apex in pairs]
-        return [
-            Prediction(label, None if label else "cannot know", confidence=0.5)
-            for label in self.answers
-        ]
+    def prepare(self, onset: Path, apex: Path) -> None:
+        self.asked.append((onset.name, apex.name))
+
+    def predict_samples(self, samples: list[None], followed: bool) -> list[Prediction]:
+        assert followed  # from onset to apex, so that they are of one face
+        return [Prediction(label) for label in self.answers]
 
 
 def dataset(folder: Path, *emotions: str) -> LongVideos:
@@ -75,12 +75,17 @@ def test_right_micro_expressions_are_recognised_by_their_spotted_frames(tmp_path
     assert result.strs == pytest.approx(1 / 3 * 6 / 9)
 
 
-def test_without_emotions_there_is_no_score_and_no_label_is_wrong(tmp_path: Path) -> None:
-    model: Any = Model(None)
-    found = spotted((100, 109, "micro"))
-    result = recognise(model, dataset(tmp_path, ""), found)
+def test_without_emotions_there_is_no_score(tmp_path: Path) -> None:
+    model: Any = Model("negative")
+    result = recognise(model, dataset(tmp_path, ""), spotted((100, 109, "micro")))
     assert (result.f1, result.strs, len(result.table)) == (None, None, 1)
-    assert recognise(model, dataset(tmp_path, "surprise"), found).f1 == 0
+
+
+def test_what_was_spotted_gets_a_class_even_if_its_motion_is_weak() -> None:
+    weak = Prediction(None, "no motion", {"svm": {"a": 0.2, "b": 0.5}, "softmax": {"a": 1, "b": 0}})
+    assert favourite(weak) == "b"
+    assert favourite(Prediction(None, "no face")) is None
+    assert favourite(Prediction("a", scores={"svm": {"a": 0.2, "b": 0.5}})) == "a"
 
 
 def test_emotions_become_classes_of_the_model() -> None:
