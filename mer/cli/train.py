@@ -19,6 +19,7 @@ from mer.cli import train_help
 from mer.config import sweeps
 from mer.config.composition import check_words, conf_dir, typed
 from mer.config.hydra_options import options_first, take_trust
+from mer.config.settings import Settings
 from mer.config.stored import check_folder
 from mer.errors import MerError, interruption
 
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     words = _with_directory(words)
     config = check_words(words)
     if config is not None:
-        typed(config)
+        _require_data(typed(config))
         _check_folders(config)
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):
@@ -92,6 +93,19 @@ def _with_directory(words: list[str]) -> list[str]:
     like = [word.partition("=")[2] for word in words if word.startswith("protocol.like=")]
     named = any(word.startswith(("run.dir=", "-")) for word in words)
     return words if named or not like else [*words, f"run.dir={like[0].rstrip('/')}-all"]
+
+
+def _require_data(settings: Settings) -> None:
+    """Say what is missing of the datasets before anything heavy is imported."""
+    if settings.data.preset is not None or settings.protocol.like is not None:
+        return
+    roles = ["micro", "macro"] if settings.macro.reads_datasets else ["micro"]
+    nodes = [node for role in roles for node in (getattr(settings.data, role) or {}).values()]
+    roots = [Path(settings.data.root, str((node or {}).get("root", ""))) for node in nodes]
+    if not all(root.expanduser().exists() for root in roots):
+        from mer.data import sources
+
+        sources.read(settings, *roles)  # whose message names all of them
 
 
 def _check_folders(config: DictConfig) -> None:

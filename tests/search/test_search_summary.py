@@ -353,6 +353,15 @@ def test_importances_need_enough_trials_with_different_values(tmp_path: Path) ->
     assert isinstance(trials.importances(made.study), dict)
 
 
+def test_finished_folds_are_counted_where_none_are_reported(front: Made) -> None:
+    for seed, fold in (("seed-0", "a"), ("seed-0", "b"), ("seed-1", "a")):
+        folder = front.folder / "2" / seed / "folds" / fold
+        folder.mkdir(parents=True)
+        (folder / "predictions.parquet").touch()
+    (front.folder / "2" / "seed-0" / "predictions.parquet").touch()
+    assert [trials.folds(trial) for trial in front.study.trials] == [0, 0, 3, 0, 0]
+
+
 def test_short_names_stay_unique() -> None:
     keys = ["model.optimizer.lr", "macro.optimizer.lr", "model.dropout", "seed", "macro.seed", "lr"]
     assert trials.short_names(keys) == {
