@@ -44,7 +44,9 @@ def names(settings: Settings, run_dir: Path, typed: Typed) -> tuple[str, str | N
     number, differences = settings.trial.number, typed.differences
     if number is not None:
         fold = [] if settings.protocol.folds is None else [f"fold {settings.protocol.folds}"]
-        name = " ".join([*fold, f"trial {number}", differences])
+        several = (settings.search or {}).get("seeds", 1) > 1
+        seed = [f"seed={settings.seed}"] if several else []
+        name = " ".join([*fold, f"trial {number}", differences, *seed])
         return _short(name), typed.sweep
     if settings.protocol.folds is not None:
         return _short(f"{run_dir.name} folds {settings.protocol.folds}"), run_dir.name

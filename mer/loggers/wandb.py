@@ -123,7 +123,7 @@ class WandbLogger(Observer):
         kept, path = identity.keep(run.settings, run.run_dir, self.project, typed, run.macro)
         self._group = self.group or kept["group"]
         config = run_columns.columns(run.settings, run.run_dir, typed)
-        if run.macro is not None:
+        if run.macro is not None and not identity.agent_run():
             config["macro_run"] = identity.macro_run(run.macro.parent)
         self._run = self._open(
             id=kept["id"],

@@ -266,6 +266,7 @@ def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mlflow", {"csv", "mlflow"}),
         ("comet", {"csv", "comet"}),
         ("aim", {"csv", "aim"}),
+        ("many", {"csv", "tensorboard", "wandb"}),
     ],
 )
 def test_every_choice_of_loggers_composes(choice: str, expected: set[str]) -> None:

@@ -75,6 +75,8 @@ def test_a_job_is_named_by_what_its_sweep_varies(
     settings = replace(settings, trial=Trial(12))
     assert identity.names(settings, folder / "1", said) == ("trial 12 lr=0.2", "rates")
     assert identity.job_type(settings, said) == "trial"
+    again = replace(settings, seed=2, search={"name": "rates", "seeds": 3})
+    assert identity.names(again, folder / "1", said)[0] == "trial 12 lr=0.2 seed=2"
     settings = replace(settings, protocol=replace(settings.protocol, folds="sub01"))
     assert identity.names(settings, folder / "1", said)[0] == "fold sub01 trial 12 lr=0.2"
     assert identity.job_type(settings, said) == "nested"

@@ -12,14 +12,16 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mer.config.composition import typed
+from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.loggers import identity, make_observers
 from mer.loggers.typed_words import Typed
 from mer.loggers.wandb import WandbLogger
+from mer.runs.pictures import may_be_shown
 from mer.training import fold as training_fold
 from mer.training import runner
-from tests.builders import Config, fails_after_one_fold
-from tests.loggers.written_logs import Log, read_logs
+from tests.builders import PIXELS, Config, fails_after_one_fold
+from tests.loggers.written_logs import Log, events, read_logs
 from tests.loggers.written_logs import home as home
 
 pytest.importorskip("wandb")
@@ -193,3 +195,33 @@ def test_disabled_needs_nothing_and_writes_nothing(tiny_config: Config, tmp_path
     logger.fold(None)
     logger.end({"status": "complete"})
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_of_the_test_persons_is_logged_while_something_is_chosen(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    words = ("protocol.validation=0.3", "logger=many", "trial.varied=[callbacks.svm_head.C]")
+    cfg = tiny_config(*PIXELS, *words, "protocol.n_splits=2")
+    result = runner.run(cfg, tmp_path / "candidate", make_observers(cfg.logger))
+    assert "heads" in result  # the run directory has them all the same
+    (log,) = read_logs(tmp_path / "candidate")
+    assert "val/svm/uf1" in log.summary and log.summary["status"] == "complete"
+    written = json.dumps(log.records)
+    for what in ('"test/', "tables/predictions", "confusion/", '"examples'):
+        assert what not in written
+    assert [path.name for path in log.file.parent.glob("files/media/*")] == ["table"]
+    board = events(tmp_path / "candidate").Tags()
+    shown = [*board["scalars"], *board["images"], *board["tensors"]]
+    assert any(tag.startswith("val/svm/") for tag in shown)
+    assert not [tag for tag in shown if tag.startswith(("test/", "confusion/", "examples/"))]
+
+
+def test_faces_of_real_persons_stay_here_unless_asked_for() -> None:
+    generated, real = (SimpleNamespace(data=SimpleNamespace(generate=one)) for one in (True, False))
+    flow, apex = (SimpleNamespace(kind=INPUTS[name](8).kind) for name in ("flow", "apex_flow"))
+    assert may_be_shown(real, flow, faces=False)
+    assert may_be_shown(generated, apex, faces=False)
+    assert not may_be_shown(real, apex, faces=False)
+    assert may_be_shown(real, apex, faces=True)
+    assert not WandbLogger().faces and WandbLogger().weights == "none"
