@@ -59,7 +59,14 @@ _MOTION = (
     "motion_disturbance",
     "motion_fields",
 )
-_MACRO_TRAINING = ("pretrain", "macro_samples", "trainer", "predictions", "data_parallel")
+_MACRO_TRAINING = (
+    "pretrain",
+    "given_weights",
+    "macro_samples",
+    "trainer",
+    "predictions",
+    "data_parallel",
+)
 _TRAINING = ("numpy", "opencv", "torch", "timm", "pytorch-lightning")
 
 #: Folder -> what it holds.
@@ -91,6 +98,7 @@ KINDS = {
             *_NETWORK,
             *(f"synthetic/{n}.py" for n in _MOTION),
             *(f"training/{n}.py" for n in _MACRO_TRAINING),
+            "callbacks/epochs.py",
         ),
         _TRAINING,
         ("input.size", "macro.epochs", "seed"),
