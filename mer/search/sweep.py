@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import Trial, TrialState
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from hydra_plugins.mer_optuna import OptunaSweeper
 
 log = logging.getLogger(__name__)
+
+#: Name of the logger of Hydra's own launcher.
+LAUNCHER = "hydra._internal.core_plugins.basic_launcher"
 
 
 class Search:
@@ -170,7 +172,7 @@ class Search:
                 values = " ".join(space.words(trial.params, self.space)) or "the default setting"
                 log.info("trial %d: %s", trial.number, values)
             # The launcher would write a line for every trial, with all that they have in common.
-            logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)
+            logging.getLogger(LAUNCHER).setLevel(logging.WARNING)
             jobs: Sequence[JobReturn] = self.sweeper.launcher.launch(
                 batch, initial_job_idx=numbers[0]
             )

@@ -174,6 +174,9 @@ def test_ctrl_c_puts_the_trial_back_under_its_number(
 def test_a_launcher_that_fails_loses_no_trial(
     search: Callable[..., int], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # which imports the module anew
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
     launch, calls = BasicLauncher.launch, []
