@@ -107,7 +107,7 @@ def at_reader(
         assert main([*words, "macro.enabled=false", f"run.dir={scratch}"]) == 0
         for name in ("demo-from-scratch", "b"):
             shutil.copytree(scratch, f"runs/{name}")
-        for name in ("a", "mine", "judged"):
+        for name in ("a", "judged"):
             shutil.copytree("runs/demo", f"runs/{name}")
         theirs = pd.read_parquet("runs/demo/predictions.parquet")
         theirs["prediction"] = theirs["label"]
@@ -130,6 +130,8 @@ def small(words: list[str], corpora: Path) -> list[str]:
     if "experiment=pixels" in words or "experiment=ready_weights" in words:
         for key in ("input.size", "macro.epochs"):
             values.pop(key, None)
+    if "debug=overfit" in words:  # which has to learn its samples
+        del values["model.epochs"]
     if any(word.startswith("search=") for word in words):
         values |= {"search.n_trials": "2"}
     if any(word.startswith("protocol.like=") for word in words):
