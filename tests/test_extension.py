@@ -166,7 +166,8 @@ def test_an_old_run_goes_on_with_the_same_words(lab: Path, run_dir: Path) -> Non
 def test_what_is_wrong_is_said_before_anything_is_read(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", "--config-dir", str(lab / "conf"), "experiment=mylab", "data.root=nowhere"]
+    words = ["train", "--config-dir", str(lab / "conf"), "experiment=mylab"]
+    words += [f"data.root={lab / 'data'}"]
     assert main([*words, "input.size=0"]) == 2
     assert "input.size is 0; set 1 or more" in capsys.readouterr().err
     wrong = {
@@ -189,7 +190,8 @@ def test_what_is_wrong_is_said_before_anything_is_read(
 def test_network_loss_and_optimizer_are_made_before_anything_is_read(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", "--config-dir", str(lab / "conf"), "experiment=mylab", "data.root=nowhere"]
+    words = ["train", "--config-dir", str(lab / "conf"), "experiment=mylab"]
+    words += [f"data.root={lab / 'data'}"]
     wrong = {
         "model.loss.gama": "1",
         "macro.optimizer.kwargs.speed": "1",

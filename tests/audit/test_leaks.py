@@ -254,8 +254,8 @@ def test_a_test_person_in_the_macro_pool(
     runner.run(config, tmp_path / "clean")
     make = pretrain.macro_weights
 
-    def leaky(settings: Any, macro: Any, tested: Any) -> Path:
-        return make(settings, macro, tested=())
+    def leaky(settings: Any, macro: Any, tested: Any, tell: Any) -> Path:
+        return make(settings, macro, (), tell)
 
     monkeypatch.setattr(runner, "macro_weights", leaky)
     text = refused(config, tmp_path / "leaky")

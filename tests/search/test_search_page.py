@@ -29,7 +29,7 @@ def chapters(made: Made) -> dict[str, study_plots.Chapter]:
 
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(made: Made) -> None:
     page = read(made)
-    assert all(source.startswith(("data:image/", "data:,", "#")) for source in page.sources)
+    assert not [one for one in page.sources if one.startswith("/") or "://" in one]
     assert not page.tags & {"script", "iframe", "object", "embed", "form", "base"}
     assert page.alternatives and all(page.alternatives)
 

@@ -168,10 +168,11 @@ def test_w_and_b_gets_no_path_of_somebody_else(
 ) -> None:
     from mer.config.composition import typed
     from mer.loggers import identity
+    from mer.loggers.typed_words import Typed
 
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     evil = {"id": "../../outside", "project": "p", "name": "n", "group": None}
     (run_dir / "wandb.json").write_text(json.dumps(evil))
     with pytest.raises(MerError, match="holds no id of a W&B run"):
-        identity.keep(typed(tiny_config()), run_dir, "mer")  # type: ignore[arg-type]
+        identity.keep(typed(tiny_config()), run_dir, "mer", Typed())  # type: ignore[arg-type]
