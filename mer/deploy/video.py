@@ -206,7 +206,8 @@ def _label(
         box = spotter.faces[spotted.face].box
         onset, apex = around(onset, box), around(apex, box)
     sample = predictor.prepare(onset, apex)
-    prediction = of_length(predictor.predict_samples([sample], followed=True)[0], spotted.seconds)
+    length = spotted.offset.time - spotted.onset.time
+    prediction = of_length(predictor.predict_samples([sample], followed=True)[0], length)
     return FoundExpression(
         prediction,
         spotted.face,
