@@ -178,7 +178,7 @@ def test_real_runs_are_read_as_they_were_written(
         assert row["validation"] == result["validation"]["svm"]["pooled"]["uf1"]
         assert row["parameters"] == result["cost"]["parameters"]
         assert row["samples"] == expected["samples"]
-    note, *latencies = comparison.notes
-    assert all("other processes were busy" in latency for latency in latencies)
+    # A busy machine is noted, too.
+    (note,) = [one for one in comparison.notes if not one.startswith("Latencies")]
     mean = sum(result["heads"]["svm"]["pooled"]["uf1"] for result in results) / 2
     assert note.startswith(f"0, 1: seeds 0, 1: UF1 mean {mean:.3f} (min ")
