@@ -33,7 +33,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--lossy", action="store_true", help="write a smaller file even if it changes too much"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: in the run directory")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: in the run directory, a fold's in its folder",
+    )
     parser.add_argument(
         "--heads", metavar="NAMES", help="heads beside the softmax, e.g. svm,mine; by default all"
     )

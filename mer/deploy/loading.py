@@ -35,7 +35,11 @@ def load(
     Raises:
         MerError: If there is no such model, it is damaged, or it names code that is not trusted.
     """
+    if not isinstance(model, (str, Path)):
+        raise MerError(f"the model is {model!r:.60}; name a run directory, a file or weights")
     path = Path(model).expanduser()
+    if fold is not None and not path.is_dir():
+        raise MerError(f"{model} is no run directory, so it has no fold {fold}")
     if path.suffix == ".onnx":
         from mer.deploy import model_files
 
@@ -45,8 +49,6 @@ def load(
 
     if path.is_dir():
         return Predictor(*trained_models.of_run(path, fold, trust))
-    if fold is not None:
-        raise MerError(f"{model} is no run directory, so it has no fold {fold}")
     return Predictor(*trained_models.shipped(str(model)))
 
 

@@ -104,7 +104,11 @@ class Predictor:
 
     def predict_batch(self, pairs: Iterable[tuple[Picture, Picture]]) -> list[Prediction]:
         """Label pairs of onset and apex; see `predict`. The network scores all of them at once."""
-        return self.predict_samples([self.prepare(*pair) for pair in pairs])
+        known = list(pairs)
+        for pair in known:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise MerError(f"a pair is {pair!r:.60}; give (onset, apex), two pictures or files")
+        return self.predict_samples([self.prepare(*pair) for pair in known])
 
     def prepare(self, onset: Picture, apex: Picture) -> Sample | Drop:
         """Align two pictures and compute the flow between them, as the model's training does.
@@ -159,6 +163,8 @@ class Predictor:
         Raises:
             MerError: If it has another shape, or the model sees more than flow.
         """
+        if not isinstance(flow, np.ndarray):
+            raise MerError(f"flow is {flow!r:.60}; give an array of u, v and strain (3, S, S)")
         if flow.ndim != 3 or flow.shape[0] != 3 or not flow.shape[1] == flow.shape[2] > 0:
             raise MerError(f"flow is {flow.shape}; give u, v and strain of a square crop (3, S, S)")
         if not np.abs(flow).max() < MOST_FLOW:  # nor NaN
@@ -292,10 +298,12 @@ class _Faces:
 
 
 def _name(picture: Picture, name: str) -> str:
-    return name if isinstance(picture, np.ndarray) else str(picture)
+    return str(picture) if isinstance(picture, (str, Path)) else name
 
 
 def _read(picture: Picture, name: str) -> NDArray[np.uint8] | Drop:
+    if not isinstance(picture, (np.ndarray, str, Path)):
+        raise MerError(f"{name} is {picture!r:.60}; give uint8 (H, W, 3) RGB, or a file")
     if not isinstance(picture, np.ndarray):
         return read_picture(Path(picture).expanduser())
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:

@@ -285,7 +285,8 @@ def _tell(
 def _kept(run: RunContext) -> str:
     """What an interrupted run has finished, in a sentence."""
     done = sum(rundir.is_done(run.run_dir, fold.name) for fold in run.folds)
-    return f"{done} of {len(run.folds)} folds are done and kept; the same command goes on."
+    kept = f"{done} of {len(run.folds)} folds are done and kept"
+    return f"{kept}; the same command with run.dir={run.run_dir} goes on."
 
 
 def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:

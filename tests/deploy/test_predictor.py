@@ -230,6 +230,12 @@ def test_pictures_that_cannot_be_used_give_a_reason(
             model.predict(onset, np.zeros((2, 2)))  # type: ignore[arg-type]
         with pytest.raises(MerError, match=r"the onset is uint8 \(0, 0, 3\); give uint8"):
             model.predict(*[np.zeros((0, 0, 3), np.uint8)] * 2)  # would break the face finder
+        with pytest.raises(MerError, match="the onset is None; give uint8"):
+            model.predict(None, apex)  # type: ignore[arg-type]
+        with pytest.raises(MerError, match=r"a pair is 'a.jpg'; give \(onset, apex\)"):
+            model.predict_batch(["a.jpg"])  # type: ignore[list-item]
+        with pytest.raises(MerError, match=r"flow is 'x\.flo'; give an array"):
+            model.predict_flow("x.flo")  # type: ignore[arg-type]
         for wrong in (np.nan, 1e9):
             with pytest.raises(MerError, match=r"flow holds .* give finite pixels"):
                 model.predict_flow(np.full((3, 64, 64), wrong))
@@ -239,3 +245,5 @@ def test_pictures_that_cannot_be_used_give_a_reason(
 def test_what_is_no_model_is_named(name: str) -> None:
     with pytest.raises(MerError, match=r"There is no model .*name a run directory"):
         mer.load(name)
+    with pytest.raises(MerError, match="is no run directory, so it has no fold zz"):
+        mer.load(name, fold="zz")

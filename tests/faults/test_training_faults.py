@@ -50,7 +50,9 @@ def test_sigterm_in_a_training_ends_it_with_143_and_loses_nothing(
         at_step(patch, 3, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
         assert cli.main(command) == 143
     shown = capsys.readouterr().err
-    assert "\nmer: terminated. 1 of 3 folds are done and kept; the same command goes on." in shown
+    assert (
+        "\nmer: terminated. 1 of 3 folds are done and kept; the same command with run.dir=" in shown
+    )
     assert "Traceback" not in shown
     assert cli.main(command) == 0
     (home / "whole").mkdir()
