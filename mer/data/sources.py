@@ -78,7 +78,8 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
     headline = (
         f"Datasets could not be read (data={settings.data.name}, data.root={settings.data.root})."
     )
-    if not settings.data.generate and "MER_DATA" not in os.environ:
+    unset = "MER_DATA" not in os.environ and settings.data.root == "data"
+    if not settings.data.generate and unset:
         headline += " MER_DATA is not set: export MER_DATA=FOLDER_OF_YOUR_DATASETS."
     raise_all(headline, problems)
     return found

@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mer.search.space import Space
-from mer.search.trials import DEFAULT, INSIDE, OUTSIDE, VALUES
+from mer.search.trials import DEFAULT, INSIDE, OUTSIDE, VALUES, has_failed
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,17 @@ class Queue:
     def begin(self, values: Mapping[str, Any], inside: bool) -> None:
         """Queue the default setting as the first trial of a new study.
 
+        Where it has failed it is queued again: the cause may be mended by now.
+
         Args:
             values: Its values of the searched parameters.
             inside: Whether it is a point of the space.
         """
         with self._lock:
-            if not self.study.get_trials(deepcopy=False):
+            tried = self.study.get_trials(deepcopy=False)
+            defaults = [trial for trial in tried if DEFAULT in trial.user_attrs]
+            again = defaults and all(map(has_failed, defaults))
+            if not tried or (again and "grid" not in self.study.user_attrs):
                 attributes = {DEFAULT: INSIDE if inside else OUTSIDE}
                 self.study.enqueue_trial(dict(values) if inside else {}, user_attrs=attributes)
 

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import logging
 import math
+import textwrap
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 #: Name of the logger of Hydra's own launcher.
 LAUNCHER = "hydra._internal.core_plugins.basic_launcher"
+
+#: Longest message of a failed trial, characters.
+LONGEST = 500
 
 
 class Search:
@@ -216,8 +220,8 @@ class Search:
                 with contextlib.suppress(Exception):  # else the next worker queues it again
                     queue.put_back([trial.number])
                 raise value
-            first = (str(value).strip() or "without a message").splitlines()[0]
-            outcome = f"raised {type(value).__name__}: {first}"
+            message = textwrap.shorten(str(value) or "without a message", LONGEST)
+            outcome = f"raised {type(value).__name__}: {message}"
         elif value is None:
             outcome = "gave no value: folds are missing, or there are no validation persons"
         else:

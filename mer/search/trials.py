@@ -89,8 +89,16 @@ def _completed(trial: FrozenTrial) -> FrozenTrial:
 
 
 def default(study: optuna.Study) -> FrozenTrial | None:
-    """The trial of the default setting; None in a study that was begun without one."""
-    return next((trial for trial in shown(study) if DEFAULT in trial.user_attrs), None)
+    """The trial of the default setting, the last one where it failed and was tried again.
+
+    None in a study that was begun without one.
+    """
+    return next((one for one in reversed(shown(study)) if DEFAULT in one.user_attrs), None)
+
+
+def has_failed(trial: FrozenTrial) -> bool:
+    """Whether a trial ended without a value; a default outside of the space has one beside it."""
+    return trial.state == TrialState.FAIL and VALUES not in trial.user_attrs
 
 
 def _is_surplus(trial: FrozenTrial) -> bool:

@@ -105,7 +105,7 @@ def _in_the_way(root: Path, what: dict[str, object], overwrite: bool) -> str:
         return ""
     return (
         f"{root} holds the synthetic corpus {_named(found)}, not {_named(what)}; "
-        "type overwrite=true to replace it, or out=ANOTHER_FOLDER"
+        "type overwrite=true to replace it, or out=ANOTHER_FOLDER (of `mer train`: data.root)"
     )
 
 

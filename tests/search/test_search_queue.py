@@ -12,6 +12,7 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from mer.errors import MerError
+from mer.search import trials
 from mer.search.queue import Queue, worker
 from mer.search.space import Space, parse
 from mer.search.study import build, claim, open_storage, open_study
@@ -58,6 +59,24 @@ def test_workers_together_take_the_total_and_no_more(make_queue: MakeQueue) -> N
     assert first.take(1) == []
     second.finish(2, TrialState.FAIL, "raised ValueError: x")
     assert numbers(first.take(1)) == [3]  # a failed trial gives its place free
+
+
+def test_a_default_setting_that_failed_is_tried_again(make_queue: MakeQueue) -> None:
+    default = {"x": 0.25, "y": "a"}
+    queue = make_queue()
+    queue.begin(default, inside=True)
+    (first,) = queue.take(1)
+    queue.finish(first.number, TrialState.FAIL, "raised MerError: no data")
+    for _ in range(2):  # two workers start again
+        make_queue().begin(default, inside=True)
+    again, other = queue.take(2)
+    assert (again.number, other.number) == (1, 2)
+    assert again.params == first.params == default != other.params
+    queue.finish(1, TrialState.COMPLETE, values=[0.5])
+    queue.begin(default, inside=True)
+    assert [trial.number for trial in queue.study.trials] == [0, 1, 2]
+    known = trials.default(queue.study)
+    assert known is not None and known.number == 1
 
 
 def test_a_bigger_total_goes_on_behind_the_old_trials(make_queue: MakeQueue) -> None:
