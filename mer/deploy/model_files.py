@@ -51,7 +51,7 @@ def write_onnx(model: Deployed, path: Path) -> None:
         raise MerError(
             f"{path.name} would resize pictures by sizes that it finds out while it runs, at "
             f"{', '.join(sized[:3])}; let the network resize by torch.nn.functional.interpolate, "
-            "bilinear without align_corners"
+            "mode bilinear"
         )
     onnx.helper.set_model_props(written, {KEY: json.dumps(model.facts)})
     onnx.checker.check_model(written)
@@ -116,18 +116,21 @@ def _fixed_sizes() -> Iterator[None]:
     def interpolate(
         images: torch.Tensor, size: Any = None, *more: Any, **options: Any
     ) -> torch.Tensor:
-        bilinear = options.get("mode") == "bilinear" and not options.get("align_corners")
-        if not bilinear or size is None or more:
+        if options.get("mode") != "bilinear" or size is None or more:
             resized: torch.Tensor = before(images, size, *more, **options)
             return resized
         rows, columns = (
-            _resizing(int(old), int(new)) for old, new in zip(images.shape[2:], size, strict=True)
+            _resizing(int(old), int(new), bool(options.get("align_corners")))
+            for old, new in zip(images.shape[2:], size, strict=True)
         )
         return rows @ images @ columns.T
 
-    def _resizing(old: int, new: int) -> torch.Tensor:
+    def _resizing(old: int, new: int, align_corners: bool) -> torch.Tensor:
         """Weights of old pixels in new ones, as a constant. Shape: (new, old)."""
-        at = np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0)
+        if align_corners:
+            at = np.linspace(0, old - 1, new)
+        else:
+            at = np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0)
         low = np.floor(at).astype(int)
         weights = np.zeros((new, old), np.float32)
         np.add.at(weights, (np.arange(new), low), 1 - (at - low))

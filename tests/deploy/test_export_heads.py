@@ -130,8 +130,9 @@ def test_files_of_a_run_give_its_labels_where_its_folds_chose_thresholds(
     assert turned  # without the thresholds these labels would be others
     assert main(["export", str(run_dir), "--heads", "second,third"]) == 2
     assert "third: name some of svm, second, softmax" in capfd.readouterr().err
-    assert main(["export", str(run_dir), "--heads", "second", "--out", str(tmp_path / "x")]) == 0
-    assert model_files.read_facts(tmp_path / "x")["heads"] == ["second", "softmax"]
+    out = tmp_path / "x.onnx"
+    assert main(["export", str(run_dir), "--heads", "second", "--out", str(out)]) == 0
+    assert model_files.read_facts(out)["heads"] == ["second", "softmax"]
 
 
 @pytest.mark.slow

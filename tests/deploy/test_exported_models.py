@@ -72,14 +72,15 @@ def test_everything_in_the_graph_has_a_fixed_size_but_the_batch(shipped: Path) -
     assert sizes == ["batch", 3, 32, 32]
 
 
+@pytest.mark.parametrize("corners", [False, True])
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (5, 6), (4, 8), (7, 4)])
-def test_a_fixed_resize_is_the_bilinear_one(old: int, new: int) -> None:
+def test_a_fixed_resize_is_the_bilinear_one(old: int, new: int, corners: bool) -> None:
     images = torch.randn(2, 3, old, old + 1, generator=torch.Generator().manual_seed(0))
     size = (new, new + 2)
-    wanted = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    wanted = functional.interpolate(images, size=size, mode="bilinear", align_corners=corners)
     before = functional.interpolate
     with model_files._fixed_sizes():
-        found = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        found = functional.interpolate(images, size=size, mode="bilinear", align_corners=corners)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
     assert functional.interpolate is before
 

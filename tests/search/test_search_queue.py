@@ -171,8 +171,8 @@ def test_a_grid_is_gone_through_once_by_all_workers(make_queue: MakeQueue) -> No
         queue.fill(seed=0)
     seen = []
     while any(taken := [queue.take(1) for queue in queues]):
-        for queue, trials in zip(queues, taken, strict=True):
-            for trial in trials:
+        for queue, mine in zip(queues, taken, strict=True):
+            for trial in mine:
                 seen.append((trial.params["x"], trial.params["y"]))
                 state = TrialState.FAIL if trial.number == 2 else TrialState.COMPLETE
                 values = None if state == TrialState.FAIL else [0.0]
