@@ -255,11 +255,13 @@ class Predictor:
         if known.reason is not None:
             return known
         number, sides = int(scores.labels[row]), self._sides(scores, row)
+        # Motion of another kind than that of the samples that confidence was calibrated on.
+        covered = main in shares and not motion.unlike
         return replace(
             known,
             label=classes[number],
             probabilities={head: _named(classes, one[row]) for head, one in shares.items()},
-            confidence=float(shares[main][row, number]) if main in shares else None,
+            confidence=float(shares[main][row, number]) if covered else None,
             units=None if sides is None else {name: max(both) for name, both in sides.items()},
             sides=sides,
             warnings=tuple(motion.warnings),

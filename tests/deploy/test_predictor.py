@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,12 @@ def test_pictures_that_cannot_be_used_give_a_reason(
             model.predict_batch(["a.jpg"])  # type: ignore[list-item]
         with pytest.raises(MerError, match=r"flow is 'x\.flo'; give an array"):
             model.predict_flow("x.flo")  # type: ignore[arg-type]
+        sample = model.prepare(onset, apex)
+        assert isinstance(sample, Sample) and sample.frames is not None
+        turned = replace(sample, frames=np.stack([sample.frames[0], 255 - sample.frames[1]]))
+        plain, other = model.predict_samples([sample, turned], followed=True)
+        assert plain.label == other.label and plain.confidence is not None
+        assert other.confidence is None and "may have turned" in other.warnings[0]
         for wrong in (np.nan, 1e9):
             with pytest.raises(MerError, match=r"flow holds .* give finite pixels"):
                 model.predict_flow(np.full((3, 64, 64), wrong))
