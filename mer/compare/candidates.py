@@ -107,7 +107,7 @@ def read(paths: Sequence[Path], group: str | None = None) -> list[Run]:
 
     Args:
         paths: What to read.
-        group: Of the run directories only those whose runs have this group at W&B.
+        group: W&B group; other run directories are left out. None for all.
 
     Returns:
         Each run once, in the order of names.

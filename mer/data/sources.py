@@ -120,10 +120,17 @@ def prepare(settings: Settings, source: Source) -> tuple[Store, list[Remark]]:
         The store, and the remarks of the reader and on apexes that were spotted.
     """
     chosen = prepare_settings(settings, source)
-    read, cache = source.reading, settings.paths.cache
-    table, remarks = choose_apexes(read.table, chosen, cache, source.name)
-    store = prepare_store(table, chosen, Path(cache, "prepared"), chosen.workers, source.name)
-    return store, [*read.remarks, *remarks]
+    store, remarks = _prepare(source.reading.table, chosen, settings.paths.cache, source.name)
+    return store, [*source.reading.remarks, *remarks]
+
+
+def _prepare(
+    table: pd.DataFrame, settings: Prepare, cache: str | Path, name: str
+) -> tuple[Store, list[Remark]]:
+    """Choose the apexes of a table and prepare it; give the store and remarks on the apexes."""
+    table, remarks = choose_apexes(table, settings, cache, name)
+    store = prepare_store(table, settings, Path(cache, "prepared"), settings.workers, name)
+    return store, remarks
 
 
 def prepare_samples(
@@ -139,10 +146,8 @@ def prepare_samples(
     Raises:
         MerError: For a wrong table, an unwritable or full disk, or when no sample is left.
     """
-    chosen = settings or Prepare()
     name = str(samples.table["dataset"].iloc[0])
-    table = choose_apexes(samples.table, chosen, cache, name).table
-    return prepare_store(table, chosen, Path(cache, "prepared"), chosen.workers, name)
+    return _prepare(samples.table, settings or Prepare(), cache, name)[0]
 
 
 def is_prepared(settings: Settings, source: Source) -> bool:

@@ -50,7 +50,7 @@ class Calibration(NamedTuple):
         persons: Number of their persons.
         error_before: Expected calibration error of temperature 1; None where it is not known.
         error_after: The same with temperatures that other persons gave.
-        coverage: Of all these samples, then of fewer and surer ones, how many were right; empty
+        coverage: How many of all these samples, then of fewer and surer ones, were right; empty
             where it is not known.
     """
 

@@ -26,6 +26,7 @@ from optuna.trial import TrialState
 from mer.config import stored
 from mer.config.composition import typed
 from mer.config.settings import RunDirectory, Settings, Trial
+from mer.config.short_names import short_names
 from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
@@ -232,7 +233,7 @@ def _show(entries: Sequence[Mapping[str, Any]], objective: str) -> None:
     from rich.text import Text
 
     keys = list(dict.fromkeys(key for entry in entries for key in entry["overrides"]))
-    names = trials.short_names(keys)
+    names = short_names(keys)
     table = Table(
         title=f"Best trial of each fold, by {objective} of its validation persons",
         title_justify="left",

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from mer.config.short_names import short_names
 from mer.files import write_text
 from mer.pages.rendering import render
 from mer.search import study_page, summary, trials
@@ -53,7 +54,7 @@ def _page(studies: Mapping[str, optuna.Study], folder: Path, typed: Typed, run_d
     copied = {name: trials.copy(study) for name, study in studies.items()}
     found = [trial for study in copied.values() for trial in trials.shown(study)]
     keys = trials.parameters(found)
-    names = trials.short_names(keys)
+    names = short_names(keys)
     first = next(iter(copied.values()))
     done = sum(trial.state == TrialState.COMPLETE for trial in found)
     return render(

@@ -14,6 +14,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from mer.config.short_names import short_names
 from mer.files import write_text
 from mer.pages.rendering import render
 from mer.search import commands, gain, study_plots, summary, trials
@@ -49,7 +50,7 @@ def write(study: optuna.Study, sweep_dir: Path, typed: Typed, repeatable: bool =
         rows=_rows(study, sweep_dir),
         brief=summary.brief,
         front={trial.number for trial in best},
-        names=trials.short_names(trials.parameters(trials.shown(study))),
+        names=short_names(trials.parameters(trials.shown(study))),
     )
     path = sweep_dir / "search.html"
     write_text(page, path)

@@ -8,6 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from mer.config.short_names import short_names
 from mer.pages.plots import COLOURS, GREY, Plot, axes, styled
 from mer.search import trials
 
@@ -43,7 +44,7 @@ def chapters(study: optuna.Study) -> Iterator[Chapter]:
             plots.append(_importance(shares, name))
         yield Chapter(f"Course of {name}", plots, missing)
         space = trials.space(done)
-        short = trials.short_names(list(space))
+        short = short_names(list(space))
         slices = [_slice(done, key, short[key], space[key], place, name) for key in space]
         yield Chapter(f"{name} by parameter", slices, nothing)
 
@@ -72,7 +73,7 @@ def _history(study: optuna.Study, place: int, name: str) -> Plot:
 @styled
 def _importance(shares: dict[str, float], name: str) -> Plot:
     figure, (ax,) = axes(0.8 + 0.28 * len(shares))
-    short = trials.short_names(list(shares))
+    short = short_names(list(shares))
     ax.barh([short[key] for key in shares], list(shares.values()), color=COLOURS[0], height=0.7)
     ax.invert_yaxis()
     ax.set(xlabel="share of the variance", xlim=(0, 1))

@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mer.config.short_names import short_names
 from mer.files import csv_cell, write_text
 from mer.runs import terminal
 from mer.search import commands, gain, trials
@@ -136,7 +137,7 @@ def show(study: optuna.Study, sweep_dir: Path, typed: Typed) -> None:
     for place, name in enumerate(trials.objectives(study)):
         found = trials.importances(study, place)
         if isinstance(found, dict):
-            names = trials.short_names(list(found))
+            names = short_names(list(found))
             shares = ", ".join(f"{names[key]} {share:.2f}" for key, share in found.items())
             found = f"Importance of the parameters for {name}: {shares}"
         say(found)
@@ -174,7 +175,7 @@ def _to_table(study: optuna.Study, sweep_dir: Path) -> Table:
         for key in trials.parameters(listed)
         if len({repr(trial.params.get(key)) for trial in trials.complete(study)}) > 1
     ]
-    names = trials.short_names(keys)
+    names = short_names(keys)
     title = "Pareto front: no other trial is better in all" if several else "Best trials"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     headers = [

@@ -15,7 +15,6 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mer.config.short_names import short_names as short_names
 from mer.errors import one_line
 
 STATES = {

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from mer.config.short_names import short_names
 from mer.search import commands, study_page, summary, trials
 from mer.search.commands import Typed
 from tests.search.search_inputs import BOLD, FIXED, Made, one_of_each, with_a_front
@@ -364,7 +365,7 @@ def test_finished_folds_are_counted_where_none_are_reported(front: Made) -> None
 
 def test_short_names_stay_unique() -> None:
     keys = ["model.optimizer.lr", "macro.optimizer.lr", "model.dropout", "seed", "macro.seed", "lr"]
-    assert trials.short_names(keys) == {
+    assert short_names(keys) == {
         "model.optimizer.lr": "model.optimizer.lr",
         "macro.optimizer.lr": "macro.optimizer.lr",
         "model.dropout": "dropout",
