@@ -294,7 +294,9 @@ class UnifiedDataset:
             if "landmarks" in self.kind.needs and store.landmarks is None:
                 problems.append(f"{names}: the store has no landmarks; set prepare.faces=landmarks")
             if self.kind.needs_onset and not here["has_onset"].all():
-                problems.append(f"{names}: samples without a neutral frame; set input=apex")
+                problems.append(
+                    f"{names}: samples without a neutral frame (onset_path); set input=apex"
+                )
         name = self.settings.name
         raise_all(f"Input `{name}` cannot be built from the prepared samples:", problems)
 

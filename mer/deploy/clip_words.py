@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mer.datasets.frame_files import EXTENSIONS
+from mer.datasets.readers import column_names
 from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all
 from mer.prepare.sample import Drop, read_picture
@@ -161,9 +162,12 @@ def _rows(path: Path) -> Iterator[Pair]:
     table = read_csv(path)
     lacking = [name for name in ("onset_path", "apex_path") if name not in table.cells]
     if lacking:
+        meant = column_names.guess(table.cells, lacking, table.cells)
+        rename = ", ".join(f"{theirs} is probably {ours}" for ours, theirs in meant.items())
         raise MerError(
             f"{path} has no column {' and '.join(lacking)}; it has "
             f"{', '.join(table.cells) or 'none'}. A table of pairs names the pictures of each row"
+            + (f"; change its header: {rename}" if rename else "")
         )
     faults = [f"row {number}: {fault}" for number, fault in table.faults.items()]
     for number, row in table.cells.iterrows():

@@ -22,7 +22,7 @@ import pandas as pd
 
 from mer.datasets.index import COLUMNS, Reading, Remark, make_table
 from mer.datasets.labels import canonical_emotion
-from mer.datasets.readers import npz_table
+from mer.datasets.readers import column_names, npz_table
 from mer.datasets.readers.table_rows import index_row, join_spellings
 from mer.datasets.text_tables import TextTable, read_csv
 from mer.errors import MerError, raise_all
@@ -73,7 +73,7 @@ def index(
         found.index += 1
     else:
         found, faults = _read(root)
-    table, unknown = _renamed(root, found, dict(columns or {}))
+    table, unknown = _renamed(root, found, dict(columns or {}), name, role)
     remarks = []
     if unknown:
         remarks.append(Remark(str(root), "ignored", f"columns not known: {', '.join(unknown)}", 0))
@@ -144,10 +144,9 @@ def _cell(value: Any) -> str:
 
 
 def _renamed(
-    root: Path, found: pd.DataFrame, columns: dict[str, str]
+    root: Path, found: pd.DataFrame, columns: dict[str, str], name: str, role: str
 ) -> tuple[pd.DataFrame, list[str]]:
     """Give the columns their names in the index table; return the unknown ones too."""
-    there = ", ".join(map(str, found.columns))
     problems = [
         f"`columns.{ours}`: the index table has no such column, it has: {', '.join(COLUMNS)}"
         for ours in columns
@@ -172,24 +171,62 @@ def _renamed(
         for theirs, names in several.items()
         if len(names) > 1
     ]
-    groups = {
-        "subject": ("subject",),
-        "emotion (or label)": ("emotion",),
-        "apex_path, or array_path and array_row": ("apex_path", "array_path"),
-    }
-    problems += [
-        f"column {text} is missing"
-        for text, names in groups.items()
-        if not any(ours in sources for ours in names)
-    ]
+    meant, sentences = _meant(found, sources)
+    problems += sentences
     if "array_path" in sources and "array_row" not in sources:
         problems.append("column array_row is missing (the position in the array)")
+    there = ", ".join(map(str, found.columns))
+    right = {ours: theirs for ours, theirs in columns.items() if ours in COLUMNS}
+    typed = column_names.word({**right, **meant}, name, role)
     raise_all(
-        f"{root} cannot be used (columns found: {there}). Name them with the option `columns`:",
+        f"{root} cannot be used (columns found: {there}). Name them "
+        + (f"so, if that is what they are: {typed}" if meant else "with the option `columns`:"),
         problems,
     )
     table = pd.DataFrame({ours: found[theirs] for ours, theirs in sources.items()})
     return table, [str(name) for name in found.columns if name not in sources.values()]
+
+
+def _meant(found: pd.DataFrame, sources: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Columns that a file names otherwise, and a sentence for each that is missing or misplaced.
+
+    Args:
+        found: The file's columns.
+        sources: Column of the index table -> column of the file, where that is known.
+    """
+    groups = {
+        "subject": ("subject", ("subject",)),
+        "emotion": ("emotion (or label)", ("emotion",)),
+        "apex_path": ("apex_path, or array_path and array_row", ("apex_path", "array_path")),
+    }
+    missing = [
+        ours for ours, (_, names) in groups.items() if not any(one in sources for one in names)
+    ]
+    pictures = {
+        theirs: cell
+        for theirs in found
+        if (cell := column_names.files_in(found[theirs])) is not None
+        and (theirs not in sources.values() or theirs in column_names.NUMBERS)
+    }
+    free = [
+        theirs
+        for theirs in found
+        if theirs in pictures or theirs not in sources.values() or theirs == "person"
+    ]
+    lacking = [*missing, *(path for path in column_names.PATHS if path not in {*sources, *missing})]
+    meant = column_names.guess(found, lacking, free)
+    sentences = [
+        f"column {groups[ours][0]} is missing"
+        + (f"; `{meant[ours]}` looks like {ours}" if ours in meant else "")
+        for ours in missing
+    ]
+    sentences += [
+        f"column `{theirs}` holds names of files, such as {pictures[theirs][:80]}; it looks like "
+        f"{ours}"
+        for ours, theirs in meant.items()
+        if ours not in missing
+    ]
+    return meant, sentences
 
 
 def _meanings(
