@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mer.errors import MerError
 from mer.files import sha256, write_json
 
 log = logging.getLogger(__name__)
@@ -51,6 +55,21 @@ def intact(folder: Path, names: Iterable[str] | None = None) -> bool:
         with contextlib.suppress(OSError):  # a cache that must not be written
             write_json(seen | states, folder / CHECKED)
     return True
+
+
+def open_array(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Map an array of the cache into memory, read-only. Shape: as given, float32.
+
+    Raises:
+        MerError: If the file is damaged, or holds another kind of array.
+    """
+    try:
+        array: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MerError(f"{file} is damaged ({error}); delete it and start again.") from error
+    if array.shape != shape or array.dtype != np.float32:
+        raise MerError(f"{file} is {array.shape} {array.dtype}, not {shape} float32; delete it.")
+    return array
 
 
 def _state(file: Path) -> list[object]:

@@ -267,18 +267,8 @@ class UnifiedDataset:
     def _open(self) -> None:
         if self._file is None:
             return
-        try:
-            array = np.load(self._file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            text = f"{self._file} is damaged ({error}); delete it and start again."
-            raise MerError(text) from error
-        if array.shape != self._shape or array.dtype != np.float32:
-            raise MerError(
-                f"{self._file} is {array.shape} {array.dtype}, not {self._shape} float32; "
-                "delete it."
-            )
+        self._built = integrity.open_array(self._file, self._shape)
         hold(self._file.parent, self)
-        self._built = array
 
     def _check(self) -> None:
         problems = []

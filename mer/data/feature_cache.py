@@ -107,7 +107,9 @@ class FeatureCache(FixedInputs):
                         4e-9 * len(files) * np.prod(shape),
                         path,
                     )
-                cache = cls(path, images.dataset, [_open(file, shape) for file in files])
+                cache = cls(
+                    path, images.dataset, [integrity.open_array(file, shape) for file in files]
+                )
                 _compare(path, cache.arrays[0][probes], expected)
                 hold(path, cache)
                 return cache
@@ -194,14 +196,3 @@ def _check_room(folder: Path, more_gb: float, limit_gb: float) -> None:
             f"of others in {folder}; the limit is {limit_gb:g} GB. Delete that folder, or set a "
             "smaller model.augment_draws."
         )
-
-
-def _open(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Map an array, read-only."""
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MerError(f"{file} is damaged ({error}); delete it and start again.") from error
-    if array.shape != shape or array.dtype != np.float32:
-        raise MerError(f"{file} is {array.shape} {array.dtype}, not {shape} float32; delete it.")
-    return array
