@@ -3,13 +3,14 @@
 Three kinds of comments in a page become text when the site is built: `<!-- configuration -->` the
 reference of conf/, `<!-- api -->` that of the public names, and
 
-    <!-- results: experiments/STUDY/results.csv; where: data=pooled; show: run, head, uf1, uar -->
+    <!-- results: experiments/STUDY/results.csv; where: data=pooled, run=a|b; show: run as way -->
 
 the rows of a table. Where a file has `uf1_low` and `uf1_high`, `uf1` comes with its interval. Files
 of the repository that pages link to are part of the site.
 """
 
 import csv
+import dataclasses
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -20,10 +21,13 @@ import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[#)\s])")
 FENCE = re.compile(r"^(```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
+
+SCORES = {"uf1": "UF1", "uar": "UAR"}
 
 #: Groups of conf/ in the order of the page: name -> what is chosen.
 GROUPS = {
@@ -105,18 +109,18 @@ def results(words: str) -> str:
     wanted = dict(pair.split("=") for pair in given.get("where", "").split(", ") if pair)
     with (ROOT / file).open(encoding="utf-8", newline="") as text:
         rows = [
-            row for row in csv.DictReader(text) if all(row[key] == wanted[key] for key in wanted)
+            row
+            for row in csv.DictReader(text)
+            if all(row[key] in values.split("|") for key, values in wanted.items())
         ]
-    columns = given["show"].split(", ")
     if not rows:
         raise ValueError(f"{file} has no row with {wanted}")
-    titles = [{"uf1": "UF1", "uar": "UAR"}.get(name, name.replace("_", " ")) for name in columns]
-    lines = [titles, ["---"] * len(columns)]
-    lines += [[cell(row, column) for column in columns] for row in rows]
-    return (
-        "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        + f"\n\n[All numbers]({link_to(file)})"
-    )
+    shown = [column.partition(" as ") for column in given["show"].split(", ")]
+    titles = [title or SCORES.get(name, name.replace("_", " ")) for name, _, title in shown]
+    lines = [titles, ["---"] * len(shown)]
+    lines += [[cell(row, name) for name, _, _ in shown] for row in rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f'<div class="results" markdown>\n\n{table}\n\n</div>\n\n[All numbers]({link_to(file)})'
 
 
 def link_to(file: str) -> str:
@@ -142,18 +146,62 @@ def number(text: str) -> str:
     return f"{float(text):.3f}".lstrip("0") if share else text
 
 
+#: Class of settings -> file of conf/ that explains it, and where its keys begin there.
+SETTINGS = {
+    "Augment": ("model/finetune", "augment"),
+    "Backbone": ("backbone/mobilevit_xxs", ""),
+    "Finetune": ("model/finetune", ""),
+    "Flow": ("prepare/default", "flow"),
+    "Input": ("input/flow", ""),
+    "Motion": ("macro/synthetic_motion", "motion"),
+    "Optimizer": ("model/finetune", "optimizer"),
+    "Prepare": ("prepare/default", ""),
+    "Pretrain": ("macro/default", ""),
+    "Trainer": ("trainer/auto", ""),
+    "Transfer": ("model/finetune", "transfer"),
+}
+
+
 def api() -> str:
-    """Instructions for mkdocstrings: every public name of `mer`."""
+    """Tables of the settings' fields, and instructions for mkdocstrings: every public name."""
     import mer
 
-    names = [f"{module}.{name}" for name, module in mer._PUBLIC.items() if module != f"mer.{name}"]
-    modules = [module for name, module in mer._PUBLIC.items() if module == f"mer.{name}"]
-    lines = ["## Classes and functions\n", *(f"::: {name}\n" for name in sorted(names, key=_last))]
-    return "\n".join([*lines, "## Modules\n", *(f"::: {name}\n" for name in modules)])
+    names = sorted(mer._PUBLIC, key=str.lower)
+    modules = [name for name in names if mer._PUBLIC[name] == f"mer.{name}"]
+    others = [name for name in names if name not in modules and name not in SETTINGS]
+    lines = [
+        "## Functions and classes\n",
+        *(f"::: {mer._PUBLIC[name]}.{name}\n" for name in others),
+    ]
+    lines += ["## Settings\n", "Fields have the names and meaning of the keys in `conf/`.\n"]
+    lines += [fields(getattr(mer, name), *SETTINGS[name]) for name in names if name in SETTINGS]
+    return "\n".join([*lines, "## Modules\n", *(f"::: mer.{name}\n" for name in modules)])
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2].lower()
+def fields(settings: type, file: str, top: str) -> str:
+    """Draw the fields of a class of settings as a table, with the comments of conf/."""
+    _, rows = keys((ROOT / "conf" / f"{file}.yaml").read_text(encoding="utf-8"))
+    comments = {key.removeprefix(f"{top}."): comment for key, _, comment in rows}
+    group = ".".join(filter(None, (file.partition("/")[0], top)))
+    lines = [
+        f"### {settings.__name__} {{ #mer.config.settings.{settings.__name__} }}\n",
+        f"{(settings.__doc__ or '').partition(chr(10))[0]} Keys: `{group}.*`.\n",
+        "| field | default | |\n| --- | --- | --- |",
+    ]
+    for field in dataclasses.fields(settings):
+        lines.append(
+            f"| `{field.name}` | {_default(field)} | {_cell(comments.get(field.name, ''))} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    default: Any = field.default
+    if isinstance(default, FieldInfo):
+        default = default.get_default(call_default_factory=True)
+    if dataclasses.is_dataclass(default):
+        return f"`{type(default).__name__}()`"
+    return _code(repr(default))
 
 
 def configuration() -> str:
@@ -204,9 +252,9 @@ def keys(text: str) -> tuple[str, list[tuple[str, str, str]]]:
     )
     comments = [line.lstrip("# ") for line in lines[:start] if not line.startswith("# @package")]
     blank = next((n for n, line in enumerate(lines[:start]) if not line), None)
-    above: list[str] = []
+    above: list[tuple[int, str]] = []
     if blank is not None:  # the comment after a blank line is that of the first key
-        above = [line.lstrip("# ") for line in lines[blank:start] if line]
+        above = [(0, line.lstrip("# ")) for line in lines[blank:start] if line]
         comments = [
             line.lstrip("# ") for line in lines[:blank] if not line.startswith("# @package")
         ]
@@ -220,17 +268,28 @@ def keys(text: str) -> tuple[str, list[tuple[str, str, str]]]:
             if path.startswith(("defaults", "hydra")):
                 above = []
                 continue
-            rows.append((path, _value(node), " ".join([*above, found] if found else above)))
+            shallow = [text for depth, text in above if depth <= line.index(plain.strip())]
+            for _, text in above[: len(above) - len(shallow)]:  # indented deeper: of the key above
+                _extend(rows, f"<br>{text}")
+            rows.append((path, _value(node), " ".join([*shallow, found] if found else shallow)))
             above = []
         elif found and not plain.strip():
             deep = line.index("#") > 20 or re.match(r"\s*#\s{2}", line)
-            if deep and rows:
-                rows[-1] = (*rows[-1][:2], f"{rows[-1][2]} {found}".strip())
+            found = re.sub(r"^([a-z]\w*)(?:: +| {2,})", r"<br>`\1`: ", found)  # an entry of a list
+            if deep and rows and not above:
+                _extend(rows, found)
             else:
-                above.append(found)
+                above.append((line.index("#"), found))
         elif not line.strip():
             above = []
+    rows = [(path, value, comment.removeprefix("<br>")) for path, value, comment in rows]
     return head, [row for row in rows if row[1] or row[2]]
+
+
+def _extend(rows: list[tuple[str, str, str]], text: str) -> None:
+    """Add to the comment of the last key."""
+    path, value, comment = rows[-1]
+    rows[-1] = (path, value, f"{comment} {text}".strip())
 
 
 def _walk(node: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -264,6 +323,7 @@ def _cell(text: str) -> str:
     parts = text.replace("|", "\\|").split("`")
     if len(parts) % 2:
         parts[::2] = [
-            re.sub(r"[<*\[{_]", lambda sign: f"&#{ord(sign[0])};", part) for part in parts[::2]
+            re.sub(r"<(?!br>)|[*\[{_]", lambda sign: f"&#{ord(sign[0])};", part)
+            for part in parts[::2]
         ]
     return "`".join(parts)

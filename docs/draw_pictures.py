@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation from synthetic faces: `python docs/draw_pictures.py`.
 
-Writes docs/pictures/{sample.png,stages.svg,folds.svg}. No real person is in them.
+Writes docs/pictures/{sample.png,sample-narrow.png,stages.svg,folds.svg}. No real person is in them.
 """
 
 import tempfile
@@ -19,11 +19,11 @@ from mer.prepare.sheet import wheel
 from mer.synthetic import generate
 
 FOLDER = Path(__file__).parent / "pictures"
-INK, BLUE, GREEN, GREY = "#263238", "#90caf9", "#a5d6a7", "#eceff1"
+INK, BLUE, GREEN, GREY, RED = "#263238", "#90caf9", "#a5d6a7", "#eceff1", "#ef9a9a"
 EMOTION = "surprise"
 
 matplotlib.rcParams.update(
-    {"font.size": 9, "text.color": INK, "svg.hashsalt": "mer", "savefig.facecolor": "white"}
+    {"font.size": 9.5, "text.color": INK, "svg.hashsalt": "mer", "savefig.facecolor": "white"}
 )
 
 
@@ -76,103 +76,112 @@ def strongest():
     return best
 
 
-def draw_sample():
-    """Draw the way of one sample: pictures, crops, flow and strain, network, heads."""
-    length, pictures, sample = strongest()
+def draw_sample(name, length, pictures, sample, narrow=False):
+    """Draw the way of one sample: pictures, crops, flow and strain, network, heads.
+
+    Args:
+        name: File to write.
+        length: Length of motion, in pixels, that has full colour.
+        pictures: Onset and apex as they were read.
+        sample: The prepared sample.
+        narrow: Whether the network stands below the pictures, for a phone.
+    """
     flow = sample.flow.astype(np.float32)
     strain = np.clip(flow[2] / np.quantile(flow[2], 0.98), 0, 1)
-    figure, axes = canvas(12, 3.1)
+    width, height = (6.0, 5.5) if narrow else (12, 3.1)
+    figure, axes = canvas(width, height)
+    up = height - 3.1  # of the pictures
+    x, y = (-6.45, -0.5) if narrow else (0, 0)  # of the network
 
     def show(picture, x, y, width, height, title, **kwargs):
-        axes.imshow(picture, extent=(x, x + width, y, y + height), **kwargs)
-        axes.text(x, y + height + 0.06, title)
+        axes.imshow(picture, extent=(x, x + width, y + up, y + up + height), **kwargs)
+        axes.text(x, y + up + height + 0.06, title)
 
-    for picture, y, name in zip(pictures, (1.7, 0.2), ("onset", "apex"), strict=True):
+    for picture, bottom, title in zip(
+        pictures, (1.7, 0.2), ("onset: at rest", "apex: strongest"), strict=True
+    ):
         tall = picture.shape[0] / picture.shape[1]
-        width = min(1.5, 1.15 / tall)
-        show(
-            picture,
-            0.15 + (1.5 - width) / 2,
-            y,
-            width,
-            width * tall,
-            f"{name}: first frame" if name == "onset" else "apex: strongest frame",
-        )
-    for crop, y, name in zip(sample.frames, (1.7, 0.2), ("onset", "apex"), strict=True):
-        show(crop, 2.55, y, 1.15, 1.15, f"{name}, aligned")
+        wide = min(1.5, 1.15 / tall)
+        show(picture, 0.15 + (1.5 - wide) / 2, bottom, wide, wide * tall, title)
+    for crop, bottom, title in zip(sample.frames, (1.7, 0.2), ("onset", "apex"), strict=True):
+        show(crop, 2.55, bottom, 1.15, 1.15, f"{title}, aligned")
     show(wheel(*flow[:2], length), 4.65, 1.7, 1.15, 1.15, "flow (u, v)")
     show(strain, 4.65, 0.2, 1.15, 1.15, "strain", cmap="gray")
-    axes.set(xlim=(0, 12), ylim=(0, 3.1))
-    box(axes, 6.6, 1.0, 1.5, 1.1, "network\nMobileViT", BLUE)
-    box(axes, 8.75, 1.8, 1.25, 0.7, "SVM head", GREEN)
-    box(axes, 8.75, 0.6, 1.25, 0.7, "softmax", GREEN)
-    box(axes, 10.6, 1.1, 1.25, 0.9, "label with\nscores", GREY)
-    for start, end, text in (
-        ((1.8, 1.55), (2.45, 1.55), "prepare"),
-        ((3.85, 1.55), (4.55, 1.55), "DIS"),
-        ((5.95, 1.55), (6.5, 1.55), "input"),
+    axes.set(xlim=(0, width), ylim=(0, height))
+    box(axes, 6.6 + x, 1.0 + y, 1.5, 1.1, "network\nMobileViT", BLUE)
+    box(axes, 8.75 + x, 1.8 + y, 1.25, 0.7, "SVM head", GREEN)
+    box(axes, 8.75 + x, 0.6 + y, 1.25, 0.7, "softmax", GREEN)
+    box(axes, 10.6 + x, 1.1 + y, 1.25, 0.9, "label with\nscores", GREY)
+    for start, end, text in ((1.8, 2.45, "align"), (3.85, 4.55, "flow")):
+        arrow(axes, (start, 1.55 + up), (end, 1.55 + up))
+        axes.text((start + end) / 2, 1.65 + up, text, ha="center")
+    if narrow:
+        top = 2.1 + y
+        axes.plot([5.22, 5.22, 0.9], [0.15 + up, top + 0.6, top + 0.6], color=INK, linewidth=1)
+        arrow(axes, (0.9, top + 0.63), (0.9, top + 0.05))
+    else:
+        arrow(axes, (5.95, 1.55), (6.5, 1.55))
+    for start, end in (
+        ((8.2, 1.65), (8.65, 2.1)),
+        ((8.2, 1.45), (8.65, 1.0)),
+        ((10.1, 2.1), (10.5, 1.7)),
+        ((10.1, 1.0), (10.5, 1.4)),
     ):
-        arrow(axes, start, end)
-        axes.text((start[0] + end[0]) / 2, start[1] + 0.1, text, ha="center", fontsize=8)
-    arrow(axes, (8.2, 1.65), (8.65, 2.1))
-    arrow(axes, (8.2, 1.45), (8.65, 1.0))
-    axes.text(8.42, 2.25, "embed-\nding", ha="center", fontsize=7)
-    arrow(axes, (10.1, 2.1), (10.5, 1.7))
-    arrow(axes, (10.1, 1.0), (10.5, 1.4))
-    save(figure, "sample.png")
+        arrow(axes, (start[0] + x, start[1] + y), (end[0] + x, end[1] + y))
+    save(figure, name)
 
 
 def draw_stages():
     """Draw the two trainings and what one hands to the other."""
-    figure, axes = canvas(8.2, 3.5)
-    axes.text(0.1, 3.2, "1  macro-pretraining, once", weight="bold")
-    axes.text(0.1, 0.08, "2  micro fine-tuning, one network per fold", weight="bold")
+    figure, axes = canvas(5.9, 3.75)
+    axes.text(0.1, 3.5, "1  macro-pretraining, once", weight="bold")
+    axes.text(0.1, 0.42, "2  micro fine-tuning, one network per fold", weight="bold")
     names = ("stem", "MV2", "MV2", "T", "MV2", "T", "MV2", "T")
-    for y, used in ((2.15, False), (0.5, True)):
+    for y, used in ((2.5, False), (0.8, True)):
         for place, name in enumerate(names):
             colour = BLUE if name != "T" else (GREEN if used else "white")
-            box(axes, 1.45 + place * 0.6, y, 0.45, 0.8, name, colour)
-        arrow(axes, (1.05, y + 0.4), (1.4, y + 0.4))
-        arrow(axes, (6.2, y + 0.4), (6.5, y + 0.4))
-    box(axes, 6.6, 2.15, 1.1, 0.8, "classes")
-    box(axes, 6.6, 0.98, 1.1, 0.32, "classes")
-    box(axes, 6.6, 0.5, 1.1, 0.32, "SVM")
-    axes.text(0.1, 2.55, "macro\nsamples", va="center", fontsize=8)
-    axes.text(0.1, 0.9, "micro training\nsamples", va="center", fontsize=8)
+            box(axes, 1.12 + place * 0.46, y, 0.36, 0.8, name, colour)
+        arrow(axes, (0.82, y + 0.4), (1.1, y + 0.4))
+        arrow(axes, (4.74, y + 0.4), (4.98, y + 0.4))
+    box(axes, 5.03, 2.5, 0.75, 0.8, "classes")
+    box(axes, 5.03, 1.28, 0.75, 0.32, "classes")
+    box(axes, 5.03, 0.8, 0.75, 0.32, "SVM")
+    axes.text(0.1, 2.9, "macro\nsamples", va="center")
+    axes.text(0.1, 1.2, "micro\nsamples", va="center")
     for place, name in enumerate(names):
         if name != "T":
-            x = 1.675 + place * 0.6
-            arrow(axes, (x, 2.1), (x, 1.36), linestyle="dotted")
-    axes.text(
-        3.05, 1.7, "weights of the MobileNetV2 blocks (MV2)", fontsize=8, backgroundcolor="white"
-    )
-    note = "T: transformer block, passed over in 1, starts as nothing in 2"
-    axes.text(3.05, 3.2, note, fontsize=8)
+            x = 1.3 + place * 0.46
+            arrow(axes, (x, 2.45), (x, 1.66), linestyle="dotted")
+    axes.text(1.25, 2.02, "weights of stem and MobileNetV2 blocks (MV2)", backgroundcolor="white")
+    note = "T: transformer block, bypassed in 1; adds nothing when 2 begins"
+    axes.text(0.1, 0.1, note)
     save(figure, "stages.svg")
 
 
 def draw_folds():
     """Draw who trains and who is tested under leave-one-subject-out."""
-    figure, axes = canvas(8, 3.1)
+    figure, axes = canvas(5.3, 3.75)
     persons = ["casme2/sub01", "casme2/sub02", "samm/006", "samm/007", "smic/s01", "smic/s02"]
     for row, person in enumerate(persons):
-        axes.text(1.35, 2.6 - row * 0.4, person, ha="right", va="center", fontsize=8)
+        axes.text(1.35, 3.25 - row * 0.4, person, ha="right", va="center")
         for fold in range(len(persons)):
-            colour = "#ef9a9a" if fold == row else BLUE
+            colour = RED if fold == row else BLUE
             axes.add_patch(
-                plt.Rectangle((1.5 + fold * 0.6, 2.43 - row * 0.4), 0.54, 0.34, facecolor=colour)
+                plt.Rectangle((1.5 + fold * 0.6, 3.08 - row * 0.4), 0.54, 0.34, facecolor=colour)
             )
     for fold in range(len(persons)):
-        axes.text(1.77 + fold * 0.6, 2.92, f"fold {fold + 1}", ha="center", fontsize=8)
-    axes.text(5.3, 2.45, "trains", backgroundcolor=BLUE)
-    axes.text(5.3, 2.05, "is tested", backgroundcolor="#ef9a9a")
-    box(axes, 5.3, 0.55, 2.5, 1.1, "all tested samples\nin one table:\nUF1, UAR, accuracy", GREY)
-    arrow(axes, (5.1, 1.1), (5.25, 1.1))
+        axes.text(1.77 + fold * 0.6, 3.53, f"fold {fold + 1}", ha="center")
+    axes.text(0.15, 0.6, "trains", backgroundcolor=BLUE)
+    axes.text(0.15, 0.25, "is tested", backgroundcolor=RED)
+    box(axes, 1.5, 0.12, 3.54, 0.6, "all tested samples in one table:\nUF1, UAR, accuracy", GREY)
+    arrow(axes, (3.27, 1.02), (3.27, 0.76))
     save(figure, "folds.svg")
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    draw_sample()
+    clip = strongest()
+    draw_sample("sample.png", *clip)
+    draw_sample("sample-narrow.png", *clip, narrow=True)
     draw_stages()
     draw_folds()

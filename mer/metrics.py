@@ -84,8 +84,9 @@ def confusion_by(
 def once_each(sample_ids: Sequence[str]) -> NDArray[np.float64]:
     """Weights by which every sample counts once, however many folds predict it.
 
-    >>> once_each(["a", "b", "a", "a", "c"]).round(2).tolist()
-    [0.33, 1.0, 0.33, 0.33, 1.0]
+    Examples:
+        >>> once_each(["a", "b", "a", "a", "c"]).round(2).tolist()
+        [0.33, 1.0, 0.33, 0.33, 1.0]
     """
     _, owner, times = np.unique(
         np.asarray(sample_ids, dtype=str), return_inverse=True, return_counts=True
@@ -174,8 +175,9 @@ def scores(
     Returns:
         `uf1`, `uar` and `accuracy` in [0, 1].
 
-    >>> {name: round(value, 3) for name, value in scores([0, 0, 1, 1], [0, 1, 1, 1], 2).items()}
-    {'uf1': 0.733, 'uar': 0.75, 'accuracy': 0.75}
+    Examples:
+        >>> {name: round(value, 3) for name, value in scores([0, 0, 1, 1], [0, 1, 1, 1], 2).items()}
+        {'uf1': 0.733, 'uar': 0.75, 'accuracy': 0.75}
     """
     matrix = confusion(y_true, y_pred, n_classes, weights)
     return {name: float(value) for name, value in scores_from_confusion(matrix).items()}

@@ -45,11 +45,12 @@ class Fold:
 def loso(table: pd.DataFrame, validation: float = 0.0, seed: int = 0) -> list[Fold]:
     """Leave one subject out over all datasets together (composite evaluation of MEGC 2019).
 
-    >>> table = pd.DataFrame({"sample_id": ["a", "b", "c"], "dataset": "smic", "label": "positive"})
-    >>> for fold in loso(table.assign(person=["smic/s1", "smic/s2", "smic/s1"])):
-    ...     print(*fold.test)
-    a c
-    b
+    Examples:
+        >>> table = pd.DataFrame({"sample_id": ["a", "b", "c"], "dataset": "smic", "label": "fear"})
+        >>> for fold in loso(table.assign(person=["smic/s1", "smic/s2", "smic/s1"])):
+        ...     print(*fold.test)
+        a c
+        b
     """
     return make_folds(table, "loso", validation, seed=seed)
 

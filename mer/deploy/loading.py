@@ -20,11 +20,12 @@ def load(
 ) -> Predictor:
     """Open a model that labels new clips.
 
-    >>> import mer, numpy
-    >>> with mer.load("motion-mlps") as model:
-    ...     flow = numpy.zeros((3, 224, 224))
-    ...     model.facts.classes
-    ('negative', 'positive', 'surprise')
+    Examples:
+        >>> import mer, numpy
+        >>> with mer.load("motion-mlps") as model:
+        ...     flow = numpy.zeros((3, 224, 224))
+        ...     model.facts.classes
+        ('negative', 'positive', 'surprise')
 
     Args:
         model: A run directory, an `.onnx` file of `mer export`, or the name of shipped weights

@@ -144,6 +144,7 @@ KINDS: dict[str, Callable[[tuple[str, ...]], None]] = {
     "pip": extras,
     "export": exported,
     "python": script,
+    "python3": script,
     "source": lambda words: None,
     "wandb": lambda words: None,
     "tensorboard": lambda words: None,

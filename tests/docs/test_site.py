@@ -40,8 +40,14 @@ def test_readme_is_short_and_names_every_page() -> None:
 
 #: Row of README's table of results -> file of the study, and what its row has.
 README_ROWS = {
-    r"\[published flow pictures\].*?\| SVM": ("flow-loso", {"head": "svm", "data": "pooled"}),
-    r"\[apex crops\].*?\| SVM": ("crops-loso", {"head": "svm", "data": "pooled"}),
+    r"\[MobileViT-XXS without pretraining\].*?\| SVM": (
+        "flow-loso",
+        {"head": "svm", "data": "pooled"},
+    ),
+    r"\[MobileViT-XXS pretrained on CK\+48\].*?\| SVM": (
+        "crops-loso",
+        {"head": "svm", "data": "pooled"},
+    ),
     r"\[MobileViT pretrained .*?\| SVM": ("mobilevit", {"head": "svm", "seed": "3 seeds"}),
     r"\[chosen inside each fold\].*?\| SVM": (
         "best",
@@ -92,8 +98,16 @@ def test_reference_of_settings_has_every_key_with_its_comment() -> None:
 
 
 def test_a_table_of_results_is_made_of_the_rows_that_are_asked_for() -> None:
-    words = "experiments/2026-11-best/results.csv; where: run=chosen, data=pooled; show: head, uf1"
-    assert hook().results(words).splitlines()[2] == "| svm | .786 [.72, .85] |"
+    words = (
+        "experiments/2026-11-best/results.csv; where: run=chosen|fixed, data=pooled, head=svm; "
+        "show: run as pipeline, uf1"
+    )
+    assert [line for line in hook().results(words).splitlines() if line.startswith("|")] == [
+        "| pipeline | UF1 |",
+        "| --- | --- |",
+        "| chosen | .786 [.72, .85] |",
+        "| fixed | .771 [.70, .84] |",
+    ]
     with pytest.raises(ValueError, match="has no row"):
         hook().results(words.replace("pooled", "nowhere"))
 
