@@ -114,6 +114,7 @@ def run(
     workers: Sequence[Callable[[P], R]],
     pieces: Iterable[P],
     here: Callable[[P], R] | None = None,
+    meanwhile: Callable[[], None] | None = None,
     name: Callable[[P], str] = str,
     fewer: str = "with fewer processes",
     attempts: int = ATTEMPTS,
@@ -129,6 +130,7 @@ def run(
             without `here` works in this process.
         pieces: The work, begun in this order.
         here: What this process does with a piece, beside the workers; None lets it wait for them.
+        meanwhile: Called every second while this process waits for a worker.
         name: Names a piece in messages.
         fewer: How the user asks for fewer processes, in the message of the error.
         attempts: Workers that a piece may cost.
@@ -152,7 +154,7 @@ def run(
             if here is not None and answers.empty() and (taken := _take(todo)):
                 answer = _Answer(taken[0], here(taken[0]))
             else:
-                answer = answers.get()
+                answer = _wait(answers, meanwhile)
             for line in answer.lines:
                 logging.getLogger(line.name).handle(line)
             if answer.error is None:
@@ -194,6 +196,15 @@ def _take(todo: queue.SimpleQueue[P]) -> list[P]:
     with contextlib.suppress(queue.Empty):
         return [todo.get_nowait()]
     return []
+
+
+def _wait(answers: queue.SimpleQueue[_Answer], meanwhile: Callable[[], None] | None) -> _Answer:
+    """Wait for the next answer."""
+    while meanwhile is not None:
+        with contextlib.suppress(queue.Empty):
+            return answers.get(timeout=1)
+        meanwhile()
+    return answers.get()
 
 
 class _Worker(threading.Thread):

@@ -1,4 +1,4 @@
-"""Callbacks on epochs: keep the best, tell of each, stop after some, record what one gives."""
+"""Callbacks on epochs: keep the best, call after each, stop after some, record what one gives."""
 
 from collections.abc import Callable, Mapping
 
@@ -45,37 +45,23 @@ class KeepBest(pl.Callback):
         self._weights = {}
 
 
-class TellEpochs(pl.Callback):
-    """Tell what is known after each epoch, and what has ended the training early.
+class AfterEpoch(pl.Callback):
+    """Call a function after each epoch, when its row is in the history.
 
     Args:
-        tell: Gets the number of the epoch, its metrics, and the error or None.
+        call: The function.
     """
 
-    def __init__(self, tell: Callable[[int, dict[str, float], BaseException | None], None]) -> None:
-        self.tell = tell
-        self._begun: int | None = None
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell of the epoch before, all of whose metrics are there by now."""
-        if self._begun is not None:
-            self._call(trainer)
-        self._begun = trainer.current_epoch
+        """Call it for the epoch before: its row is written after the end of the epoch."""
+        self.call()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell of the last epoch."""
-        if self._begun is not None:
-            self._call(trainer)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Tell of the error."""
-        self._call(trainer, exception)
-
-    def _call(self, trainer: pl.Trainer, error: BaseException | None = None) -> None:
-        known = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.tell(self._begun or 0, known, error)
+        """Call it for the last epoch."""
+        self.call()
 
 
 class StopAfter(pl.Callback):

@@ -9,11 +9,12 @@ from typing import Any
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.errors import MerError
+from mer.loggers.logged_rows import LoggedRows
 from mer.runs import curves, log_values
 from mer.runs.choice import choosing
-from mer.runs.observers import Observer, Progress, RunContext
+from mer.runs.observers import Observer, PretrainingEpoch, Progress, RunContext
 from mer.runs.pictures import examples, may_be_shown
-from mer.runs.rundir import flatten, fold_folder, is_volatile
+from mer.runs.rundir import flatten, is_volatile
 
 #: Loggers that come with Lightning -> the package that each needs, and how it is installed.
 PACKAGES = {
@@ -27,12 +28,11 @@ PACKAGES = {
 class LightningLogger(Observer):
     """Gives a logger of Lightning's the settings, running values, final scores and curves of a run.
 
-    A step is the number of finished folds; of curves it is the epoch: `fold_curves/<fold>/...`
-    after each fold, `curves/...`, the mean over the folds, and `pretrain/...`. Scores of test
-    persons are logged when all folds are done, and not at all while something is being chosen
-    (`mer.runs.choice`). Where the logger's
-    `experiment` takes pictures and texts as TensorBoard's does, it gets the confusion matrices and
-    example pictures too.
+    A step is the number of finished folds; of curves it is the epoch: `pretrain/...` and
+    `fold_curves/<fold>/...` while these are trained, and `curves/...`, the mean over the folds.
+    Scores of test persons are logged when all folds are done, and not at all while something is
+    being chosen (`mer.runs.choice`). Where the logger's `experiment` takes pictures and texts as
+    TensorBoard's does, it gets the confusion matrices and example pictures too.
 
     Args:
         logger: `_target_`, a class of Lightning's loggers, and its arguments. `save_dir: null`
@@ -46,6 +46,8 @@ class LightningLogger(Observer):
         self.name = str(self.node.get("_target_")).rpartition(".")[2]
         self._logger: Any = None
         self._lost: list[str] = []
+        self._trained: Path | None = None  # folder of the macro weights that are trained
+        self._first = self._next = 0
 
     def check(self) -> None:
         """Find out whether a run can be logged.
@@ -63,15 +65,24 @@ class LightningLogger(Observer):
                 f"{mend}"
             )
 
+    def pretraining(self, epoch: PretrainingEpoch) -> None:
+        """Log an epoch of macro-pretraining."""
+        self._open(epoch.run_dir)
+        if epoch.error is not None:
+            self.fail(epoch.error)
+            return
+        if epoch.folder != self._trained:  # the second of two goes on where the first ends
+            self._trained, self._first = epoch.folder, self._next
+        self._next = self._first + epoch.epoch + 1
+        self._curve(
+            f"pretrain/{epoch.folder.name}", epoch.epoch, "pretrain", epoch.values, self._first
+        )
+
     def start(self, run: RunContext) -> None:
-        """Make the logger and log the settings."""
+        """Log the settings, and the curves of macro weights that were kept."""
         self.check()
         self._context, self._choosing = run, choosing(run.settings)
-        stands_for = {"save_dir": str(run.run_dir), "run_name": run.run_dir.name}
-        stands_for["name"] = run.run_dir.name
-        null = [name for name, value in self.node.items() if value is None]
-        filled = {name: stands_for[name] for name in null if name in stands_for}
-        self._logger = trust.build({**self.node, **filled}, "logger")
+        self._open(run.run_dir)
         self._settings = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in flatten(to_plain(run.settings)).items()
@@ -80,15 +91,35 @@ class LightningLogger(Observer):
         self._careful("settings", lambda: self._logger.log_hyperparams(self._settings))
         if run.macro is not None:
             folder = run.macro.parent
-            self._careful("macro-pretraining", lambda: self._curve("pretrain", folder))
+            for epoch, values in curves.by_epoch(folder):
+                self._curve(f"pretrain/{folder.name}", epoch, "pretrain", values)
+
+    def _open(self, run_dir: Path) -> None:
+        """Make the logger, unless it is there."""
+        if self._logger is not None:
+            return
+        stands_for = {"save_dir": str(run_dir), "run_name": run_dir.name, "name": run_dir.name}
+        null = [name for name, value in self.node.items() if value is None]
+        filled = {name: stands_for[name] for name in null if name in stands_for}
+        self._logger = trust.build({**self.node, **filled}, "logger")
+        versions = [""]
+
+        def part() -> None:
+            _ = self._logger.experiment  # from now on it has a version
+            versions.append(str(getattr(self._logger, "version", "")))
+
+        self._careful("the start", part)
+        self._rows = LoggedRows(run_dir, f"{self.name} {versions[-1]}")
+
+    def epoch(self, fold: str, epoch: int, values: dict[str, float]) -> None:
+        """Log an epoch of a fold."""
+        self._curve(f"fold_curves/{fold}", epoch, f"fold_curves/{fold}", values)
 
     def fold(self, progress: Progress) -> None:
         """Log what is known after a fold."""
         values = log_values.running(self._context.run_dir, progress)
 
         def part() -> None:
-            folder = fold_folder(self._context.run_dir, progress.fold)
-            self._curve(f"fold_curves/{progress.fold}", folder)
             self._logger.log_metrics(values, step=progress.done)
             self._logger.save()
 
@@ -122,11 +153,20 @@ class LightningLogger(Observer):
         else:
             self._logger.log_metrics(values, step=step)
 
-    def _curve(self, name: str, folder: Path) -> None:
-        """Log one training's learning curves, by epoch."""
-        for epoch, known in curves.by_epoch(folder):
-            named = {f"{name}/{key}": value for key, value in known.items()}
-            self._logger.log_metrics(named, step=epoch)
+    def _curve(
+        self, training: str, epoch: int, prefix: str, values: dict[str, float], first: int = 0
+    ) -> None:
+        """Log an epoch of a training that was not logged before; its step counts from `first`."""
+        if f"{self.name}: {training}" in self._lost or (training, epoch) in self._rows:
+            return
+
+        def part() -> None:
+            named = {f"{prefix}/{name}": value for name, value in values.items()}
+            self._logger.log_metrics(named, step=first + epoch)
+            self._logger.save()
+            self._rows.add((training, epoch))
+
+        self._careful(training, part)
 
     def _curves(self) -> None:
         names = [fold.name for fold in self._context.folds]

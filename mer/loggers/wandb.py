@@ -14,8 +14,9 @@ from typing import Any, cast
 from mer.errors import MerError, raise_all
 from mer.files import write_json
 from mer.loggers import identity, run_columns, typed_words, wandb_contents
+from mer.loggers.logged_rows import LoggedRows
 from mer.loggers.wandb_pretraining import PretrainingRun
-from mer.runs import log_values
+from mer.runs import curves, log_values
 from mer.runs.choice import choosing
 from mer.runs.observers import Observer, PretrainingEpoch, Progress, RunContext
 from mer.runs.pictures import may_be_shown
@@ -27,7 +28,7 @@ WEIGHTS = ("all", "none")
 
 
 class WandbLogger(Observer):
-    """Logs a run to W&B: settings, curves and running scores fold by fold, the rest at the end.
+    """Logs a run to W&B: settings, curves epoch by epoch, scores fold by fold, the rest at the end.
 
     While something is being chosen (`mer.runs.choice`), nothing of the test persons is logged.
 
@@ -68,7 +69,6 @@ class WandbLogger(Observer):
         self._pretraining: PretrainingRun | None = None
         self._run: Any = None  # wandb.Run while it is open
         self._lost: list[str] = []
-        self._step = 0  # of the first fold's first epoch
 
     def check(self) -> None:
         """Find out whether a run can be logged, without asking and without the network.
@@ -134,6 +134,7 @@ class WandbLogger(Observer):
             config={**config, "origin": self._origin},
             dir=self._place(run.run_dir),
         )
+        self._rows = LoggedRows(run.run_dir, kept["id"])
         if run.macro is not None:
             with log_values.careful("W&B: macro weights", self._lost):
                 self._use_macro(run.macro)
@@ -192,22 +193,37 @@ class WandbLogger(Observer):
     def _use_macro(self, weights: Path) -> None:
         """Declare the macro weights as an input; an agent's run gets their curves too."""
         if identity.agent_run():
-            self._step = wandb_contents.log_pretraining_curves(self._run, weights.parent)
+            for epoch, values in curves.by_epoch(weights.parent):
+                named = {f"pretrain/{name}": value for name, value in values.items()}
+                self._log_row(("pretrain", epoch), {"pretrain/epoch": epoch, **named})
         artifact = wandb_contents.pretraining_artifact(
             weights, self._origin["macro_weights"], self.weights == "all"
         )
         wandb_contents.use_artifact(self._run, artifact, self.mode == "online")
 
+    def epoch(self, fold: str, epoch: int, values: dict[str, float]) -> None:
+        """Log an epoch of a fold."""
+        named = {f"fold_curves/{fold}/{name}": value for name, value in values.items()}
+        self._log_row((f"fold_curves/{fold}", epoch), {"curves/epoch": epoch, **named})
+
     def fold(self, progress: Progress) -> None:
-        """Log the curves of a fold and what is known after it, against finished folds."""
-        if self._run is None:
-            return
-        with log_values.careful(f"W&B: fold {progress.fold}", self._lost):
-            step = wandb_contents.log_fold_curves(
-                self._run, self._context, progress.fold, progress.done, self._step
-            )
+        """Log what is known after a fold, against finished folds."""
+        if self._run is not None:
             row = log_values.running(self._context.run_dir, progress)
-            self._run.log(row, step=step, commit=True)
+            self._log_row((f"fold {progress.fold}", progress.done), row)
+
+    def _log_row(self, row: tuple[str, int], values: dict[str, Any]) -> None:
+        """Log a row of the history that was not logged before.
+
+        Its step is the number of rows before it, so that a continued run goes on.
+        """
+        what = f"W&B: {row[0]}"
+        if self._run is None or what in self._lost:
+            return
+        with log_values.careful(what, self._lost):
+            if row not in self._rows:
+                self._run.log(values, step=len(self._rows), commit=True)
+                self._rows.add(row)
 
     def end(self, result: dict[str, Any]) -> None:
         """Log scores, tables, pictures and weights of a complete run, and close the W&B run."""

@@ -31,46 +31,12 @@ def define_axes(run: Any) -> None:
         run.define_metric(pattern, step_metric=step, summary="none")
 
 
-def log_fold_curves(run: Any, context: RunContext, fold: str, done: int, first: int) -> int:
-    """Log the learning curves of a fold, a row per epoch.
-
-    Args:
-        run: The W&B run.
-        context: The run.
-        fold: Name of the fold.
-        done: Finished folds, this one included.
-        first: Step of the first fold's first epoch.
-
-    Returns:
-        The step of whatever else there is of the fold. Steps depend on the fold's place alone, so
-        that a continued run goes on where it stopped.
-    """
-    width = context.settings.model.epochs + 1
-    for epoch, known in curves.by_epoch(fold_folder(context.run_dir, fold)):
-        row = {f"fold_curves/{fold}/{name}": value for name, value in known.items()}
-        run.log({"curves/epoch": epoch, **row}, step=first + (done - 1) * width + epoch)
-    return first + done * width - 1
-
-
 def log_mean_curves(run: Any, context: RunContext) -> None:
     """Log the mean learning curves over the folds, a row per epoch, against `curves/epoch`."""
     names = [fold.name for fold in context.folds]
     for epoch, row in curves.mean(context.run_dir, names).iterrows():
         known = {f"curves/{name}": value for name, value in row.dropna().items()}
         run.log({"curves/epoch": epoch, **known})
-
-
-def log_pretraining_curves(run: Any, folder: Path) -> int:
-    """Log the learning curves of macro-pretraining, a row per epoch, against `pretrain/epoch`.
-
-    Returns:
-        The next step.
-    """
-    rows = curves.by_epoch(folder)
-    for step, (epoch, known) in enumerate(rows):
-        named = {f"pretrain/{name}": value for name, value in known.items()}
-        run.log({"pretrain/epoch": epoch, **named}, step=step)
-    return len(rows)
 
 
 def log_tables(run: Any, context: RunContext, choosing: bool) -> None:

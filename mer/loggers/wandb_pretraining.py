@@ -56,9 +56,11 @@ class PretrainingRun:
         if self._folder != known.folder:
             self.close(0)
             self._open(known.settings, known.folder)
-        values = known.values
-        row = {f"pretrain/{name}": values[name] for name in curves.NAMES if name in values}
-        self._run.log({"pretrain/epoch": known.epoch, **row}, step=known.epoch)
+        self._log(known.epoch, known.values)
+
+    def _log(self, epoch: int, values: dict[str, float]) -> None:
+        row = {f"pretrain/{name}": value for name, value in values.items()}
+        self._run.log({"pretrain/epoch": epoch, **row}, step=epoch, commit=True)
 
     def end(self, settings: Settings, weights: Path) -> None:
         """Log scores and weights of what has just been trained, or all of what was kept."""
@@ -70,7 +72,8 @@ class PretrainingRun:
             if not live:
                 self.close(0)
                 self._open(settings, folder)
-                wandb_contents.log_pretraining_curves(self._run, folder)
+                for epoch, values in curves.by_epoch(folder):
+                    self._log(epoch, values)
             report = run_files.read_json(folder / "pretraining.json")
             scores = {f"pretrain/{k}": report[k] for k in ("uf1", "uar", "accuracy", "seconds")}
             self._run.summary.update({"status": "complete", **scores})

@@ -1,10 +1,10 @@
 """Learning curves of the folds and their mean."""
 
+import contextlib
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mer.runs import run_files
@@ -14,12 +14,38 @@ from mer.runs.rundir import fold_folder
 NAMES = ("train/loss", "val/loss", "train/uf1", "val/uf1")
 
 
-def write(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+def write(folder: Path, rows: Sequence[Mapping[str, float | str]]) -> None:
     """Write a fold's history as Lightning's CSV logger does: a row per epoch."""
     with (folder / "metrics.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+@contextlib.contextmanager
+def continued(folder: Path) -> Iterator[None]:
+    """Keep the epochs of an interrupted training, whose history Lightning would begin anew."""
+    path = folder / "metrics.csv"
+    earlier = _rows(path)
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        later = _rows(path)
+        first = int(later[0]["epoch"]) if later else None
+        rows = [row for row in earlier if first is None or int(row["epoch"]) < first] + later
+        if rows and rows != later:
+            write(folder, rows)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The whole lines of a history; none of a damaged or missing one."""
+    try:
+        text = path.read_text()
+        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+        return [row for row in rows if row["epoch"].isdecimal()]
+    except (OSError, UnicodeDecodeError, KeyError):
+        return []
 
 
 def of_fold(folder: Path) -> pd.DataFrame:
@@ -35,13 +61,41 @@ def of_fold(folder: Path) -> pd.DataFrame:
 
 
 def by_epoch(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """A history as (epoch, what is known of it); a last validation without training is no epoch."""
-    history = of_fold(folder)
-    return [
-        (int(str(epoch)), {str(name): float(value) for name, value in row.dropna().items()})
-        for epoch, row in history.iterrows()
-        if not np.isnan(row.get("train/loss", np.nan))
-    ]
+    """A history as (epoch, what is known of it), also while it is being written.
+
+    An epoch is over when its training loss is there, which comes last.
+    """
+    epochs: dict[int, dict[str, float]] = {}
+    for row in _rows(folder / "metrics.csv"):
+        known = epochs.setdefault(int(row["epoch"]), {})
+        known |= {name: float(row[name]) for name in NAMES if row.get(name)}
+    return [(epoch, known) for epoch, known in epochs.items() if "train/loss" in known]
+
+
+class NewEpochs:
+    """The epochs of a fold or of pretraining, each once, while its history is being written.
+
+    Args:
+        folder: Folder of the history.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._last = folder, -1
+        self._state: tuple[int, int] | None = None
+
+    def read(self) -> list[tuple[int, dict[str, float]]]:
+        """The epochs that have ended since the last call, as `by_epoch` gives them."""
+        try:
+            stat = (self._folder / "metrics.csv").stat()
+        except FileNotFoundError:
+            return []
+        state = stat.st_mtime_ns, stat.st_size
+        if state == self._state:
+            return []
+        self._state = state
+        new = [(epoch, known) for epoch, known in by_epoch(self._folder) if epoch > self._last]
+        self._last = max([self._last, *(epoch for epoch, _ in new)])
+        return new
 
 
 def last_train_loss(folder: Path) -> float | None:

@@ -6,7 +6,7 @@ all folds are done.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class RunContext:
         heads: Names of the heads, the main one first, then the softmax and the zero-shot scores.
         zero_shot: Probabilities of the classes by the pretrained network itself, for every sample
             of the dataset, or None. Shape: (N, K).
+        after_epoch: Called by this process after every epoch of a fold; None in workers.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class RunContext:
     macro: Path | None
     heads: Sequence[str] = ("softmax",)
     zero_shot: NDArray[np.float64] | None = None
+    after_epoch: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class PretrainingEpoch:
         run_dir: Its directory.
         folder: Folder of the weights in the cache; its name ends with their digest.
         epoch: Number of the epoch, from 0.
-        values: `train/loss`, `val/accuracy` and so on.
+        values: What `mer.runs.curves.NAMES` names: `train/loss`, `val/uf1` and so on.
         error: What has ended the pretraining early; None while it goes on.
     """
 
@@ -97,13 +99,25 @@ class Observer:
         """Called before anything is read; raises `MerError` if this observer cannot work."""
 
     def pretraining(self, epoch: PretrainingEpoch) -> None:
-        """Called before `start`, after every epoch of macro-pretraining on one device.
+        """Called before `start`, after every epoch of macro-pretraining.
 
         Weights that are kept are not trained again; `macro` of the run leads to their history.
         """
 
     def start(self, run: RunContext) -> None:
         """Called once, before the first fold; also when the run is continued."""
+
+    def epoch(self, fold: str, epoch: int, values: dict[str, float]) -> None:
+        """Called for every epoch of a fold while it is trained, in this process or in a worker.
+
+        A continued run calls it for the epochs of its finished folds, too, and again for those of a
+        fold that is trained again.
+
+        Args:
+            fold: Name of the fold.
+            epoch: Number of the epoch, from 0.
+            values: What `mer.runs.curves.NAMES` names: `train/loss`, `val/uf1` and so on.
+        """
 
     def fold(self, progress: Progress) -> None:
         """Called for every fold that this process and its workers finished, in running order."""

@@ -21,6 +21,7 @@ nested.json           of a nested search: which trial each fold is of, and why
 label_access.json     every set of predictions that was compared with the test labels, in order
 .made_here            mark of the user who made config.yaml, see `mer.config.maker`
 history.csv, wandb*, tensorboard/  what loggers write
+logged.jsonl          which points of the curves each logger has
 
 With `selection=oracle` the files with predictions and scores have -ORACLE in their names, with
 `protocol=random_samples` -LEAKY, with `labels.permutation` (`mer audit --null`) -NULL, with

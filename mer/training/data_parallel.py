@@ -7,6 +7,7 @@ to each device; Lightning's `ddp` strategy does the rest.
 import functools
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def fit(
     folder: Path,
     keeper: pl.callbacks.ModelCheckpoint,
     checkpoint: Path | None,
+    meanwhile: Callable[[], None],
 ) -> None:
     """Train on `macro.devices` devices; the weights are those that the callback has kept.
 
@@ -43,6 +45,7 @@ def fit(
         folder: Folder of the history.
         keeper: Keeps weights.
         checkpoint: Training state to continue from.
+        meanwhile: Called every second.
 
     Raises:
         MerError: If a process is killed.
@@ -55,6 +58,7 @@ def fit(
     for _, seen in processes.run(
         [work] * count,
         range(count),
+        meanwhile=meanwhile,
         name=lambda rank: f"macro-pretraining on device {rank}",
         fewer="with macro.devices=1",
         attempts=1,

@@ -13,7 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from mer import processes
-from mer.callbacks.epochs import KeepBest, RecordEpochs, StopAfter
+from mer.callbacks.epochs import AfterEpoch, KeepBest, RecordEpochs, StopAfter
 from mer.callbacks.head import Head
 from mer.config import trust
 from mer.config.conversion import to_plain
@@ -215,6 +215,8 @@ def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
     module, data = make(job)
     keeper = None if settings.selection == "last" else KeepBest(module.monitor, module.mode)
     callbacks: list[pl.Callback] = [] if keeper is None else [keeper]
+    if job.run.after_epoch is not None:
+        callbacks.append(AfterEpoch(job.run.after_epoch))
     if "epochs" in job.chosen:
         callbacks.append(StopAfter(job.chosen["epochs"]))
     # Heads come last: they are fitted on the weights that the others leave.

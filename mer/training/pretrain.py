@@ -5,11 +5,11 @@ best epoch by accuracy, as the paper saves its weights "at highest accuracy". Sy
 no person at all; where nothing else is trained on, other synthetic samples choose the epoch.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ import torch
 
 from mer import __version__, integrity
 from mer.cache import exclusive, hold, make_key
-from mer.callbacks.epochs import TellEpochs
+from mer.callbacks.epochs import AfterEpoch
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Settings
@@ -32,7 +32,7 @@ from mer.models import backbones, insertion
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MacroPretrainModule
 from mer.randomness import derived_seed
-from mer.runs import evidence, run_files
+from mer.runs import curves, evidence, run_files
 from mer.training import data_parallel
 from mer.training.devices import fold_device
 from mer.training.given_weights import given_weights
@@ -63,7 +63,7 @@ def macro_weights(
         settings: Settings of the run; `macro`, `backbone`, `input`, `prepare` and `seed` matter.
         corpus: Macro samples; None for synthetic motion alone.
         tested: Persons whom the protocol tests; they leave the pool.
-        tell: Called after each epoch of a training on one device.
+        tell: Called after each epoch, and with the error that ends a training early.
 
     Returns:
         Checkpoint with the best validation accuracy. Beside it lie `pretraining.json` (settings,
@@ -199,15 +199,15 @@ def _train(
         ", continued" if continued else "",
     )
     checkpoint = last if continued else None
-    if settings.macro.devices > 1:
-        assert isinstance(data, MERDataModule)  # as `synthetic_motion.problems` says
-        data_parallel.fit(settings, module, data, folder, keeper, checkpoint)
-        trainer = make_trainer(settings, settings.macro, folder, [], history=False)
-    else:
-        callbacks: list[pl.Callback] = [keeper]
-        callbacks += [] if tell is None else [TellEpochs(partial(tell, folder))]
-        trainer = make_trainer(settings, settings.macro, folder, callbacks, progress=True)
-        trainer.fit(module, data, ckpt_path=checkpoint)
+    with _told(folder, tell) as after_epoch:
+        if settings.macro.devices > 1:
+            assert isinstance(data, MERDataModule)  # as `synthetic_motion.problems` says
+            data_parallel.fit(settings, module, data, folder, keeper, checkpoint, after_epoch)
+            trainer = make_trainer(settings, settings.macro, folder, [], history=False)
+        else:
+            callbacks: list[pl.Callback] = [keeper, AfterEpoch(after_epoch)]
+            trainer = make_trainer(settings, settings.macro, folder, callbacks, progress=True)
+            trainer.fit(module, data, ckpt_path=checkpoint)
     _check_sides(module, real, folder)
     scores = trainer.validate(module, data, ckpt_path=folder / WEIGHTS, verbose=False)[0]
     result = {
@@ -226,6 +226,27 @@ def _train(
     write_json(result, folder / "pretraining.json")
     integrity.write(folder, [WEIGHTS, "pretraining.json"])
     last.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told(folder: Path, tell: Tell | None) -> Iterator[Callable[[], None]]:
+    """Give what tells of the epochs that have ended; tell of the error that ends the body."""
+    epochs = curves.NewEpochs(folder)
+
+    def after_epoch() -> None:
+        for epoch, values in epochs.read():
+            if tell is not None:
+                tell(folder, epoch, values, None)
+
+    try:
+        with curves.continued(folder):
+            yield after_epoch
+    except BaseException as error:
+        after_epoch()
+        if tell is not None:
+            tell(folder, 0, {}, error)
+        raise
+    after_epoch()
 
 
 def _begin_with(module: MacroPretrainModule, first: Path) -> None:

@@ -46,7 +46,7 @@ from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, run_files, rundir, twins, untested
+from mer.runs import curves, environment, fold_order, results, run_files, rundir, twins, untested
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.runs.observers import Observer, PretrainingEpoch, Progress, RunContext, watch
 from mer.runs.stored_run import Run
@@ -298,7 +298,8 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
         log.info("%d of %d folds are done already", len(selected) - len(pending), len(selected))
     if not pending:
         return
-    ordered = _InRunningOrder(run, pending, observers)
+    ordered = _InRunningOrder(run, selected, pending, observers)
+    run = replace(run, after_epoch=ordered.tell_epochs)
     bar = tqdm(
         total=len(pending),
         desc=f"{settings.protocol.name} folds",
@@ -331,23 +332,42 @@ def _write_cost(run: RunContext) -> None:
 class _InRunningOrder:
     """Calls the observers fold by fold in running order, whatever order the folds finish in.
 
+    Epochs are told as they come, those of workers, too, from the histories on disk.
+
     Args:
         run: The run.
+        selected: Folds of this process, finished or not.
         pending: Folds that this process trains, in running order.
         observers: Observers to call.
     """
 
     def __init__(
-        self, run: RunContext, pending: Sequence[Fold], observers: Sequence[Observer]
+        self,
+        run: RunContext,
+        selected: Sequence[Fold],
+        pending: Sequence[Fold],
+        observers: Sequence[Observer],
     ) -> None:
         self.run, self.observers = run, observers
         self._waiting = deque(fold.name for fold in pending)
         self._outcomes: dict[str, Outcome] = {}
         self._names = [fold.name for fold in run.folds]
         self._score = results.RunningScore(run.run_dir, run.corpus.table, run.corpus.classes)
+        self._epochs = {
+            fold.name: curves.NewEpochs(rundir.fold_folder(run.run_dir, fold.name))
+            for fold in selected
+        }
+
+    def tell_epochs(self) -> None:
+        """Call the observers for the epochs that have ended since the last call."""
+        for name, epochs in self._epochs.items():
+            for epoch, values in epochs.read():
+                for observer in self.observers:
+                    observer.epoch(name, epoch, values)
 
     def settle(self, name: str, outcome: Outcome) -> None:
         """Take the outcome of a fold; call the observers for every fold whose turn it is."""
+        self.tell_epochs()
         self._outcomes[name] = outcome
         while self._waiting and self._waiting[0] in self._outcomes:
             name = self._waiting.popleft()

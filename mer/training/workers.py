@@ -66,6 +66,7 @@ def train(
             [functools.partial(_train_in_worker, job) for job in jobs],
             pieces,
             here=lambda piece: _train(run, engine, piece, next(announce, False)),
+            meanwhile=run.after_epoch,
             name=lambda piece: f"fold {', '.join(piece)}",
             fewer="with trainer.folds_at_once=1",
         )
@@ -166,7 +167,7 @@ def _claim(run: RunContext, name: str, locks: contextlib.ExitStack) -> Outcome:
 def _pickled(run: RunContext, device: torch.device, threads: int, pending: int) -> bytes:
     """A run as a worker needs it, with one device."""
     alone = replace(run.settings.trainer, devices=1 if device.index is None else [device.index])
-    run = replace(run, settings=replace(run.settings, trainer=alone))
+    run = replace(run, settings=replace(run.settings, trainer=alone), after_epoch=None)
     return pickle.dumps((run, device, threads, pending, Path.cwd()))
 
 

@@ -8,6 +8,8 @@ import pytest
 from mer.errors import MerError
 from mer.loggers import make_observers
 from mer.loggers.lightning import LightningLogger
+from mer.runs import curves
+from mer.runs.observers import Observer
 from mer.training import runner
 from tests.builders import Config
 
@@ -21,6 +23,7 @@ class Notebook:
         self.given = (save_dir, run_name, mode)
         self.settings: dict[str, Any] = {}
         self.logged: list[tuple[int, dict[str, float]]] = []
+        self.live: list[bool] = []  # of each, whether a fold was trained when it came
         self.experiment, self.status = None, None
         Notebook.made.append(self)
 
@@ -31,6 +34,8 @@ class Notebook:
         if self.given[2] == "broken":
             raise OSError("the server does not answer")
         self.logged.append((step, metrics))
+        begun = [path.parent for path in Path(self.given[0]).glob("folds/*/metrics.csv")]
+        self.live.append(any(not (fold / "fold.json").exists() for fold in begun))
 
     def save(self) -> None:
         pass
@@ -58,6 +63,7 @@ def test_a_logger_of_lightnings_is_told_of_the_run(
     steps = [step for step, _ in notebook.logged]
     # The one epoch of each of two folds and what is known then, the scores, the mean curves.
     assert steps == [0, 1, 0, 2, 2, 0]
+    assert notebook.live == [True, False, True, False, False, False]
     assert notebook.logged[2][1].keys() >= {"fold_curves/group-01/train/loss"}
     assert notebook.logged[4][1]["test/svm/uf1"] == result["heads"]["svm"]["pooled"]["uf1"]
     assert notebook.logged[5][1].keys() >= {"curves/train/loss"}
@@ -67,3 +73,40 @@ def test_what_is_no_logger_is_refused() -> None:
     with pytest.raises(MerError, match="neither a subclass of mer"):
         make_observers({"mine": {"_target_": "collections.OrderedDict"}})
     assert make_observers({"mine": None}) == []
+
+
+class Stop(Observer):
+    """Stops the run after the second epoch of its second fold."""
+
+    def __init__(self) -> None:
+        self.epochs: list[tuple[str, int]] = []
+
+    def epoch(self, fold: str, epoch: int, values: dict[str, float]) -> None:
+        self.epochs.append((fold, epoch))
+        if len(self.epochs) == 5:
+            raise KeyboardInterrupt
+
+
+def test_a_fold_that_was_stopped_is_logged_once(tiny_config: Config, tmp_path: Path) -> None:
+    node = {"_target_": f"{__name__}.Notebook", "save_dir": None, "run_name": None, "mode": "sound"}
+    cfg = tiny_config("model.epochs=3", "macro.epochs=1", "protocol.n_splits=2")
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(cfg, tmp_path, [*make_observers({"mine": node}), stop := Stop()])
+    runner.run(cfg, tmp_path, make_observers({"mine": node}))
+    second, first = Notebook.made.pop(), Notebook.made.pop()
+    assert first.status == "failed"
+    folds = list(dict(stop.epochs))
+    names = [(f"fold_curves/{fold}", step) for fold in folds for step in range(3)]
+    logged = [
+        (step, key, value)
+        for notebook in (first, second)
+        for step, row in notebook.logged
+        for key, value in row.items()
+        if key.endswith("train/loss") and not key.startswith("curves/")
+    ]
+    said = [(key.removesuffix("/train/loss"), step) for step, key, _ in logged]
+    assert said == [("pretrain", 0), *names]
+    for fold in folds:
+        history = curves.by_epoch(tmp_path / "folds" / fold)
+        values = [value for _, key, value in logged if f"/{fold}/" in key]
+        assert values == [known["train/loss"] for _, known in history]

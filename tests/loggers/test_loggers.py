@@ -13,7 +13,7 @@ from mer.errors import MerError
 from mer.loggers import make_observers
 from mer.loggers.csv import CsvLogger
 from mer.loggers.lightning import markdown
-from mer.runs import curves, log_values
+from mer.runs import log_values
 from mer.runs.observers import Progress
 from mer.runs.pictures import SIDE, choose, draw
 from mer.training import runner
@@ -23,49 +23,13 @@ from tests.loggers.written_logs import events, scalars
 pytest.importorskip("tensorboard")
 
 
-HISTORY = """epoch,step,train/accuracy,train/loss,train/uf1,val/loss,val/uf1
-0,3,,,,{val},0.5
-0,3,0.25,{first},0.2,,
-1,7,,,,{val},0.7
-1,7,0.5,{second},0.4,,
-"""
-
-
-@pytest.fixture
-def two_folds(tmp_path: Path) -> Path:
-    """Run directory with the histories of two folds, the second without validation persons."""
-    for name, values in (("a", (1.0, 0.5, 2.0)), ("b", (3.0, 1.5, ""))):
-        folder = tmp_path / "folds" / name
-        folder.mkdir(parents=True)
-        text = HISTORY.format(first=values[0], second=values[1], val=values[2])
-        if name == "b":
-            text = text.replace(",,0.5", ",,").replace(",,0.7", ",,")
-        (folder / "metrics.csv").write_text(text)
-    (tmp_path / "folds" / "not_begun").mkdir()
-    return tmp_path
-
-
-def test_mean_curves_and_their_spread(two_folds: Path) -> None:
-    mean = curves.mean(two_folds, ["a", "b", "not_begun"])
-    assert mean.index.tolist() == [0, 1]
-    assert mean["train/loss"].tolist() == [2.0, 1.0]  # of 1 and 3, of 0.5 and 1.5
-    assert mean["train/loss_low"].tolist() == [1.0, 0.5]
-    assert mean["train/loss_high"].tolist() == [3.0, 1.5]
-    assert mean["val/loss"].tolist() == [2.0, 2.0]  # of the one fold that has validation persons
-    assert mean["val/uf1"].tolist() == [0.5, 0.7]
-    assert mean["val/uf1_high"].tolist() == [0.5, 0.7]
-
-
-def test_a_missing_history_is_no_obstacle(two_folds: Path) -> None:
-    assert curves.last_train_loss(two_folds / "folds" / "a") == 0.5
-    assert curves.last_train_loss(two_folds / "folds" / "not_begun") is None
-    assert curves.mean(two_folds, ["not_begun"]).empty
-
-
-def test_values_after_a_fold(two_folds: Path) -> None:
+def test_values_after_a_fold(tmp_path: Path) -> None:
+    folder = tmp_path / "folds" / "b"
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("epoch,train/loss\n0,3.0\n1,1.5\n")
     record = {"fold": "b", "seconds": 3.5, "epochs": 2, "best_epoch": None}
     progress = Progress("b", 2, 9, record, {"svm": {"uf1": 0.4, "uar": 0.5}})
-    assert log_values.running(two_folds, progress) == {
+    assert log_values.running(tmp_path, progress) == {
         "folds/done": 2,
         "fold/seconds": 3.5,
         "fold/epochs": 2,

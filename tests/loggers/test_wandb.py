@@ -170,7 +170,7 @@ def test_learning_curves_are_means_over_the_folds(log: Log, finished: Path) -> N
     assert metric["step_metric"] == "curves/epoch"
 
 
-def test_curves_of_a_fold_are_logged_when_it_is_done(log: Log, finished: Path) -> None:
+def test_curves_of_a_fold_are_logged_while_it_is_trained(log: Log, finished: Path) -> None:
     kinds = [
         "fold" if "folds/done" in row else "epoch"
         for row in log.history
@@ -183,8 +183,10 @@ def test_curves_of_a_fold_are_logged_when_it_is_done(log: Log, finished: Path) -
         )  # then it is judged
         for name in ("train/loss", "val/uf1"):
             key = f"fold_curves/{folder.name}/{name}"
-            logged = [row[key] for row in log.history if key in row]
-            assert logged == pytest.approx(history[name].tolist())
+            rows = [row for row in log.history if key in row]
+            assert [row[key] for row in rows] == pytest.approx(history[name].tolist())
+            done = (folder / "predictions.parquet").stat().st_mtime
+            assert max(row["_timestamp"] for row in rows) < done
 
 
 def test_macro_pretraining_is_a_run_of_its_own_with_live_curves(log: Log) -> None:
@@ -281,7 +283,7 @@ class Recorder:
         self.rows: list[dict[str, Any]] = []
         self.exit_code: int | None = None
 
-    def log(self, row: dict[str, Any], step: int) -> None:
+    def log(self, row: dict[str, Any], step: int, commit: bool) -> None:
         self.rows.append(row)
 
     def use_artifact(self, artifact: Any) -> None:

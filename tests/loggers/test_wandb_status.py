@@ -68,6 +68,11 @@ def test_a_continued_run_keeps_its_id(failed_logs: list[Log]) -> None:
     assert first.run["run_id"] == second.run["run_id"]
     done = [row["folds/done"] for row in second.history if "folds/done" in row]
     assert done == [2, 3]
+    epochs = [row for log in failed_logs for row in log.history if "curves/epoch" in row][:6]
+    folds = [next(key.split("/")[1] for key in row if "fold_curves" in key) for row in epochs]
+    pairs = [(fold, row["curves/epoch"]) for fold, row in zip(folds, epochs, strict=True)]
+    assert pairs == [(fold, epoch) for fold in dict.fromkeys(folds) for epoch in (0, 1)]
+    assert [row["_step"] for row in epochs] == [0, 1, 3, 4, 6, 7]  # and a row after each fold
     assert second.summary["status"] == "complete"
     assert second.exit_code == 0
 

@@ -17,6 +17,7 @@ from filelock import FileLock
 from mer import processes
 from mer.errors import MerError
 from mer.protocols import Fold
+from mer.runs import curves
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.training import fold as training_fold
 from mer.training import runner
@@ -32,7 +33,11 @@ class History(Observer):
     def __init__(self, limit: int | None = None) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.threads: set[int] = set()
+        self.epochs: dict[str, list[tuple[int, dict[str, float]]]] = {}
         self.limit = limit
+
+    def epoch(self, fold: str, epoch: int, values: dict[str, float]) -> None:
+        self.epochs.setdefault(fold, []).append((epoch, values))
 
     def fold(self, progress: Progress) -> None:
         self.told.append((progress.fold, progress.done, progress.total, progress.validation))
@@ -112,12 +117,59 @@ def test_two_at_once_give_what_one_by_one_gives(
             assert 1 <= len(here) <= 3, "both have trained"
             assert predictions(tmp_path / place) == predictions(plain[0])
             assert history.told == plain[1].told
+            assert history.epochs == plain[1].epochs
             assert history.threads == {1}
             assert torch.get_num_threads() == 2
             pids.append(children(os.getpid()))
     finally:
         torch.set_num_threads(before)
     assert pids[0] == pids[1] != [], "workers stay for the next run"
+
+
+class Live(History):
+    """Tells a fold's training that its first epoch was heard of."""
+
+    def start(self, run: RunContext) -> None:
+        self.run_dir = run.run_dir
+
+    def epoch(self, fold: str, epoch: int, values: dict[str, float]) -> None:
+        super().epoch(fold, epoch, values)
+        (self.run_dir / "folds" / fold / "heard").touch()
+
+
+WAITING = """
+import os, pathlib, time
+import pytorch_lightning as pl
+
+class Waiting(pl.Callback):
+    def on_train_end(self, trainer, pl_module):
+        folder = pathlib.Path(trainer.default_root_dir)
+        end = time.monotonic() + 60
+        while not (folder / "heard").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        (folder / f"{'live' if (folder / 'heard').exists() else 'late'}-{os.getpid()}").touch()
+"""
+
+
+@pytest.mark.slow
+def test_epochs_of_workers_are_told_while_their_folds_are_trained(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes.end()  # one that is started now finds the module
+    (tmp_path / "waiting.py").write_text(WAITING)
+    monkeypatch.syspath_prepend(tmp_path)
+    here = first_fold_waits(monkeypatch, two_folds_have_begun)
+    live, run_dir = Live(), tmp_path / "run"
+    cfg = tiny_config(*TWO, "+callbacks.waiting._target_=waiting.Waiting")
+    runner.run(cfg, run_dir, [live])
+    marks = {path.parent.name: path.name for path in run_dir.glob("folds/*/*-[0-9]*")}
+    own = f"live-{os.getpid()}"
+    assert {name for name, mark in marks.items() if mark == own} == set(here)
+    assert 1 <= len(here) < len(marks) == 4, "both have trained"
+    assert all(mark.startswith("live") for mark in marks.values())
+    histories = {name: curves.by_epoch(run_dir / "folds" / name) for name in marks}
+    assert live.epochs == histories
+    assert {len(history) for history in histories.values()} == {2}
 
 
 def test_history_is_that_of_one_by_one_also_when_continued(
@@ -132,6 +184,7 @@ def test_history_is_that_of_one_by_one_also_when_continued(
     history = History()
     runner.run(tiny_config(*TWO), tmp_path, [history])
     assert history.told == plain[1].told[1:]
+    assert history.epochs == plain[1].epochs  # of the finished fold, too
     assert predictions(tmp_path) == predictions(plain[0])
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from mer.cli import main
 from mer.config.composition import typed
 from mer.data import sources
 from mer.models.modules import MacroPretrainModule
+from mer.runs import curves
 from mer.training import fold as training_fold
 from mer.training import runner
 from mer.training.pretrain import macro_weights
@@ -120,10 +122,11 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
 
     def weights(folder: Path) -> dict[str, torch.Tensor]:
         cfg.paths.cache = str(folder)
-        best = macro_weights(typed(cfg), corpus, [])
+        best = macro_weights(typed(cfg), corpus, [], lambda *epoch: told.append(epoch))
         # The last epoch's weights, which `best.ckpt` need not hold, are looked at as they are made.
         return {**torch.load(best, weights_only=True)["state_dict"], **last}
 
+    told: list[tuple[Any, ...]] = []
     last: dict[str, torch.Tensor] = {}
     end = MacroPretrainModule.on_fit_end
 
@@ -133,7 +136,11 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
 
     monkeypatch.setattr(MacroPretrainModule, "on_fit_end", keep)
     whole = weights(tmp_path / "whole")
+    history = curves.by_epoch(told[0][0])
+    assert [epoch for epoch, _ in history] == [0, 1, 2]
+    assert [(epoch, values) for _, epoch, values, _ in told] == history
     last.clear()
+    told.clear()
     with monkeypatch.context() as patch:
         start = MacroPretrainModule.on_train_epoch_start
         patch.setattr(
@@ -148,3 +155,11 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
     assert list(resumed) == list(whole)
     for name, tensor in whole.items():
         assert torch.equal(resumed[name], tensor), name
+    assert [(epoch, error is None) for _, epoch, _, error in told] == [
+        (0, True),
+        (0, False),  # it was killed
+        (1, True),
+        (2, True),
+    ]
+    assert [(epoch, values) for _, epoch, values, error in told if error is None] == history
+    assert curves.by_epoch(entry.path) == history

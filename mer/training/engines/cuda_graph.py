@@ -53,13 +53,20 @@ class ParallelTrainer:
         width: Folds at a time.
         epochs: Whole passes over the training side.
         half: Whether networks compute in bfloat16 where that is safe.
+        after_epoch: Called after every epoch, when the histories have it.
     """
 
     def __init__(
-        self, inputs: torch.Tensor, labels: torch.Tensor, width: int, epochs: int, half: bool
+        self,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        width: int,
+        epochs: int,
+        half: bool,
+        after_epoch: Callable[[], None] | None = None,
     ) -> None:
         self.inputs, self.labels, self.width = inputs, labels, width
-        self.epochs, self.half = epochs, half
+        self.epochs, self.half, self.after_epoch = epochs, half, after_epoch
         self._slots: list[_Slot] = []
         self._replay: Callable[[], None] | None = None
 
@@ -87,10 +94,12 @@ class ParallelTrainer:
                 except MerError as error:
                     raise MerError(f"fold {training.folder.name}: {error}") from error
                 rows.append({"epoch": epoch, "step": (epoch + 1) * per_epoch - 1, **scores})
-        for slot, training, rows in zip(active, trainings, histories, strict=True):
+                curves.write(training.folder, rows)
+            if self.after_epoch is not None:
+                self.after_epoch()
+        for slot, training in zip(active, trainings, strict=True):
             training.module.load_state_dict(slot.module.state_dict())
             training.module.seen.extend("train", np.concatenate(slot.used))
-            curves.write(training.folder, rows)
 
     def _load(self, trainings: Sequence[FoldTraining]) -> None:
         """Put the folds' weights and constants into the slots; the first call makes those."""

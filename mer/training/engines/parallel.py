@@ -112,7 +112,7 @@ class ParallelFolds:
             settings = self.run.settings
             half = settings.trainer.precision == "bf16-mixed"
             self._trainers[size] = ParallelTrainer(
-                *self._samples, self.width, settings.model.epochs, half
+                *self._samples, self.width, settings.model.epochs, half, self.run.after_epoch
             )
         return self._trainers[size]
 
