@@ -138,17 +138,32 @@ class Audit:
         }
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory, even if most of it is lost."""
+    return any((folder / name).exists() for name in SIGNS)
+
+
+def require_runs(folders: Sequence[Path]) -> None:
+    """Refuse folders that are no run directories.
+
+    Raises:
+        MerError: With all of them.
+    """
+    strangers = [str(folder) for folder in folders if not is_run(folder)]
+    if strangers:
+        raise MerError(
+            f"{', '.join(strangers)} is no run directory: it has none of {', '.join(SIGNS[:3])}. "
+            "Name one, e.g. runs/demo."
+        )
+
+
 def audit(run_dir: Path) -> Audit:
     """Check a run by its artefacts alone; nothing is written.
 
     Raises:
         MerError: If there is no run at all.
     """
-    if not any((run_dir / name).exists() for name in SIGNS):
-        raise MerError(
-            f"{run_dir} is no run directory: it has none of {', '.join(SIGNS[:3])}. Name one, e.g. "
-            "runs/demo."
-        )
+    require_runs([run_dir])
     artefacts = Artefacts(run_dir)
     checks = CHECKS_OF_ENSEMBLES if artefacts.is_ensemble else CHECKS
     checks = CHECKS_OF_EVERYBODY if artefacts.tests_nobody else checks

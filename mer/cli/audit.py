@@ -13,11 +13,12 @@ from rich.text import Text
 
 from mer.audit.findings import Check
 from mer.audit.null import PERMUTATIONS, NullTest, null_test
-from mer.audit.verdict import LIMITS, STATUS, Audit, audit, comparable, worst
+from mer.audit.verdict import LIMITS, STATUS, Audit, audit, comparable, is_run, require_runs, worst
 from mer.cli.options import add_trust
 from mer.errors import MerError
 from mer.files import write_json
 from mer.runs import terminal
+from mer.runs.run_folders import with_run
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def main(argv: list[str]) -> int:
     )
     add_trust(parser)
     arguments = parser.parse_intermixed_args(argv)
+    arguments.runs = with_run(arguments.runs, is_run)
+    require_runs(arguments.runs)
     if arguments.null:
         return _null(arguments)
     if arguments.permutations or arguments.epochs or arguments.trust:

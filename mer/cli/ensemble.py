@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mer.runs import ensemble, members, results, terminal
+from mer.runs.run_folders import is_run, with_run
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +31,7 @@ def main(argv: list[str]) -> int:
         "--name", metavar="DIR", type=Path, help="directory; default: runs/ensemble-<time>"
     )
     given = parser.parse_intermixed_args(argv)
+    given.members = with_run(given.members, is_run)
     directory = given.name or Path("runs", f"ensemble-{datetime.now():%Y%m%d-%H%M%S-%f}")
     run = ensemble.make(given.members, directory)
     console = terminal.console()

@@ -29,8 +29,10 @@ class Summary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Tell the jobs what the sweep compares: while something is chosen, no test score shows."""
+        from mer.cli import train
         from mer.runs import choice
 
+        train.FOLDERS.sweep(Path(config.hydra.sweep.dir))
         words = config.hydra.overrides.task
         params = config.hydra.sweeper.get("params") or {}
         keys = choice.candidates(_varied([*(f"{key}={params[key]}" for key in params), *words]))

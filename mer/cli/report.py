@@ -1,4 +1,4 @@
-"""`mer report RUN`: one page that shows a run, what it ran on and how far it can be believed."""
+"""`mer report RUN...`: one page that shows a run, what it ran on and how far it can be believed."""
 
 import argparse
 from pathlib import Path
@@ -7,13 +7,15 @@ from mer.cli.options import add_trust
 
 
 def main(argv: list[str]) -> int:
-    """Write `report.html` into a run directory, with `--figures` also figures and a LaTeX table.
+    """Write `report.html` into run directories, with `--figures` also figures and a LaTeX table.
 
     Returns:
         Exit status 0.
     """
     parser = argparse.ArgumentParser(prog="mer report", description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory, finished or not")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run directory, finished or not"
+    )
     parser.add_argument(
         "--figures", action="store_true", help="also write figures/*.png, *.pdf and table.tex"
     )
@@ -26,12 +28,17 @@ def main(argv: list[str]) -> int:
         "--quick", action="store_true", help="leave out what needs the data and the networks"
     )
     add_trust(parser)
-    arguments = parser.parse_args(argv)
-    from mer.report.run_page import Choices, write
+    arguments = parser.parse_intermixed_args(argv)
+    from mer.report.run_page import Choices, check, write
+    from mer.runs.run_folders import is_run, with_run
+
+    runs = with_run(arguments.runs, is_run)
+    check(runs)
 
     choices = Choices(
         arguments.figures, arguments.pictures, arguments.quick, tuple(arguments.trust)
     )
-    for path in write(arguments.run, choices):
-        print(path)
+    for run in runs:
+        for path in write(run, choices):
+            print(path)
     return 0

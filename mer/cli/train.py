@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mer.cli import train_help
+from mer.cli.made_folders import Folders
 from mer.config import sweeps
 from mer.config.composition import check_words, conf_dir, typed
 from mer.config.hydra_options import options_first, take_trust
@@ -55,6 +56,7 @@ def main(argv: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors get here, to be said once
     for answers in (_JOBS, STATUS, _ERRORS):
         answers.clear()
+    FOLDERS.begin(None if config is None else Path(config.run.dir))
     try:
         _entry()
     except SystemExit as stop:
@@ -64,6 +66,8 @@ def main(argv: list[str]) -> int:
             "a callback or library has ended the process (SystemExit) before the run was complete. "
             "Finished folds are kept; the same command goes on."
         ) from stop
+    finally:
+        FOLDERS.end()
     if _ERRORS:
         raise _ERRORS.pop()
     return STATUS.pop() if STATUS else 0
@@ -71,6 +75,9 @@ def main(argv: list[str]) -> int:
 
 #: Exit statuses of the jobs of this process; Hydra gives a job no other way to answer.
 STATUS: list[int] = []
+
+#: What this command makes on the disk.
+FOLDERS = Folders()
 
 #: What a run that is no job of a sweep has raised; Hydra would print its own account of it.
 _ERRORS: list[Exception] = []
@@ -125,8 +132,9 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
     try:
         with _brief(said=bool(_JOBS)):
             return train(cfg, run_dir, alone, hydra_config.overrides.task)
-    except Exception as error:
-        if not alone:
+    except BaseException as error:
+        FOLDERS.failed(Path(hydra_config.runtime.output_dir))
+        if not alone or not isinstance(error, Exception):
             raise
         _ERRORS.append(error)
         return None
@@ -207,6 +215,7 @@ def _run(
     settings = typed(cfg)
 
     from mer import metrics
+    from mer.cli.start_files import StartFiles
     from mer.loggers import make_observers
     from mer.runs import results
     from mer.runs.choice import choosing
@@ -214,7 +223,7 @@ def _run(
 
     if cfg.protocol.get("like") is not None:
         settings = everybody.settings_like(settings, words)
-    observers = make_observers(cfg.logger)
+    observers = [StartFiles(cfg), *make_observers(cfg.logger)]
     if cfg.trial.number is not None:
         from mer.search.reporting import TrialReporter
 

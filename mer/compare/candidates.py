@@ -17,6 +17,7 @@ from mer.errors import MerError, raise_all
 from mer.runs import checksums, label_access, members, run_files
 from mer.runs.choice import choosing
 from mer.runs.head_columns import main_head
+from mer.runs.run_folders import is_run, with_run
 from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_done, is_volatile
 
 Parts = tuple[str, ...]
@@ -118,7 +119,10 @@ def read(paths: Sequence[Path], group: str | None = None) -> list[Run]:
     """
     problems: list[str] = []
     found: dict[Path, tuple[int, Path]] = {}
-    for given, path in enumerate(map(Path, paths)):
+    paths = with_run(
+        [Path(path) for path in paths], lambda path: bool(_runs_in(path) or _around(path))
+    )
+    for given, path in enumerate(paths):
         is_file = path.is_file() and path.suffix.lower() in prediction_files.ENDINGS
         inner = [path] if is_file else _runs_in(path)
         for run in inner:
@@ -220,7 +224,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    if (folder / "config.yaml").is_file():
+    if is_run(folder):
         return [folder]
     inner = sorted(folder.iterdir()) if folder.is_dir() else []
     return [
@@ -251,7 +255,7 @@ def _no_run(path: Path) -> str:
 
 
 def _around(path: Path) -> list[Path]:
-    return [folder for folder in path.absolute().parents if (folder / "config.yaml").is_file()]
+    return [folder for folder in path.absolute().parents if is_run(folder)]
 
 
 def _read(directory: Path, name: str, given: int) -> Run:

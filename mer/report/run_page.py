@@ -51,6 +51,27 @@ class Choices(NamedTuple):
     trust: tuple[str, ...] = ()
 
 
+def check(run_dirs: Sequence[Path]) -> None:
+    """Refuse what is no run, or cannot be written to, before minutes of work.
+
+    Raises:
+        MerError: With all of them.
+    """
+    problems = []
+    for run_dir in run_dirs:
+        try:
+            Run(run_dir)
+        except MerError as error:
+            problems.append(str(error))
+        else:
+            if not os.access(run_dir, os.W_OK):
+                problems.append(
+                    f"{run_dir} cannot be written to; copy the run to a folder of your own."
+                )
+    if problems:
+        raise MerError("\n".join(problems))
+
+
 def write(run_dir: Path, choices: Choices) -> list[Path]:
     """Write `report.html`, and with `figures` also `figures/` and `table.tex`.
 
@@ -66,9 +87,8 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     Raises:
         MerError: If there is no run, or its directory cannot be written to.
     """
+    check([run_dir])
     run = Run(run_dir)
-    if not os.access(run_dir, os.W_OK):  # known before minutes of work, not after
-        raise MerError(f"{run_dir} cannot be written to; copy the run to a folder of your own.")
     values = _values(run, choices)
     path, table = (run_dir / marked(name, run.config) for name in ("report.html", "table.tex"))
     figures = run_dir / path.stem.replace("report", "figures")

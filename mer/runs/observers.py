@@ -98,6 +98,9 @@ class Observer:
     def check(self) -> None:
         """Called before anything is read; raises `MerError` if this observer cannot work."""
 
+    def claimed(self) -> None:
+        """Called once the directory is the run's; nothing is written into it before."""
+
     def pretraining(self, epoch: PretrainingEpoch) -> None:
         """Called before `start`, after every epoch of macro-pretraining.
 

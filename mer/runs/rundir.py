@@ -1,4 +1,4 @@
-"""The run directory: claiming it, its manifest, its folds.
+"""The run directory: its manifest, its folds.
 
 config.yaml           the resolved configuration
 environment.json      one entry per start: versions, revision, machine, seed, data hash
@@ -28,42 +28,24 @@ With `selection=oracle` the files with predictions and scores have -ORACLE in th
 `debug=...` -DEBUG.
 """
 
-import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 from omegaconf import OmegaConf
 
-from mer.config import maker, stored
-from mer.config.conversion import to_plain
-from mer.config.settings import MACHINE, Settings
+from mer.config.settings import MACHINE
 from mer.data.corpus import Corpus
 from mer.datasets.index import Remark
-from mer.errors import MerError, raise_all
-from mer.files import UNFINISHED, write_csv, write_parquet, write_whole
+from mer.errors import MerError
+from mer.files import write_csv, write_parquet
 from mer.protocols import LEAKY, Fold, describe
 from mer.runs import run_files
 
-#: What a run has written before its first fold, beside its configuration.
-PLANS = (
-    "manifest.parquet",
-    "splits.parquet",
-    "signatures.parquet",
-    "dropped.csv",
-    "folds.csv",
-    "environment.json",
-)
-
 #: `status` in `metrics.json` of a run that is finished: scored, or trained on everybody.
 COMPLETE, UNTESTED = "complete", "untested"
-
-#: Age of an unfinished file that nobody is writing any more.
-UNFINISHED_SECONDS = 600
 
 #: Keys that may differ when a run is continued.
 VOLATILE = (
@@ -84,93 +66,6 @@ VOLATILE = (
     "input.cache_gb",
     *(f"trainer.{key}" for key in MACHINE),
 )
-
-
-def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
-    """Make the run directory, or check that it belongs to the same configuration.
-
-    Args:
-        run_dir: The directory.
-        settings: Settings of the run.
-        replace: Whether another run may be replaced that has not got as far as its first fold.
-
-    Raises:
-        MerError: If it holds another run (the differing keys are listed) or something else.
-    """
-    path = run_dir / "config.yaml"
-    config = _config(settings)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    stored.check_folder(run_dir)
-    with FileLock(run_dir / ".lock"):
-        _remove_old_unfinished(run_dir)
-        if path.exists():
-            before = stored.read(path)
-            differences = _differences(before, config)
-            if not replace or _has_begun(run_dir):
-                raise_all(
-                    f"{run_dir} holds a run with another configuration. Set another run.dir, or "
-                    "the old values:",
-                    differences,
-                )
-            if not differences:
-                if OmegaConf.to_container(before) == config and not maker.is_own(path):
-                    maker.mark_file(path)
-                return
-            for name in PLANS:  # of a run that ended before its first fold
-                (run_dir / name).unlink(missing_ok=True)
-        else:
-            _refuse_strangers(run_dir)
-        write_config(path, settings)
-
-
-def write_config(path: Path, settings: Settings) -> None:
-    """Write the configuration of a run, or of a fold that chose its own."""
-    config = OmegaConf.create(_config(settings))
-    write_whole(path, lambda temporary: OmegaConf.save(config, temporary))
-    maker.mark_file(path)
-
-
-def _config(settings: Settings) -> dict[str, Any]:
-    config: dict[str, Any] = to_plain(settings)
-    config["protocol"]["folds"] = None  # which folds one process does is no property of the run
-    for node, key in ((config, "debug"), (config["macro"], "weights")):
-        if node[key] is None:  # as in nearly all runs: then it is no setting of theirs
-            del node[key]
-    return config
-
-
-def _refuse_strangers(run_dir: Path) -> None:
-    strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
-    if strangers:
-        raise MerError(
-            f"{run_dir} is not empty and holds no run (found "
-            f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
-        )
-
-
-def _has_begun(run_dir: Path) -> bool:
-    """Whether a run has got as far as its first fold; until then its directory is anybody's.
-
-    An ensemble has predictions without folds.
-    """
-    return any((run_dir / "folds").glob("*")) or find(run_dir, "predictions.parquet") is not None
-
-
-def _remove_old_unfinished(run_dir: Path) -> None:
-    """Remove files that a killed process was writing; others may be writing theirs now."""
-    for path in run_dir.glob(f"{UNFINISHED}*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
-                path.unlink()
-
-
-def _differences(old: Any, new: Any) -> list[str]:
-    flat_old, flat_new = flatten(old), flatten(new)
-    return [
-        f"{key}: {flat_old.get(key)} there, {flat_new.get(key)} now"
-        for key in sorted({*flat_old, *flat_new})
-        if flat_old.get(key) != flat_new.get(key) and not is_volatile(key)
-    ]
 
 
 def is_volatile(key: str) -> bool:

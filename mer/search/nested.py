@@ -32,7 +32,7 @@ from mer.data.corpus import Corpus
 from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
-from mer.runs import environment, fold_order, results, run_files, rundir, terminal, twins
+from mer.runs import claims, environment, fold_order, results, run_files, rundir, terminal, twins
 from mer.search import nested_page, summary, trials
 from mer.search.queue import GRID, Queue
 from mer.training.baseline import write_baseline
@@ -174,7 +174,7 @@ def _assemble(
         )
     run_dir = folder / RUN
     settings = replace(settings, trial=Trial(), run=RunDirectory(str(run_dir)))
-    rundir.claim(run_dir, settings)
+    claims.claim(run_dir, settings)
     rundir.write_manifest(run_dir, corpus, folds)
     environment.write(run_dir, settings, corpus.hash)
     entries = []

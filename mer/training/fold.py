@@ -23,7 +23,7 @@ from mer.files import remove_unfinished, write_json, write_parquet
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import LEAKY, Fold
-from mer.runs import rundir
+from mer.runs import claims, rundir
 from mer.runs.observers import RunContext
 from mer.training import fold_evidence, head_sources, inner, pipelines, predicted_again, zero_shot
 from mer.training.decisions import Part, Trials
@@ -152,7 +152,7 @@ def _choose(job: Job, compute: Callable[[Job, Fold], Part] | None) -> Job:
     chosen = inner.choose(trials, corpus.table, corpus.classes, job.fold, job.folder)
     if "pipeline" in chosen:
         job = jobs[chosen["pipeline"]]
-        rundir.write_config(job.folder / "config.yaml", job.run.settings)
+        claims.write_config(job.folder / "config.yaml", job.run.settings)
     callbacks = make_callbacks(job.run.settings.callbacks, chosen.get("svm"))
     heads, plain = heads_of(callbacks), list(plain_of(callbacks).values())
     _attach(job, heads)

@@ -46,7 +46,17 @@ from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
-from mer.runs import curves, environment, fold_order, results, run_files, rundir, twins, untested
+from mer.runs import (
+    claims,
+    curves,
+    environment,
+    fold_order,
+    results,
+    run_files,
+    rundir,
+    twins,
+    untested,
+)
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
 from mer.runs.observers import Observer, PretrainingEpoch, Progress, RunContext, watch
 from mer.runs.stored_run import Run
@@ -86,7 +96,7 @@ def run(
     with when_stopped("Prepared samples are kept; the same command goes on."):
         found = sources.read(settings, *roles)
         checks.check_names(settings, found["micro"])
-        rundir.claim(run_dir, settings)
+        claims.check(run_dir, settings)
         corpus = sources.load(settings, "micro", found["micro"])
         macro = sources.load(settings, "macro", found["macro"]) if "macro" in found else None
         folds = sources.folds(settings, corpus.table)
@@ -233,19 +243,14 @@ def _carry_out(
     judged = settings.protocol.name != protocols.EVERYBODY
     protocols.check_folds(folds, corpus.table, persons_apart=apart, tested=judged)
     checks.check_sides(settings, folds)
-    rundir.claim(run_dir, settings)
-    rundir.write_manifest(run_dir, corpus, folds)
-    environment.write(run_dir, settings, corpus.hash)
-    twins.check(run_dir, settings, corpus, macro, folds)
-    weights = scores = None
-    if settings.macro.enabled:
-        kept = "Finished epochs of macro-pretraining are kept; the same command goes on."
-        with when_stopped(kept):
-            # Nobody is tested by a model on everybody, but it takes the weights that were judged.
-            persons = set(corpus.table["person"])
-            tell = functools.partial(_tell, settings, run_dir, observers)
-            weights = macro_weights(settings, macro, persons, tell)
-        rundir.claim(run_dir, settings, replace=False)
+    with claims.claimed(run_dir, settings):
+        for observer in observers:
+            observer.claimed()
+        rundir.write_manifest(run_dir, corpus, folds)
+        environment.write(run_dir, settings, corpus.hash)
+        twins.check(run_dir, settings, corpus, macro, folds)
+        weights = _pretrained(settings, corpus, macro, run_dir, observers)
+    scores = None
     dataset = sources.dataset(settings, corpus)
     judge = zero_shot.network(settings, run_dir, weights)
     if judged and judge is not None:
@@ -265,6 +270,25 @@ def _carry_out(
     if settings.debug is not None and settings.debug.overfit:
         overfit.check(context)
     return result
+
+
+def _pretrained(
+    settings: Settings,
+    corpus: Corpus,
+    macro: Corpus | None,
+    run_dir: Path,
+    observers: Sequence[Observer],
+) -> Path | None:
+    """The macro weights that every fold begins with; None without macro-pretraining."""
+    if not settings.macro.enabled:
+        return None
+    with when_stopped("Finished epochs of macro-pretraining are kept; the same command goes on."):
+        # Nobody is tested by a model on everybody, but it takes the weights that were judged.
+        persons = set(corpus.table["person"])
+        tell = functools.partial(_tell, settings, run_dir, observers)
+        weights = macro_weights(settings, macro, persons, tell)
+    claims.claim(run_dir, settings, replace=False)
+    return weights
 
 
 def _tell(

@@ -58,14 +58,10 @@ def test_all_bad_paths_are_named_at_once(
     words = ["runs/demo", "runs/dmeo", "runs/demo/folds", "empty", "papers", "papers/thesis.tex"]
     words += ["runs/broken", "foreign", "far/away"]
     assert main(["compare", *(str(tmp_path / word) for word in words)]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "mer: error: These cannot be compared:",
+    _, _, problems = capsys.readouterr().err.partition("mer: error: These cannot be compared:\n")
+    assert problems.splitlines() == [
         f"  - {tmp_path}/runs/dmeo does not exist: did you mean {run}?",
         f"  - {run}/folds lies inside a run: type {run}",
-        f"  - {tmp_path}/empty holds no run (found nothing): name a run directory or a folder "
-        "of them",
-        f"  - {tmp_path}/papers holds no run (found thesis.tex): name a run directory or a "
-        "folder of them",
         f"  - {tmp_path}/papers/thesis.tex is a file: name the directory of a run, which has a "
         "config.yaml, or predictions as .csv or .parquet",
         f"  - {tmp_path}/far/away does not exist: check its path",
@@ -74,6 +70,25 @@ def test_all_bad_paths_are_named_at_once(
         "writes it again",
         f"  - {foreign}/config.yaml names no protocol: it is not one of `mer train`",
     ]
+
+
+def test_folders_without_a_run_are_left_out_unless_none_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.tex").touch()
+    paths = [tmp_path / "empty", tmp_path / "papers"]
+    assert main(["compare", *map(str, paths)]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        f"  - {tmp_path}/empty holds no run (found nothing): name a run directory or a folder "
+        "of them",
+        f"  - {tmp_path}/papers holds no run (found thesis.tex): name a run directory or a "
+        "folder of them",
+    ]
+    demo = write_run(tmp_path / "demo", {"svm": 0.5})
+    assert [run.directory for run in compare.read([*paths, demo])] == [demo]
+    assert caplog.messages == [f"left out, since they hold no run: {paths[0]}, {paths[1]}"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from mer import cli
 from mer.config.composition import compose, typed
 from mer.errors import MerError
 from mer.loggers import wandb_panels, wandb_report
-from mer.runs import rundir
+from mer.runs import claims
 from tests.loggers.written_logs import home as home
 
 pytest.importorskip("wandb_workspaces")
@@ -30,7 +30,7 @@ def logged(folder: Path, name: str, *words: str, project: str = "mer", score: fl
     """A run directory as far as a report reads it."""
     run_dir = folder / name
     run_dir.mkdir(parents=True)
-    rundir.write_config(run_dir / "config.yaml", typed(compose(["logger=wandb", *words])))
+    claims.write_config(run_dir / "config.yaml", typed(compose(["logger=wandb", *words])))
     known = {"id": f"id-{name}", "project": project, "name": f"run {name}", "group": None}
     (run_dir / "wandb.json").write_text(json.dumps(known))
     metrics = {"status": "complete", "heads": heads(score), "validation": heads(score / 2)}

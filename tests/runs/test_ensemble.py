@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mer.cli import main
 from mer.config.settings import Settings
 from mer.errors import MerError
-from mer.runs import checksums, ensemble, members, results, rundir
+from mer.runs import checksums, claims, ensemble, members, results
 from mer.runs.stored_run import Run
 from tests.builders import save_config
 
@@ -194,7 +194,7 @@ def test_what_needs_a_network_names_the_members(
 def test_a_training_does_not_take_its_directory(pair: list[Path], tmp_path: Path) -> None:
     both = ensemble.make(pair, tmp_path / "both").directory
     with pytest.raises(MerError, match="holds a run with another configuration"):
-        rundir.claim(both, Settings())
+        claims.claim(both, Settings())
     assert Run(both).config["ensemble"]
 
 

@@ -8,7 +8,7 @@ from mer.audit.verdict import audit
 from mer.config.composition import compose, typed
 from mer.errors import MerError
 from mer.runs import label_access
-from mer.runs.rundir import claim
+from mer.runs.claims import claim
 from mer.training import runner
 from tests.builders import Config
 

@@ -14,7 +14,7 @@ from mer.config import maker, stored, trust
 from mer.config.composition import compose
 from mer.config.conversion import read
 from mer.errors import MerError
-from mer.runs import rundir
+from mer.runs import claims, rundir
 from tests.trust.foreign import config, package, touching, write_run
 
 #: Every command that is given a run directory, and whether it builds what is in it.
@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[list[str], bool]] = {
 def train_in(run_dir: Path) -> int:
     """What `mer train run.dir=RUN` does with a directory before it trains."""
     try:
-        rundir.claim(run_dir, read(config()))
+        claims.claim(run_dir, read(config()))
         if (run_dir / "manifest.parquet").exists():  # else it was replaced: no fold had begun
             rundir.is_done(run_dir, pd.read_parquet(run_dir / "manifest.parquet")["fold"][0])
     except MerError:

@@ -1,0 +1,63 @@
+"""Claiming a run directory: what is refused leaves it as it was."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from mer.config.settings import Settings
+from mer.errors import MerError
+from mer.files import write_json
+from mer.runs import claims
+
+
+def fail(run_dir: Path, error: Exception, *more: str, settings: Settings | None = None) -> None:
+    """Claim a directory, write a plan and some more files into it, and fail."""
+    with claims.claimed(run_dir, settings or Settings()):
+        (run_dir / "manifest.parquet").touch()
+        (run_dir / "train.log").touch()
+        for name in more:
+            (run_dir / name).mkdir()
+        raise error
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_start_that_is_refused_leaves_the_directory_as_it_was(
+    tmp_path: Path, there: bool
+) -> None:
+    run_dir = tmp_path / "run"
+    if there:
+        run_dir.mkdir()
+    with pytest.raises(MerError, match="twins"):
+        fail(run_dir, MerError("twins"), ".hydra")
+    assert run_dir.exists() == there
+    assert not there or not list(run_dir.iterdir())
+
+
+def test_what_has_computed_something_or_crashed_stays(tmp_path: Path) -> None:
+    with pytest.raises(MerError):
+        fail(tmp_path / "logged", MerError("late"), "wandb")
+    with pytest.raises(ZeroDivisionError):
+        fail(tmp_path / "crashed", ZeroDivisionError())
+    assert (tmp_path / "logged" / "config.yaml").exists()
+    assert (tmp_path / "crashed" / "config.yaml").exists()
+
+
+def test_a_directory_that_another_process_started_in_stays(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with pytest.raises(MerError), claims.claimed(run_dir, Settings()):
+        write_json([{"started": "here"}, {"started": "there"}], run_dir / "environment.json")
+        raise MerError("refused")
+    assert (run_dir / "config.yaml").exists()
+
+
+def test_checking_writes_nothing_and_another_run_is_refused(tmp_path: Path) -> None:
+    assert not claims.check(tmp_path / "new", Settings())
+    assert not (tmp_path / "new").exists()
+    claims.claim(tmp_path / "run", Settings(seed=3))
+    assert claims.check(tmp_path / "run", Settings(seed=3))
+    assert not claims.check(tmp_path / "run", Settings())  # it has not begun
+    (tmp_path / "run" / "folds" / "a").mkdir(parents=True)
+    with pytest.raises(MerError, match=r"another configuration.*\n  - seed: 3 there, 0 now"):
+        fail(tmp_path / "run", MerError("never"))
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").seed == 3
