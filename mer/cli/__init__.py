@@ -74,7 +74,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "report": Command(
         "mer.cli.report:main",
-        "show a run on one page: scores, data, mistakes, embeddings, settings",
+        "show a run on one page: scores, data, mistakes, where the network looks, settings",
         "The run directory is as it was.",
     ),
     "wandb": Command(
@@ -84,7 +84,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "audit": Command(
         "mer.cli.audit:main",
-        "prove or deny from a run's artefacts that its score can be believed",
+        "check from the files of a run whether anything speaks against its score",
         "Folds that --null has finished are kept; the same command goes on.",
     ),
     "predict": Command(
@@ -99,12 +99,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "mer.cli.export:main",
-        "write a fold's model, normalisation and SVM head included, into one ONNX file",
+        "write a model with all its heads into one ONNX file",
         "The run directory is as it was.",
     ),
     "bench": Command(
         "mer.cli.bench:main",
-        "measure latency, throughput, LOSO, preparation, memory and start-up of this machine",
+        "measure latency, throughput of training and start-up on this machine",
         "What was measured is in the JSON file, if one was named.",
     ),
     "cache": Command(
