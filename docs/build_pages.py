@@ -206,7 +206,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 def configuration() -> str:
     """Every file of conf/ with its comments: keys of the first file of a group as a table."""
-    lines = ["## The whole\n", *described(ROOT / "conf" / "train.yaml", "")]
+    lines = ["## Settings of a run\n", *described(ROOT / "conf" / "train.yaml", "")]
     for group, what in GROUPS.items():
         files = sorted((ROOT / "conf" / group).glob("*.yaml"), key=_chosen_first)
         lines += [f"## {group}: {what}\n"]
