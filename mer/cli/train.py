@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from mer.cli import train_help
+from mer.cli import failures, train_help
 from mer.cli.made_folders import Folders
 from mer.config import sweeps
 from mer.config.composition import check_words, conf_dir, typed
@@ -133,11 +133,32 @@ def _entry(cfg: DictConfig) -> float | list[float] | None:
         with _brief(said=bool(_JOBS)):
             return train(cfg, run_dir, alone, hydra_config.overrides.task)
     except BaseException as error:
+        if isinstance(error, Exception):
+            _log_to_file(error, begin=cfg.trial.number is not None)
         FOLDERS.failed(Path(hydra_config.runtime.output_dir))
         if not alone or not isinstance(error, Exception):
             raise
         _ERRORS.append(error)
         return None
+
+
+def _log_to_file(error: Exception, begin: bool) -> None:
+    """Let the log of a run, `train.log`, end with its error, which the console gets elsewhere.
+
+    Args:
+        error: What has ended the run.
+        begin: Whether the file begins with it where the run has computed nothing yet.
+    """
+    from mer.cli.start_files import RunLog
+
+    known = failures.explain(error).status == 2
+    trace = None if known else (type(error), error, error.__traceback__)
+    words = (log.name, logging.ERROR, __file__, 0, str(error) or type(error).__name__, (), trace)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RunLog):
+            if begin:
+                handler.begin()
+            handler.handle(log.makeRecord(*words))
 
 
 @contextlib.contextmanager

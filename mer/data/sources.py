@@ -183,7 +183,7 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
     found = read(settings, role)[role] if read_before is None else read_before
     scheme = scheme_of(settings, role)
     if role == "micro":  # before the preparation, which takes long
-        _check_classes(scheme, [labels.apply(one.reading.table, scheme).table for one in found])
+        labelled(settings, found)
     strict = role == "micro" and settings.data.strict
     if strict:
         _refuse_dropped(found, scheme, [one for source in found for one in source.reading.remarks])
@@ -223,6 +223,17 @@ def _refuse_dropped(found: list[Source], scheme: Mapping[str, Any], remarks: lis
             if one.action == "dropped" and (one.item, one.reason) not in left_out
         ],
     )
+
+
+def labelled(settings: Settings, found: list[Source]) -> pd.DataFrame:
+    """The micro samples that were read, with their labels, before any is prepared.
+
+    Raises:
+        MerError: If a class has no sample.
+    """
+    tables = [labels.apply(source.reading.table, settings.labels).table for source in found]
+    _check_classes(settings.labels, tables)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _check_classes(scheme: Mapping[str, Any], tables: list[pd.DataFrame]) -> None:

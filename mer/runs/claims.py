@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +111,14 @@ def check(run_dir: Path, settings: Settings, replace: bool = True) -> bool:
     if not path.exists():
         _refuse_strangers(run_dir)
         return False
-    differences = _differences(stored.read(path), _config(settings))
+    different = differences(*map(rundir.lasting, (stored.read(path), _config(settings))))
     if not replace or _has_begun(run_dir):
         raise_all(
             f"{run_dir} holds a run with another configuration. Set another run.dir, or the old "
             "values:",
-            differences,
+            different,
         )
-    return not differences
+    return not different
 
 
 def write_config(path: Path, settings: Settings) -> None:
@@ -165,10 +165,10 @@ def _remove_old_unfinished(run_dir: Path) -> None:
                 path.unlink()
 
 
-def _differences(old: Any, new: Any) -> list[str]:
-    flat_old, flat_new = rundir.flatten(old), rundir.flatten(new)
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say which settings differ between what a directory holds and what was typed now."""
     return [
-        f"{key}: {flat_old.get(key)} there, {flat_new.get(key)} now"
-        for key in sorted({*flat_old, *flat_new})
-        if flat_old.get(key) != flat_new.get(key) and not rundir.is_volatile(key)
+        f"{key}: {old.get(key)} there, {new.get(key)} now"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
     ]

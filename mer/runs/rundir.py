@@ -68,6 +68,11 @@ VOLATILE = (
 )
 
 
+def lasting(config: Any) -> dict[str, Any]:
+    """The settings, as dotted keys, that stay as they are when a run is continued."""
+    return {key: value for key, value in flatten(config).items() if not is_volatile(key)}
+
+
 def is_volatile(key: str) -> bool:
     """Whether a dotted key of the configuration may differ when a run is continued."""
     return any(key == volatile or key.startswith(f"{volatile}.") for volatile in VOLATILE)

@@ -15,8 +15,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
+from mer.config.composition import compose
 from mer.config.quoting import is_readable, quoted
 from mer.protocols import EVERYBODY
+from mer.runs import rundir
 from mer.search import trials
 from mer.search.space import Space, words
 
@@ -59,13 +61,53 @@ class Command(NamedTuple):
     line: str
 
 
-def places(cfg: DictConfig) -> list[str]:
+def typed(
+    config: DictConfig, cfg: DictConfig, space: Space, fixed: Sequence[str], seeds: int
+) -> Typed:
+    """Collect what a plain run needs to repeat a trial.
+
+    Args:
+        config: Hydra's configuration of the search.
+        cfg: Configuration that all trials share.
+        space: Searched parameters and shared overrides.
+        fixed: Overrides as typed.
+        seeds: Runs of a trial.
+    """
+    options = _options(config.hydra.runtime.config_sources)
+    return Typed(
+        fixed=fixed,
+        settings=_settings(cfg, space, fixed, options),
+        places=_places(cfg),
+        options=options,
+        seeds=range(cfg.seed, cfg.seed + seeds) if seeds > 1 else (),
+        withheld=cfg.protocol.validation > 0 and cfg.selection != "validation",
+    )
+
+
+def _settings(
+    cfg: DictConfig, space: Space, fixed: Sequence[str], options: Sequence[str]
+) -> list[str]:
+    """What the search itself sets, as words."""
+    own = [one for one in fixed if not one.startswith(("search=", "search."))]
+    plain = compose(own, config_dir=options[-1] if options else None)
+    before = rundir.flatten(OmegaConf.to_container(plain, resolve=True))
+    changed = {
+        key if key in before else f"+{key}": value
+        for key, value in rundir.flatten(cfg).items()
+        if before.get(key) != value
+        and (not rundir.is_volatile(key) or key == "reuse_networks")
+        and not any(key == k or key.startswith(f"{k}.") for k in space.params)
+    }
+    return words(changed, space)
+
+
+def _places(cfg: DictConfig) -> list[str]:
     """The overrides that make the places of a configuration absolute."""
     found = {key: OmegaConf.select(cfg, key) for key in PLACES}
     return [word(key, Path(path).expanduser().absolute()) for key, path in found.items() if path]
 
 
-def options(sources: Sequence[Any]) -> list[str]:
+def _options(sources: Sequence[Any]) -> list[str]:
     """The option `--config-dir` of Hydra's `config_sources`, absolute."""
     own = [one.path for one in sources if one.provider == "command-line"]
     return ["--config-dir", str(Path(own[0]).absolute())] if own else []

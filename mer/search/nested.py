@@ -33,8 +33,8 @@ from mer.errors import MerError, raise_all
 from mer.files import link_or_copy, write_json
 from mer.protocols import Fold
 from mer.runs import claims, environment, fold_order, results, run_files, rundir, terminal, twins
-from mer.search import nested_page, summary, trials
-from mer.search.queue import GRID, Queue
+from mer.search import nested_page, search_checks, summary, trials
+from mer.search.queue import Queue
 from mer.training.baseline import write_baseline
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def check(cfg: DictConfig, keys: Sequence[str], options: Mapping[str, Any]) -> N
     ]
     if not isinstance(cfg.objective, str):
         problems.append("objective is a list; each fold needs one best trial, so set one name")
-    sampler = options["sampler"]
-    target = sampler.get("_target_") if isinstance(sampler, Mapping) else sampler
-    if options["n_trials"] is None and target != GRID:
+    if options["n_trials"] is None and not search_checks.is_grid(options):
         problems.append("hydra.sweeper.n_trials is null; set the number of trials of each fold")
     raise_all("search.nested=true cannot work:", problems)
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
@@ -21,7 +22,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from mer.errors import MerError, raise_all
+from mer.errors import MerError, one_line, raise_all
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,34 @@ def parse(words: Sequence[str], config_loader: Any = None) -> Space:
     shared = [key for key in params if key.startswith(("protocol.folds", "hydra.", "trial."))]
     raise_all("A search cannot vary these keys, which belong to every trial as a whole:", shared)
     return Space(params, list(fixed.values()))
+
+
+def without(params: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """The parameters of a search's file but for those that are not to be searched.
+
+    Raises:
+        MerError: If the file has no such parameter.
+    """
+    known = [one.partition("=")[0] for one in params]
+    raise_all(
+        f"search.without (or ~hydra.sweeper.params.KEY) takes parameters of the search out, which "
+        f"are {', '.join(known) or 'none here'}:",
+        [f"{key} is none of them" for key in keys if key not in known],
+    )
+    return [one for one, key in zip(params, known, strict=True) if key not in keys]
+
+
+def function(name: str | None) -> Any:
+    """The function `hydra.sweeper.custom_search_space`, or None.
+
+    Raises:
+        MerError: If there is no such function.
+    """
+    try:
+        return None if name is None else get_method(name)
+    except Exception as error:
+        allowed = f"package.module.function(cfg, trial) ({one_line(error)})"
+        raise option("custom_search_space", name, allowed) from error
 
 
 def name(space: Space, shipped: Space, before: str) -> str:
@@ -210,6 +239,15 @@ def _values(distribution: BaseDistribution) -> list[Any] | None:
     if step is None or distribution.log:  # type: ignore[attr-defined]
         return None
     return [low + place * step for place in range(round((high - low) / step) + 1)]
+
+
+def described(distribution: BaseDistribution) -> str:
+    """The values that a parameter may take, in words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(_text(one, True) for one in distribution.choices)
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    log = ", on a log scale" if distribution.log else ""  # type: ignore[attr-defined]
+    return f"{low} to {high}{log}"
 
 
 def option(name: str, value: Any, allowed: str) -> MerError:

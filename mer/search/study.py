@@ -5,12 +5,13 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import optuna
 from filelock import FileLock
+from optuna.distributions import json_to_distribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -18,7 +19,8 @@ from optuna.storages.journal import JournalFileBackend
 from mer.config import maker, trust
 from mer.errors import MerError, one_line, raise_all
 from mer.files import DISK_FULL
-from mer.search.space import Space, option
+from mer.runs.claims import differences
+from mer.search.space import Space, described, option
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +78,8 @@ def open_study(
     """Create a study, or open the one of that name.
 
     Raises:
-        MerError: If a direction does not exist, or the stored study has others.
+        MerError: If the stored study has other directions.
     """
-    wrong = [word for word in directions if word not in ("maximize", "minimize")]
-    if wrong or not directions:
-        raise option("direction", list(directions), "maximize, minimize or a list of them")
     quiet = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -100,6 +99,22 @@ def open_study(
             f"{list(directions)}. Set the old one, or another search.dir."
         )
     return study
+
+
+def require_alone(storage: BaseStorage, name: str, nested: bool, folder: Path) -> None:
+    """Refuse a folder that holds the study of another search, whose trials lie in it.
+
+    Raises:
+        MerError: With its name.
+    """
+    names = optuna.get_all_study_names(storage)
+    if others := [
+        one for one in names if not (one.startswith(f"{name}-") if nested else one == name)
+    ]:
+        raise MerError(
+            f"{folder} holds the search {others[0]}, and this one is {name}. Set another "
+            "search.dir."
+        )
 
 
 def require_maker(study: optuna.Study, sampler: Any, folder: Path) -> None:
@@ -155,18 +170,16 @@ def claim(study: optuna.Study, space: Space, settings: Mapping[str, Any]) -> Non
     if stored is None:
         study.set_user_attr("mer", json.dumps(now))
         return
-    differences = []
-    for part, before in json.loads(stored).items():
-        for key in sorted(
-            {*before, *now[part]} - (set(space.params) if part != "space" else set())
-        ):
-            old, new = before.get(key, "absent"), now[part].get(key, "absent")
-            if old != new:
-                differences.append(f"{key}: {_short(old)} there, {_short(new)} now")
+    before = json.loads(stored)
+    ranges = [_ranges(one["space"], {**before["space"], **now["space"]}) for one in (before, now)]
+    fixed = [
+        {k: v for k, v in one["settings"].items() if k not in ranges[1]} for one in (before, now)
+    ]
     raise_all(
-        f"The study {study.study_name} searches something else. Set another search.dir (and "
-        "hydra.sweeper.study_name, if its storage is shared), or the old values:",
-        differences,
+        f"The study {study.study_name} searches something else. For a search of its own type "
+        f"another search.name, such as search.name={study.study_name}-2 (another search.dir where "
+        "you have named that), or the old values:",
+        differences(*ranges) + differences(*fixed),
     )
 
 
@@ -174,13 +187,10 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def _short(value: Any) -> str:
-    """A distribution as name and bounds, anything else as it is."""
-    try:
-        found = json.loads(value)
-        return f"{found['name'].removesuffix('Distribution')} {found['attributes']}"
-    except (TypeError, ValueError, KeyError):
-        return str(value)
+def _ranges(space: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
+    """Key -> its range in words."""
+    found = {key: described(json_to_distribution(text)) for key, text in space.items()}
+    return dict.fromkeys(keys, "not searched") | found
 
 
 def build(node: Mapping[str, Any] | str | None, what: str, default: str, **offered: Any) -> Any:

@@ -6,12 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import FrozenTrial, TrialState
 
 from mer.config.short_names import short_names
@@ -19,6 +13,7 @@ from mer.files import write_text
 from mer.pages.rendering import render
 from mer.search import commands, gain, study_plots, summary, trials
 from mer.search.commands import Typed
+from mer.search.space import described
 
 
 def write(study: optuna.Study, sweep_dir: Path, typed: Typed, repeatable: bool = True) -> Path:
@@ -95,18 +90,9 @@ def parameters(study: optuna.Study) -> list[list[str]]:
     """Rows of a parameter, the values that it may take and, of one objective, the best trial's."""
     best = trials.best(study) if len(study.directions) == 1 else []
     return [
-        [key, _range(values), *(summary.brief(trial.params.get(key)) for trial in best)]
+        [key, described(values), *(summary.brief(trial.params.get(key)) for trial in best)]
         for key, values in trials.space(trials.shown(study)).items()
     ]
-
-
-def _range(distribution: BaseDistribution) -> str:
-    """The values that a parameter may take."""
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        log = ", on a log scale" if distribution.log else ""
-        return f"{distribution.low} to {distribution.high}{log}"
-    assert isinstance(distribution, CategoricalDistribution)
-    return ", ".join(map(str, distribution.choices))
 
 
 def _best(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:

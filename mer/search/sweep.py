@@ -5,7 +5,6 @@ lies in the study and in the trials' run directories, never in this process.
 """
 
 import contextlib
-import importlib
 import logging
 import math
 import textwrap
@@ -17,19 +16,23 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import Trial, TrialState
 
-from mer import metrics
-from mer.config.composition import compose, typed
 from mer.config.stored import check_folder
 from mer.errors import MerError
 from mer.randomness import derived_seed
 from mer.runs import rundir
-from mer.search import commands, nested, space, study_page, summary, trials
-from mer.search.commands import Typed
-from mer.search.queue import GRID, Queue, worker
-from mer.search.study import build, claim, open_storage, open_study, require_maker
-from mer.training import checks
+from mer.search import commands, nested, search_checks, space, study_page, summary, trials
+from mer.search.queue import Queue, worker
+from mer.search.study import (
+    build,
+    claim,
+    open_storage,
+    open_study,
+    require_alone,
+    require_maker,
+)
 
 if TYPE_CHECKING:
     from hydra_plugins.mer_optuna import OptunaSweeper
@@ -58,24 +61,23 @@ class Search:
         )  # type: ignore[assignment]
         loader = sweeper.hydra_context.config_loader
         params = [f"{key}={value}" for key, value in self.options["params"].items()]
-        given = space.parse(arguments, loader)
-        without = set(OmegaConf.select(self.config, "search.without") or ())
-        kept = [one for one in params if one.partition("=")[0] not in without]
+        shipped = space.parse(params, loader)
+        kept = space.without(params, OmegaConf.select(self.config, "search.without") or ())
         self.space = space.parse([*kept, *arguments], loader)
-        self._name(space.parse(params, loader), given.fixed)
         # A parameter that the user fixed by hand is not searched; one of the options' own may be
         # fixed there too, and then belongs to the settings of the search.
-        self.fixed = given.fixed
+        self.fixed = space.parse(arguments, loader).fixed
+        self._name(shipped)
         self.folder = Path(self.config.hydra.sweep.dir)
         if self.folder.is_dir():
             check_folder(self.folder)
-        self.suggest = self._function(self.options["custom_search_space"])
+        self.suggest = space.function(self.options["custom_search_space"])
         self.nested = bool(OmegaConf.select(self.config, "search.nested", default=False))
 
-    def _name(self, shipped: space.Space, typed: Sequence[str]) -> None:
+    def _name(self, shipped: space.Space) -> None:
         """Give a search of other ranges than its file's a name, and so a directory, of its own."""
         named = ("search.name=", "search.dir=", "hydra.sweep.dir=", "hydra.sweeper.study_name=")
-        if shipped.params == self.space.params or any(one.startswith(named) for one in typed):
+        if shipped.params == self.space.params or any(one.startswith(named) for one in self.fixed):
             return
         name = space.name(self.space, shipped, self.config.search.name)
         self.space.fixed.append(f"search.name={name}")
@@ -90,10 +92,13 @@ class Search:
                 many trials in a row have failed.
         """
         self.shared = self._check()
-        self.typed = self._typed()
+        self.typed = commands.typed(
+            self.config, self.trial_config, self.space, self.fixed, self.seeds
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, self.folder / "multirun.yaml")
         self.storage = open_storage(self.options["storage"], self.folder)
+        if self.options["storage"] is None:
+            require_alone(self.storage, self._study_name(None), self.nested, self.folder)
         with worker(self.folder) as number:
             if self.nested:
                 nested.run(self, number)
@@ -119,6 +124,7 @@ class Search:
         directions = [directions] if isinstance(directions, str) else list(directions)
         study = open_study(self._study_name(fold), self.storage, directions, self.folder)
         claim(study, self.space, self.shared)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
         folder = self.folder if fold is None else self.folder / fold
         folder.mkdir(exist_ok=True)
         limits = (options["n_trials"], options["max_attempts"])
@@ -126,9 +132,8 @@ class Search:
         seed = self.config.seed if options["seed"] is None else options["seed"]
         drawn = derived_seed(seed, "sampler", number, len(study.trials))
         sampler = options["sampler"]
-        target = sampler.get("_target_") if isinstance(sampler, dict) else sampler
         queue.begin(self.default, inside=self.has_default)
-        if target == GRID:
+        if search_checks.is_grid(options):
             queue.fill(seed, self.default if self.has_default else None)
             sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
         study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
@@ -245,48 +250,16 @@ class Search:
 
     def _check(self) -> dict[str, Any]:
         """Check the search before anything is computed; return what all its trials share."""
-        options = self.options
         if not self.space.params and self.suggest is None:
             raise MerError(
                 "There is nothing to search: write sweeps such as "
                 "'model.optimizer.lr=tag(log, interval(1e-4, 1e-2))', or hydra.sweeper.params."
             )
-        for name in ("n_trials", "n_jobs", "max_failures", "max_attempts"):
-            value = options[name]
-            if (name != "n_trials" or value is not None) and not (
-                isinstance(value, int) and value >= 1
-            ):
-                raise space.option(name, value, "1 or more")
-        seeds = OmegaConf.select(self.config, "search.seeds", default=1)
-        if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-            raise MerError(f"search.seeds is {seeds}; set 1 or more.")
-        self.seeds = seeds
-        cfg = self.trial_config
-        checks.check(typed(cfg))
-        if seeds > 1 and (self.nested or "seed" in self.space.params):
-            raise MerError(
-                f"search.seeds={seeds} averages over seeds; it goes neither with a search over the "
-                "seed nor with search.nested, whose folds have one network each. Set "
-                "search.seeds=1."
-            )
+        options, cfg = self.options, self.trial_config
+        search_checks.check_options(options, cfg, self.space)
+        self.seeds = search_checks.check_seeds(self.config, self.space, self.nested)
         if self.nested:
             nested.check(cfg, list(self.space.params), options)
-        names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
-        directions = options["direction"]
-        if isinstance(cfg.objective, str) != isinstance(directions, str) or (
-            not isinstance(directions, str) and len(directions) != len(names)
-        ):
-            raise MerError(
-                f"objective={names} and hydra.sweeper.direction={directions} do not belong "
-                "together; set one direction for each objective."
-            )
-        if set(names) & set(metrics.SCORES) and not cfg.protocol.validation:
-            raise MerError(
-                f"objective={','.join(names)} is a score of validation persons, and there are none;"
-                " set protocol.validation to a share of the training persons, such as 0.2."
-            )
-        if cfg.protocol.folds is not None:
-            raise MerError("protocol.folds belongs to one run; a search trains all folds.")
         basic = "basic_launcher" in self.config.hydra.launcher._target_
         if options["n_jobs"] > 1 and basic:
             log.warning(
@@ -294,69 +267,47 @@ class Search:
                 "use hydra/launcher=joblib, or start the same command several times",
                 options["n_jobs"],
             )
-        several = {"search.seeds": seeds} if seeds > 1 else {}
-        return several | {
-            key: value
-            for key, value in rundir.flatten(cfg).items()
-            if not rundir.is_volatile(key) or key == "objective"
+        samples = search_checks.check_trials(cfg, *self._choices())
+        several = {"search.seeds": self.seeds} if self.seeds > 1 else {}
+        shared = {"objective": rundir.flatten(cfg.objective)[""], "samples": samples}
+        return rundir.lasting(cfg) | several | shared
+
+    def _choices(self) -> tuple[dict[str, DictConfig], bool]:
+        """The default setting with each choice of each searched group; whether others may mend it.
+
+        A choice may need another parameter than the default setting has.
+        """
+        finite = {
+            key: values.choices
+            for key, values in self.space.params.items()
+            if isinstance(values, CategoricalDistribution)
         }
+        words = [f"{key}={one}" for key in finite if key in self._groups for one in finite[key]]
+        return {word: self._compose([*self.space.fixed, word])[0] for word in words}, len(
+            finite
+        ) > 1
 
     @cached_property
     def trial_config(self) -> DictConfig:
         """The configuration that all trials share, with defaults for what is searched."""
+        cfg, self._groups = self._compose(self.space.fixed)
+        return cfg
+
+    def _compose(self, words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """A trial's configuration, and group -> its choice."""
         loader = self.sweeper.hydra_context.config_loader
-        cfg = loader.load_sweep_config(self.config, self.space.fixed)
-        self._choices = dict(cfg.hydra.runtime.choices)
+        cfg = loader.load_sweep_config(self.config, list(words))
+        groups = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg["hydra"]
-        return DictConfig(OmegaConf.to_container(cfg, resolve=True))
+        return DictConfig(OmegaConf.to_container(cfg, resolve=True)), groups
 
     @cached_property
     def default(self) -> dict[str, Any]:
         """The default setting's values of the parameters, as far as the space has them."""
-        cfg = self.trial_config
-        return space.default(self.space, cfg, self._choices)
+        return space.default(self.space, self.trial_config, self._groups)
 
     @property
     def has_default(self) -> bool:
         """Whether the default setting is a point of the space."""
         return self.suggest is None and len(self.default) == len(self.space.params)
-
-    def _typed(self) -> Typed:
-        """What a plain run needs to repeat a trial."""
-        cfg = self.trial_config
-        sources = self.config.hydra.runtime.config_sources
-        return Typed(
-            fixed=self.fixed,
-            settings=self._settings(commands.options(sources)),
-            places=commands.places(cfg),
-            options=commands.options(sources),
-            seeds=range(cfg.seed, cfg.seed + self.seeds) if self.seeds > 1 else (),
-            withheld=cfg.protocol.validation > 0 and cfg.selection != "validation",
-        )
-
-    def _settings(self, options: Sequence[str]) -> list[str]:
-        """What the search itself sets, as words."""
-        own = ("search=", "search.")
-        words = [word for word in self.fixed if not word.startswith(own)]
-        plain = compose(words, config_dir=options[-1] if options else None)
-        before = rundir.flatten(OmegaConf.to_container(plain, resolve=True))
-        changed = {
-            key if key in before else f"+{key}": value
-            for key, value in rundir.flatten(self.trial_config).items()
-            if before.get(key) != value
-            and (not rundir.is_volatile(key) or key == "reuse_networks")
-            and not any(key == k or key.startswith(f"{k}.") for k in self.space.params)
-        }
-        return space.words(changed, self.space)
-
-    def _function(self, name: str | None) -> Any:
-        if name is None:
-            return None
-        try:
-            module, _, function = name.rpartition(".")
-            return getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise space.option(
-                "custom_search_space", name, f"package.module.function(cfg, trial) ({error})"
-            ) from error

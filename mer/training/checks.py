@@ -46,7 +46,7 @@ def check(settings: Settings) -> None:
             "selection=validation needs validation persons; set protocol.validation to a share "
             "such as 0.2"
         )
-    if not settings.data.micro:
+    if all(node is None for node in settings.data.micro.values()):
         problems.append(f"data={settings.data.name} names no micro dataset under data.micro")
     reads_arrays = any(
         str((source or {}).get("root", "")).endswith((".npz", ".npy"))

@@ -39,6 +39,7 @@ from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.dataset import UnifiedDataset
 from mer.data.few_samples import shortened
+from mer.data.sources import Source
 from mer.datasets.labels import load_scheme
 from mer.errors import MerError, when_stopped
 from mer.files import write_json
@@ -91,11 +92,9 @@ def run(
             belongs to a run with another configuration.
     """
     settings = shortened(config if isinstance(config, Settings) else typed(config))
-    _check(settings, observers)
-    roles = ("micro", "macro") if settings.macro.reads_datasets else ("micro",)
     with when_stopped("Prepared samples are kept; the same command goes on."):
-        found = sources.read(settings, *roles)
-        checks.check_names(settings, found["micro"])
+        check(settings, observers)
+        found = read(settings)
         claims.check(run_dir, settings)
         corpus = sources.load(settings, "micro", found["micro"])
         macro = sources.load(settings, "macro", found["macro"]) if "macro" in found else None
@@ -190,7 +189,7 @@ def cross_validate(
         baseline=baseline,
         paths=Paths(str(cache)),
     )
-    _check(settings, observers)
+    check(settings, observers)
     directory = Path(run_dir or Path("runs", f"custom-{datetime.now():%Y%m%d-%H%M%S-%f}"))
     for samples in (data, macro):
         if samples is not None:
@@ -221,8 +220,29 @@ def _own_scheme(classes: Sequence[str]) -> dict[str, Any]:
     return {"name": "custom", "version": 1, "classes": list(classes), "map": {}}
 
 
-def _check(settings: Settings, observers: Sequence[Observer]) -> None:
-    """Find out whether a run can be carried out, before any sample is read."""
+def read(settings: Settings) -> dict[str, list[Source]]:
+    """Read the datasets of a run, and try its protocol on them before any sample is prepared.
+
+    Returns:
+        Role -> its datasets, as `sources.read` gives them.
+
+    Raises:
+        MerError: If data are missing, lack a class, or are too few for the protocol.
+    """
+    roles = ("micro", "macro") if settings.macro.reads_datasets else ("micro",)
+    found = sources.read(settings, *roles)
+    checks.check_names(settings, found["micro"])
+    folds = sources.folds(settings, sources.labelled(settings, found["micro"]))
+    checks.check_sides(settings, folds)
+    return found
+
+
+def check(settings: Settings, observers: Sequence[Observer] = ()) -> None:
+    """Find out whether a run can be carried out, before any sample is read.
+
+    Raises:
+        MerError: If settings contradict each other, or a network, device or logger cannot be had.
+    """
     checks.check(settings)
     untested.require_like(settings)
     check_devices(settings)

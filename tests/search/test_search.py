@@ -3,15 +3,18 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mer.cli import main, train
 from mer.config.composition import compose
+from mer.data import sources
 from tests.page_reader import Page
 
 Toy = Callable[[DictConfig], object]
@@ -48,13 +51,18 @@ def lr(cfg: DictConfig) -> float:
 def test_total_directories_and_results_of_a_search_in_two_parts(
     search: Callable[..., int], home: Path
 ) -> None:
-    assert search(lr, LR, "search.n_trials=2") == 0
-    assert search(lr, LR, "search.n_trials=5") == 0
+    typed = []
+
+    def toy(cfg: DictConfig) -> float:
+        typed.append(list(HydraConfig.get().overrides.task))
+        return lr(cfg)
+
+    assert search(toy, LR, "search.n_trials=2") == 0
+    assert search(toy, LR, "search.n_trials=5") == 0
     found = trials(home)
     assert [t.state.name for t in found] == ["COMPLETE"] * 5
     assert len({t.params["model.optimizer.lr"] for t in found}) == 5  # no point is drawn again
-    for trial in found:
-        words = OmegaConf.load(home / str(trial.number) / ".hydra" / "overrides.yaml")
+    for trial, words in zip(found, typed, strict=True):
         assert f"model.optimizer.lr={trial.params['model.optimizer.lr']}" in words
         assert f"trial.number={trial.number}" in words
     best = max(found, key=lambda trial: trial.value)
@@ -135,6 +143,9 @@ def test_raised_not_a_number_and_pruned_are_told_apart(
         "Pruned (1): trial 4: after 3 of 9 folds",
     ):
         assert listed in said
+    text = (home / "2" / "train.log").read_text()
+    assert "lost a tensor" in text and "Traceback" in text
+    assert (home / "4" / "train.log").read_text().endswith("pruned after 3 of 9 folds\n")
 
 
 @pytest.mark.slow
@@ -272,10 +283,18 @@ def test_conditional_parameters_come_from_a_function(
         (["model.optimizer.lr=interval(0,"], "model.optimizer.lr"),
         ([LR, "search.seeds=0"], "search.seeds is 0; set 1 or more"),
         (["seed=1,2", "search.seeds=2"], "neither with a search over the seed nor"),
+        ([LR, "labels=casme2-5"], "no sample has a class in the label scheme"),
+        ([LR, "protocol.n_splits=99"], "protocol.n_splits is 99; with"),
+        (["labels=choice(megc2019, casme2-5)"], "labels=casme2-5: no sample has a class"),
+        ([LR, "~hydra.sweeper.params.model.dropout"], "model.dropout is none of them"),
     ],
 )
 def test_a_search_that_cannot_work_says_so_before_the_first_trial(
-    search: Callable[..., int], words: list[str], said: str, capfd: pytest.CaptureFixture
+    search: Callable[..., int],
+    home: Path,
+    words: list[str],
+    said: str,
+    capfd: pytest.CaptureFixture,
 ) -> None:
     def never(cfg: DictConfig) -> float:
         raise AssertionError("a trial was started")
@@ -284,6 +303,7 @@ def test_a_search_that_cannot_work_says_so_before_the_first_trial(
     error = capfd.readouterr().err
     assert said in error
     assert "Traceback" not in error and "a trial was started" not in error
+    assert not [path for path in home.glob("*") if path.name[0] != "."]
 
 
 def test_a_trial_averages_over_its_seeds(
@@ -312,11 +332,21 @@ def test_a_trial_averages_over_its_seeds(
 
 
 def test_a_search_in_anothers_directory_is_refused(
-    search: Callable[..., int], capfd: pytest.CaptureFixture
+    search: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     assert search(lr, LR, "search.n_trials=1") == 0
-    assert search(lr, LR, "search.n_trials=2", "model.epochs=7") == 2
-    assert "model.epochs: 30 there, 7 now" in capfd.readouterr().err
+    capfd.readouterr()
+    labelled = sources.labelled
+    monkeypatch.setattr(sources, "labelled", lambda *given: labelled(*given).iloc[1:])
+    other = LR.replace("0.1", "0.2")
+    assert search(lr, other, "search.n_trials=2", "model.epochs=7") == 2
+    error = capfd.readouterr().err
+    assert "search.name=optuna-2" in error
+    assert "model.optimizer.lr: 0.001 to 0.1 there, 0.001 to 0.2 now" in error
+    assert "model.epochs: 30 there, 7 now" in error
+    assert re.search(r"samples: 45 of 9 persons .* there, 44 of 9 persons .* now", error)
+    assert search(lr, LR, name="svm_head") == 2
+    assert "holds the search optuna, and this one is svm_head" in capfd.readouterr().err
 
 
 def test_a_search_without_m_is_refused(tiny_words: list[str], capfd: pytest.CaptureFixture) -> None:

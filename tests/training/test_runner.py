@@ -315,6 +315,8 @@ def test_weights_are_refused_on_their_own_persons(finished: Path) -> None:
         ("prepare.flow.method=null", "input=flow needs flow, but prepare.flow.method is null"),
         ("model.transfer.blocks=null", "model.transfer.blocks is null"),
         ("model.batch_size=1", "model.batch_size is 1; set 2 or more"),
+        ("protocol.n_splits=99", "protocol.n_splits is 99; with"),
+        ("labels=casme2-5", "no sample has a class in the label scheme"),
     ],
 )
 def test_contradictions_are_found_before_anything_runs(
