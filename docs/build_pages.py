@@ -138,12 +138,14 @@ def cell(row: dict[str, str], column: str) -> str:
 
 
 def number(text: str) -> str:
-    """Three digits of a share, other numbers as they are."""
+    """Three digits of a share, two decimals of other fractions."""
     try:
-        share = 0 < float(text) < 1
+        value = float(text)
     except ValueError:
         return text
-    return f"{float(text):.3f}".lstrip("0") if share else text
+    if 0 < value < 1:
+        return f"{value:.3f}".lstrip("0")
+    return f"{value:.2f}" if "." in text else text
 
 
 #: Class of settings -> file of conf/ that explains it, and where its keys begin there.
