@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -48,6 +49,52 @@ def naming(path: Path) -> Iterator[None]:
             error.filename = str(path)
         raise
 
+
+def output_faults(shown: str, path: Path, folder: bool = False) -> list[str]:
+    """Say why an output could not be written, before anything is computed; nothing is left behind.
+
+    Args:
+        shown: What the user typed, such as `--out FILE`; the sentence begins with it.
+        path: The file or folder, which need not be there, nor the folders above it.
+        folder: Whether it is a folder.
+
+    Returns:
+        One sentence, or none.
+    """
+    try:
+        if folder and path.exists() and not path.is_dir():
+            return [f"{shown} is a file; name a folder, which is made where it is missing"]
+        if not folder and path.is_dir():
+            return [f"{shown} is a folder; name a file"]
+        if not folder and path.exists() and not path.is_file():
+            return [f"{shown} is a device, which would be replaced; name a file"]
+        start = path if folder else path.parent
+        nearest = next(one for one in (start, *start.absolute().parents) if one.exists())
+        if not nearest.is_dir():
+            return [f"{shown}: {nearest} is a file, and no folder"]
+        with tempfile.TemporaryFile(dir=nearest):
+            free = shutil.disk_usage(nearest).free
+    except OSError as error:
+        reason = _REFUSALS.get(error.errno or 0, error.strerror or str(error))
+        return [f"{shown} cannot be written: {reason}. Name a folder of your own"]
+    if free < LEAST_FREE:
+        return [f"{shown} cannot be written: the disk is full. Free some space, or name another"]
+    return []
+
+
+#: Bytes below which a disk is full.
+LEAST_FREE = 2**20
+
+#: Number of an error of the system -> why nothing can be written.
+_REFUSALS = {
+    errno.EACCES: "this user must not write there",
+    errno.EPERM: "this user must not write there",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOENT: "that is no place for files",
+    errno.ENAMETOOLONG: "the name is too long for the file system",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk is used up",
+}
 
 #: Folders, of a run and of the cache, whose entries are made again where they are missing.
 MADE_AGAIN = ("folds", "macro", "networks")

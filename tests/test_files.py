@@ -1,5 +1,7 @@
+import errno
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -60,3 +62,33 @@ def test_a_link_replaces_what_was_there_and_a_copy_stands_in_for_it(
 def test_a_fingerprint_is_that_of_the_sorted_names() -> None:
     expected = hashlib.sha256(b"a\nb/1").hexdigest()
     assert files.fingerprint(["b/1", "a"]) == files.fingerprint(("a", "b/1")) == expected
+
+
+def test_outputs_that_cannot_be_written_are_named_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    fine = [(tmp_path, True), (tmp_path / "new/deep", True), (tmp_path / "new/file", False)]
+    assert [files.output_faults("--out", *one) for one in [*fine, (tmp_path / "file", False)]] == [
+        [] for _ in range(4)
+    ]
+    cases = [
+        (tmp_path / "file", True, "--out is a file; name a folder, which is made where it is"),
+        (tmp_path, False, "--out is a folder; name a file"),
+        (tmp_path / "file" / "new" / "x", False, f"--out: {tmp_path}/file is a file, and no"),
+        (Path("/dev/null"), False, "--out is a device, which would be replaced; name a file"),
+        (Path("/proc/x"), False, "--out cannot be written: that is no place for files."),
+        (tmp_path / ("x" * 300), False, "--out cannot be written: the name is too long"),
+    ]
+    for path, folder, beginning in cases:
+        (fault,) = files.output_faults("--out", path, folder)
+        assert fault.startswith(beginning)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def no_right(dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", dir)
+
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert "the disk is full" in files.output_faults("--out", tmp_path, True)[0]
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", no_right)
+    assert "this user must not write there" in files.output_faults("--out", tmp_path, True)[0]

@@ -22,8 +22,7 @@ from mer.audit.check_predictions import check_predictions
 from mer.audit.check_samples import check_duplicates, check_files, check_samples
 from mer.audit.check_twins import check_twins
 from mer.audit.findings import Check, Findings, Verdict, check, some
-from mer.errors import MerError
-from mer.runs.rundir import MARKS
+from mer.runs.run_folders import is_rest_of_run, require_runs
 
 CHECKS: tuple[Callable[[Artefacts], Check], ...] = (
     check_files,
@@ -58,14 +57,6 @@ CHECKS_OF_EVERYBODY: tuple[Callable[[Artefacts], Check], ...] = (
     check_evidence,
     check_selection,
     check_like,
-)
-
-#: What makes a folder a run directory, even if the rest of it is lost.
-SIGNS = (
-    "config.yaml",
-    "manifest.parquet",
-    "metrics.json",
-    *(f"metrics{mark}.json" for mark in MARKS),
 )
 
 #: What no check of a run's files can see.
@@ -138,32 +129,13 @@ class Audit:
         }
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run directory, even if most of it is lost."""
-    return any((folder / name).exists() for name in SIGNS)
-
-
-def require_runs(folders: Sequence[Path]) -> None:
-    """Refuse folders that are no run directories.
-
-    Raises:
-        MerError: With all of them.
-    """
-    strangers = [str(folder) for folder in folders if not is_run(folder)]
-    if strangers:
-        raise MerError(
-            f"{', '.join(strangers)} is no run directory: it has none of {', '.join(SIGNS[:3])}. "
-            "Name one, e.g. runs/demo."
-        )
-
-
 def audit(run_dir: Path) -> Audit:
     """Check a run by its artefacts alone; nothing is written.
 
     Raises:
         MerError: If there is no run at all.
     """
-    require_runs([run_dir])
+    require_runs([run_dir], is_rest_of_run)
     artefacts = Artefacts(run_dir)
     checks = CHECKS_OF_ENSEMBLES if artefacts.is_ensemble else CHECKS
     checks = CHECKS_OF_EVERYBODY if artefacts.tests_nobody else checks

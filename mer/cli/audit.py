@@ -5,20 +5,21 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mer.audit.findings import Check
-from mer.audit.null import PERMUTATIONS, NullTest, null_test
-from mer.audit.verdict import LIMITS, STATUS, Audit, audit, comparable, is_run, require_runs, worst
 from mer.cli.options import add_trust
 from mer.errors import MerError
 from mer.files import write_json
 from mer.runs import terminal
-from mer.runs.run_folders import with_run
+from mer.runs.run_folders import is_rest_of_run, require_runs, with_run
+
+if TYPE_CHECKING:
+    from mer.audit import Audit, Check
+    from mer.audit.null import NullTest
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +46,21 @@ def main(argv: list[str]) -> int:
         "Finished folds are kept in RUN/null.",
     )
     null.add_argument("--null", action="store_true", help="train on permuted labels")
-    null.add_argument(
-        "--permutations", type=_count, metavar="N", help=f"repetitions (default {PERMUTATIONS})"
-    )
+    null.add_argument("--permutations", type=_count, metavar="N", help="repetitions (default 3)")
     null.add_argument(
         "--epochs", type=_count, metavar="N", help="epochs of each fold (default: the run's own)"
     )
     add_trust(parser)
     arguments = parser.parse_intermixed_args(argv)
-    arguments.runs = with_run(arguments.runs, is_run)
-    require_runs(arguments.runs)
+    arguments.runs = with_run(arguments.runs, is_rest_of_run)
+    require_runs(arguments.runs, is_rest_of_run)
     if arguments.null:
         return _null(arguments)
     if arguments.permutations or arguments.epochs or arguments.trust:
         raise MerError("--permutations, --epochs and --trust go with --null: mer audit --null RUN")
+
+    from mer.audit.verdict import STATUS, audit, comparable, worst
+
     audits = [audit(run_dir) for run_dir in arguments.runs]
     same = comparable(arguments.runs) if len(arguments.runs) > 1 else None
     for run_dir, found in zip(arguments.runs, audits, strict=True):
@@ -90,6 +92,9 @@ def _write(content: dict[str, Any], path: Path) -> None:
 
 def _null(arguments: argparse.Namespace) -> int:
     """Train each run on permuted labels; print what came out and write `null.json`."""
+    from mer.audit.null import PERMUTATIONS, null_test
+    from mer.audit.verdict import STATUS, worst
+
     tests = []
     for run_dir in arguments.runs:
         repetitions = arguments.permutations or PERMUTATIONS
@@ -103,7 +108,7 @@ def _null(arguments: argparse.Namespace) -> int:
     return STATUS[worst([test.verdict for test in tests])]
 
 
-def _show_null(test: NullTest) -> None:
+def _show_null(test: "NullTest") -> None:
     table = Table(box=box.SIMPLE_HEAD, title=test.run, title_justify="left")
     for name in ("head", "score", "permuted labels", "without a leak", "at most", "verdict"):
         table.add_column(name)
@@ -119,7 +124,9 @@ def _show_null(test: NullTest) -> None:
         console.print(remark, style="dim", soft_wrap=True)
 
 
-def _show(audits: list[Audit], same: Check | None) -> None:
+def _show(audits: list["Audit"], same: "Check | None") -> None:
+    from mer.audit.verdict import LIMITS
+
     console = terminal.console()
     for found in audits:
         table = Table(box=box.SIMPLE_HEAD, title=found.run, title_justify="left")

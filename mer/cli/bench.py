@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from mer.cli.options import require_writable
 from mer.deploy.bench import PARTS, bench, to_table
 
 
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
         "--folder", type=Path, default=Path("cache/bench"), help="for corpora, stores and runs"
     )
     given = parser.parse_intermixed_args(argv)  # options may stand between the words
+    require_writable({"--json ": given.json}, {"--folder ": given.folder})
     words = [word for word in given.words if "=" in word]
     parts = [word for word in given.words if "=" not in word] or list(PARTS)
     logger = logging.getLogger("mer")

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mer.cli.options import require_writable
 from mer.compare.candidates import read
 from mer.compare.comparison import SORTS, side_by_side, to_choose_from
 from mer.compare.pairs import against_baseline, against_first
@@ -50,6 +51,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)
     if not options.runs and options.group is None:
         parser.error("name at least one RUN, or a --group")
+    require_writable({"--csv ": options.csv, "--markdown ": options.markdown}, {})
     runs = read(options.runs or [Path("runs")], options.group)
     test = options.test or not to_choose_from(runs)
     comparison = side_by_side(runs, options.head, options.part, options.sort, test)

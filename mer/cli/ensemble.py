@@ -4,8 +4,9 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
+from mer.cli.options import require_writable
 from mer.runs import ensemble, members, results, terminal
-from mer.runs.run_folders import is_run, with_run
+from mer.runs.run_folders import with_run
 
 
 def main(argv: list[str]) -> int:
@@ -31,7 +32,8 @@ def main(argv: list[str]) -> int:
         "--name", metavar="DIR", type=Path, help="directory; default: runs/ensemble-<time>"
     )
     given = parser.parse_intermixed_args(argv)
-    given.members = with_run(given.members, is_run)
+    require_writable({}, {"--name ": given.name})
+    given.members = with_run(given.members)
     directory = given.name or Path("runs", f"ensemble-{datetime.now():%Y%m%d-%H%M%S-%f}")
     run = ensemble.make(given.members, directory)
     console = terminal.console()

@@ -5,8 +5,7 @@ import logging
 from pathlib import Path
 
 from mer.cli.options import add_trust
-from mer.runs import results, terminal
-from mer.training.evaluate import evaluate
+from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +23,11 @@ def main(argv: list[str]) -> int:
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )
     arguments = parser.parse_intermixed_args(argv)
+    require_runs([arguments.run], writes=bool(arguments.overrides))
+
+    from mer.runs import results, terminal
+    from mer.training.evaluate import evaluate
+
     if arguments.overrides:
         log.warning(
             "this compares other predictions with the test labels of %s: the stored score stays as "

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from mer.errors import raise_all
+from mer.files import output_faults
+
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Add `--trust PACKAGE`, which gives a list of names, empty by default."""
@@ -13,6 +16,31 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PACKAGE",
         help="let the run's files name classes of this package (also PACKAGE,PACKAGE; MER_TRUST)",
+    )
+
+
+def require_writable(
+    files: dict[str, Path | str | None], folders: dict[str, Path | str | None]
+) -> None:
+    """Refuse outputs that could not be written, before anything is computed.
+
+    Args:
+        files: Option -> file; `-` stands for the terminal, None for no file.
+        folders: Option -> folder.
+
+    Raises:
+        MerError: With all of them.
+    """
+    kinds = ((files, False), (folders, True))
+    raise_all(
+        "this cannot be written:",
+        [
+            fault
+            for outputs, is_folder in kinds
+            for option, path in outputs.items()
+            if path is not None and str(path) != "-"
+            for fault in output_faults(f"{option}{path}", Path(path), is_folder)
+        ],
     )
 
 

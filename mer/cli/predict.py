@@ -34,12 +34,10 @@ def main(argv: list[str]) -> int:
     given = _parser().parse_intermixed_args(argv)
 
     from mer.deploy.clip_words import read_request
-    from mer.errors import MerError
     from mer.runs.terminal import console
 
-    request = read_request(given.words, _faults(given))
-    if given.apex is not None and (request.pairs or len(request.clips) != 1):
-        raise MerError("--onset, --apex and --offset are frames of one video or folder of frames")
+    numbers = [one for one in (given.onset, given.apex, given.offset) if one is not None]
+    request = read_request(given.words, _faults(given, numbers), given.fold, numbers)
 
     from mer.deploy.clip_files import Writer, to_json
     from mer.deploy.loading import SHIPPED, load
@@ -87,9 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _faults(given: argparse.Namespace) -> Iterator[str]:
+def _faults(given: argparse.Namespace, numbers: list[int]) -> Iterator[str]:
     """What is wrong with the options, before anything is read."""
     from mer.errors import MerError
+    from mer.files import output_faults
     from mer.spotting.stream import check_rate
 
     if given.fps is not None:
@@ -97,15 +96,14 @@ def _faults(given: argparse.Namespace) -> Iterator[str]:
             check_rate(given.fps)
         except MerError as error:
             yield f"--{error}"
-    numbers = [one for one in (given.onset, given.apex, given.offset) if one is not None]
     if numbers and None in (given.onset, given.apex):
         yield "an annotated expression needs both --onset and --apex"
     elif numbers != sorted(numbers):
         yield f"--onset, --apex, --offset are {numbers}; expected numbers of frames in this order"
-    if given.out is not None and given.out.exists() and not given.out.is_dir():
-        yield f"--out {given.out} is a file; name a folder, which is made where it is missing"
-    if given.json not in (None, "-") and Path(given.json).is_dir():
-        yield f"--json {given.json} is a folder; name a file"
+    if given.out is not None:
+        yield from output_faults(f"--out {given.out}", given.out, folder=True)
+    if given.json not in (None, "-"):
+        yield from output_faults(f"--json {given.json}", Path(given.json))
 
 
 def _predict(

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mer.cli.options import add_trust
+from mer.runs.run_folders import require_runs, with_run
 
 
 def main(argv: list[str]) -> int:
@@ -29,11 +30,10 @@ def main(argv: list[str]) -> int:
     )
     add_trust(parser)
     arguments = parser.parse_intermixed_args(argv)
-    from mer.report.run_page import Choices, check, write
-    from mer.runs.run_folders import is_run, with_run
+    runs = with_run(arguments.runs)
+    require_runs(runs, writes=True)
 
-    runs = with_run(arguments.runs, is_run)
-    check(runs)
+    from mer.report.run_page import Choices, write
 
     choices = Choices(
         arguments.figures, arguments.pictures, arguments.quick, tuple(arguments.trust)

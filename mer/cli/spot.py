@@ -3,12 +3,13 @@
 import argparse
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mer.cli.options import add_trust
-from mer.errors import MerError
+from mer.errors import MerError, raise_all
 
 if TYPE_CHECKING:
     from mer.datasets.long_videos import LongVideos
@@ -59,28 +60,64 @@ def main(argv: list[str]) -> int:
     from mer.spotting.spotted_expression import Settings
 
     settings = Settings()
-    if given.threshold is not None:
-        if not given.threshold > 0:
-            raise MerError(f"--threshold {given.threshold}: type a number above 0, such as 5")
-        settings = replace(settings, threshold=given.threshold)
     datasets = [text for text in given.inputs if "=" in text and not Path(text).exists()]
-    if given.model is not None and datasets != given.inputs:
-        raise MerError("--model is for datasets; for a video type `mer predict MODEL VIDEO`")
+    raise_all("this cannot be spotted:", _faults(given, datasets))
+    if given.threshold is not None:
+        settings = replace(settings, threshold=given.threshold)
     for text in given.inputs:
-        name, _, root = text.partition("=")
         if text in datasets:
+            name, _, root = text.partition("=")
             _dataset(name, Path(root).expanduser(), given, settings)
         else:
-            _video(
-                int(text) if text.isdigit() and not Path(text).exists() else text, given, settings
-            )
+            _video(_source(text), given, settings)
     return 0
+
+
+def _source(text: str) -> str | int:
+    """What a word names: a camera by its number, or a path."""
+    return int(text) if text.isdigit() and not Path(text).exists() else text
+
+
+def _faults(given: argparse.Namespace, datasets: list[str]) -> Iterator[str]:
+    """What is wrong with the words, before any of them is worked on."""
+    from mer.datasets.long_videos import check
+    from mer.deploy.clip_words import faults_of_model
+    from mer.files import output_faults
+    from mer.spotting.frames import open_frames
+    from mer.spotting.stream import check_rate
+
+    for option, value in (("--threshold", given.threshold), ("--min-face", given.min_face)):
+        if value is not None and not value > 0:
+            yield f"{option} {value}: type a number above 0, such as 5"
+    if given.workers is not None and given.workers < 1:
+        yield f"--workers {given.workers}: type 1 or more"
+    yield from output_faults(f"--out {given.out}", given.out, folder=True)
+    if given.model is not None and datasets != given.inputs:
+        yield "--model is for datasets; for a video type `mer predict MODEL VIDEO`"
+    elif given.model is not None:
+        yield from faults_of_model(given.model)
+    if given.fps is not None:
+        try:
+            check_rate(given.fps)
+        except MerError as error:
+            yield f"--{error}"
+    for text in given.inputs:
+        try:
+            if text in datasets:
+                name, _, root = text.partition("=")
+                check(name, Path(root).expanduser())
+            else:
+                with open_frames(_source(text)):  # reads its first frame
+                    pass
+        except MerError as error:
+            yield str(error)
 
 
 def _video(source: str | int, given: argparse.Namespace, settings: Any) -> None:
     from tqdm import tqdm
 
     from mer.spotting.evaluation import spot_video, write_intervals
+    from mer.spotting.spotter import strongest
     from mer.spotting.timeline import timeline
 
     name = f"camera-{source}" if isinstance(source, int) else Path(source).stem or "video"
@@ -110,6 +147,11 @@ def _video(source: str | int, given: argparse.Namespace, settings: Any) -> None:
     for text in video.warnings:
         log.warning("%s", text)
     _print_intervals(name, video.table)
+    if video.faces and not len(video.table):
+        seen = strongest(video.faces, settings.threshold)
+        print(
+            f"{seen[:1].upper()}{seen[1:]}. A lower --threshold finds weaker ones, and more noise."
+        )
     print(f"Intervals and line of time: {given.out / stem}.csv, .json, .svg")
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from mer.cli.options import require_writable
 from mer.config.composition import compose
 from mer.errors import MerError, when_stopped
 
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
         return 0
     config = compose(argv, config_name="synth")
     _check_numbers(config.seed, config.workers)
+    require_writable({}, {"out=": config.out})
 
     from mer.synthetic.corpora import generate
     from mer.synthetic.plan import plan

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mer.cli import failures, train_help
 from mer.cli.made_folders import Folders
+from mer.cli.options import require_writable
 from mer.config import sweeps
 from mer.config.composition import check_words, conf_dir, typed
 from mer.config.hydra_options import options_first, take_trust
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
     config = check_words(words)
     if config is not None:
         _require_data(typed(config))
-        _check_folders(config)
+        _check_folders(config, alone=not {"-m", "--multirun"} & set(words))
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
@@ -115,9 +116,17 @@ def _require_data(settings: Settings) -> None:
         sources.read(settings, *roles)  # whose message names all of them
 
 
-def _check_folders(config: DictConfig) -> None:
-    """Refuse links out of the directories that Hydra writes to before the run begins."""
-    for folder in (config.run.dir, OmegaConf.select(config, "search.dir")):
+def _check_folders(config: DictConfig, alone: bool) -> None:
+    """Refuse folders that cannot be written, or have links out of them, before the run begins.
+
+    Args:
+        config: Composed configuration.
+        alone: Whether this is a run, and no sweep, whose runs have directories of their own.
+    """
+    search = OmegaConf.select(config, "search.dir")
+    folders = {"paths.cache=": config.paths.cache, "search.dir=": search}
+    require_writable({}, folders | ({"run.dir=": config.run.dir} if alone else {}))
+    for folder in (config.run.dir, search):
         if folder is not None and Path(folder).is_dir():
             check_folder(Path(folder))
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mer.cli.options import require_writable
+
 
 def main(argv: list[str]) -> int:
     """Write the report as a file, with `--send` also to W&B.
@@ -25,6 +27,7 @@ def main(argv: list[str]) -> int:
         "--send", action="store_true", help="save the report at W&B; needs `wandb login`"
     )
     arguments = parser.parse_args(argv)
+    require_writable({"--output ": arguments.output}, {})
     from mer.loggers import wandb_report
 
     runs = wandb_report.read(arguments.runs)

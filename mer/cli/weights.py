@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mer.cli.options import require_writable
+
 
 def main(argv: list[str]) -> int:
     """List the weights of the package, or train some anew.
@@ -27,6 +29,7 @@ def main(argv: list[str]) -> int:
             print(f"  card: {path.with_suffix('.md')}")
         return 0
 
+    require_writable({}, {"--to ": given.to})
     from mer.training.make_weights import as_in_package, make
 
     path, digest = make(given.make, given.to, given.overrides)

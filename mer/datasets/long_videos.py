@@ -96,6 +96,17 @@ class _Source(NamedTuple):
     expected: str
 
 
+def check(dataset: str, root: Path) -> None:
+    """Refuse a dataset that is none, or whose folder is not there.
+
+    Raises:
+        MerError: With the names that there are, or the tree that is expected.
+    """
+    if dataset not in SOURCES:
+        raise MerError(f"{dataset} is no dataset of long videos; type {', '.join(SOURCES)}")
+    check_root(dataset, root, SOURCES[dataset].expected)
+
+
 def read_long_videos(dataset: str, root: Path, fps: float | None = None) -> LongVideos:
     """Read a dataset of long videos.
 
@@ -107,10 +118,8 @@ def read_long_videos(dataset: str, root: Path, fps: float | None = None) -> Long
     Raises:
         MerError: If there is no such dataset, or frames or workbook cannot be found.
     """
-    if dataset not in SOURCES:
-        raise MerError(f"{dataset} is no dataset of long videos; type {', '.join(SOURCES)}")
+    check(dataset, root)
     source = SOURCES[dataset]
-    check_root(dataset, root, source.expected)
     found = {key: (subject, folder) for key, subject, folder in _videos(root, source, DEPTH)}
     if not found:
         raise MerError(

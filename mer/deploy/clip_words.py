@@ -11,7 +11,7 @@ from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all
 from mer.prepare.sample import Drop, read_picture
 from mer.runs import rundir
-from mer.spotting.frames import open_frames
+from mer.spotting.frames import check_numbers, open_frames
 
 #: Endings of tables of pairs.
 TABLES = frozenset({".csv", ".tsv", ".txt"})
@@ -54,12 +54,19 @@ class Request(NamedTuple):
     clips: list[Clip]
 
 
-def read_request(words: Sequence[str], faults: Iterable[str] = ()) -> Request:
+def read_request(
+    words: Sequence[str],
+    faults: Iterable[str] = (),
+    fold: str | None = None,
+    numbers: Sequence[int] = (),
+) -> Request:
     """Sort words into a model and clips, and look at each of them.
 
     Args:
         words: A model or none, then videos, folders of frames, pairs of pictures, tables, cameras.
         faults: What is wrong with the options beside them.
+        fold: Name of the model's fold.
+        numbers: Numbers of frames of the one clip, in rising order.
 
     Raises:
         MerError: If one of them cannot be used; it names all that cannot.
@@ -67,7 +74,9 @@ def read_request(words: Sequence[str], faults: Iterable[str] = ()) -> Request:
     words, faults = list(words), list(faults)
     model = words.pop(0) if words and _is_model(words[0]) else None
     if model is not None:
-        faults += _faults_of_model(model)
+        faults += faults_of_model(model, fold)
+    elif fold is not None:
+        faults.append(f"--fold {fold}: folds are those of a run; name its directory first")
     if not words:
         faults.append(
             "there is nothing to label: name a video, a folder of frames, two pictures (onset "
@@ -92,6 +101,8 @@ def read_request(words: Sequence[str], faults: Iterable[str] = ()) -> Request:
             first = model is None and word == words[0] and _may_be_model(word)
             faults.append(f"{error}. {MODEL}" if first else str(error))
     faults += [fault for pair in pairs for fault in _unreadable(pair)]
+    if numbers and not faults:
+        faults += _lacking(pairs, clips, numbers)
     raise_all("this cannot be predicted:", faults)
     return Request(model, pairs, clips)
 
@@ -118,12 +129,28 @@ def _may_be_model(word: str) -> bool:
     return path.is_dir() or not (path.suffix or "," in word or word.startswith("camera"))
 
 
-def _faults_of_model(model: str) -> Iterator[str]:
-    """What is wrong with a model, as far as a look tells."""
+def _lacking(pairs: list[Pair], clips: list[Clip], numbers: Sequence[int]) -> Iterator[str]:
+    """What is wrong with the numbers of an expression's frames."""
+    if pairs or len(clips) != 1 or isinstance(clips[0].source, int):
+        yield "--onset, --apex and --offset are frames of one video or folder of frames"
+        return
+    try:
+        check_numbers(clips[0].source, numbers)
+    except MerError as error:
+        yield str(error)
+
+
+def faults_of_model(model: str, fold: str | None = None) -> Iterator[str]:
+    """What is wrong with a model and the name of a fold, as far as a look tells."""
     path = Path(model).expanduser()
     if path.is_dir():
-        if not any(rundir.is_done(path, fold.name) for fold in path.glob("folds/*")):
+        done = rundir.finished(path)
+        if not done:
             yield f"{model} is a run without a finished fold. {MODEL}"
+        elif fold is not None and fold not in done:
+            yield f"{model} has no finished fold `{fold}`; there are: {', '.join(done)}"
+    elif fold is not None:
+        yield f"{model} is no run directory, so it has no fold {fold}"
     elif path.suffix in MODELS and not path.is_file():
         yield f"{model} does not exist. {MODEL}"
     elif path.suffix in MODELS and path.suffix != ".onnx":

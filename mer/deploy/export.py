@@ -5,10 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mer.deploy.fold_graphs import TOLERANCE
-from mer.deploy.parity import changes, require_close, require_equal
 from mer.errors import MerError, raise_all
-from mer.files import sha256, write_text, write_whole
+from mer.files import output_faults, sha256, write_text, write_whole
 from mer.protocols import EVERYBODY
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def export(
     """
     from mer.deploy import model_card
 
-    raise_all("No file can be written:", _faults(form, precision, out))
+    raise_all("No file can be written:", _faults(Path(source), form, precision, out))
     made = _open(source, fold, tuple(trust), heads)
     path = out or made.path.with_name(made.path.name + PRECISIONS[precision] + FORMATS[form])
     said: list[str] = []
@@ -94,26 +92,23 @@ def export(
     return path
 
 
-def _faults(form: str, precision: Precision, out: Path | None) -> Iterator[str]:
+def _faults(source: Path, form: str, precision: Precision, out: Path | None) -> Iterator[str]:
     """What is wrong with the file that is wanted, before anything is read."""
     if precision != "float32" and form != "onnx":
         yield f"--precision {precision} is for --format onnx, found {form}"
     if out is None:
+        if source.is_dir():  # where the file goes
+            yield from (f"{fault}, by --out" for fault in output_faults(f"{source}", source, True))
         return
-    if out.is_dir():
-        yield f"--out {out} is a folder; name a file that ends in {FORMATS[form]}"
-    elif out.suffix != FORMATS[form]:
+    if not out.is_dir() and out.suffix != FORMATS[form]:
         yield f"--out {out}: a file of --format {form} ends in {FORMATS[form]}"
-    folder = next(one for one in (out.parent, *out.parent.parents) if one.exists())
-    if not folder.is_dir():
-        yield f"--out {out}: {folder} is a file, and no folder"
+    yield from output_faults(f"--out {out}", out)
 
 
 def _open(
     source: Path | str, fold: str | None, trust: tuple[str, ...], heads: Sequence[str] | None
 ) -> Source:
     """Open the model of a run's fold, or weights of the package."""
-    from mer.deploy import fold_graphs, parity_samples
     from mer.models.ready_weights import PREFIX, READY
     from mer.runs import rundir
 
@@ -121,10 +116,15 @@ def _open(
     if name in READY and not Path(source).is_dir():
         if fold is not None or heads is not None:
             raise MerError(f"{source} is one network with one head; leave --fold and --heads out")
+        from mer.deploy import fold_graphs, parity_samples
+
         samples = parity_samples.of_shipped(name)
         return Source(fold_graphs.shipped(name), samples, None, "", Path(name))
     run_dir = Path(source)
     chosen = _fold_name(run_dir, fold)
+
+    from mer.deploy import fold_graphs, parity_samples  # bring torch
+
     model = fold_graphs.load(run_dir, chosen, trust, heads)
     folder = run_dir if chosen == EVERYBODY else rundir.fold_folder(run_dir, chosen)
     samples = parity_samples.of_fold(run_dir, chosen, trust)
@@ -135,6 +135,8 @@ def _write(made: Source, form: str, precision: Precision, path: Path, lossy: boo
     """Write a file and compare it with its model; sentences on what was found."""
     from mer.deploy import model_card, model_files, small_files
     from mer.deploy.engines import open_engine
+    from mer.deploy.fold_graphs import TOLERANCE
+    from mer.deploy.parity import changes, require_close, require_equal
 
     model, samples = made.model, made.samples
     expected = open_engine("eager", model)(samples.images)
@@ -199,12 +201,11 @@ def _of_program(model: "Deployed", path: Path, images: Any) -> "Scores":
 def _fold_name(run_dir: Path, fold: str | None) -> str:
     """The fold that is meant; of a run under a protocol, say whom its network has not seen."""
     from mer.config import stored
-    from mer.deploy import trained_models
-    from mer.runs import members, run_files, untested
+    from mer.runs import members, run_files, rundir, untested
 
     if (path := run_dir / "config.yaml").is_file():
         members.require_networks(run_dir, stored.read(path))
-    done = trained_models.finished(run_dir)
+    done = rundir.require_finished(run_dir)
     if fold is not None and fold not in done:
         raise MerError(f"{run_dir} has no finished fold `{fold}`; there are: {', '.join(done)}.")
     chosen = fold or done[0]

@@ -79,7 +79,7 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
     """
     trust = tuple(trust)
     cfg = load_config(run_dir, trust=trust)
-    done = finished(run_dir)
+    done = rundir.require_finished(run_dir)
     if fold is not None and fold not in done:
         raise MerError(f"{run_dir} has no finished fold `{fold}`; there are: {', '.join(done)}.")
     names = done if fold is None else [fold]
@@ -143,23 +143,6 @@ def _calibration(
         for head, form in forms.items()
         if head in stored
     }
-
-
-def finished(run_dir: Path) -> list[str]:
-    """Names of the finished folds of a run.
-
-    Raises:
-        MerError: If there is none.
-    """
-    names = sorted(one.name for one in run_dir.glob("folds/*"))
-    done = [name for name in names if rundir.is_done(run_dir, name)]
-    if not done:
-        what = "has no finished fold" if run_dir.is_dir() else "is no run directory"
-        raise MerError(
-            f"{run_dir} {what}. Name a run directory, e.g. runs/demo, or weights of the package, "
-            "e.g. mer:motion-xxs."
-        )
-    return done
 
 
 class _Opened(NamedTuple):

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from mer.deploy.prediction import ClipPrediction, FoundExpression, Moment, Prediction
 from mer.errors import MerError
 from mer.prepare.sample import Sample
-from mer.spotting.frames import Source, open_frames
-from mer.spotting.spotted_expression import Expression
-from mer.spotting.spotter import Spotter
+from mer.spotting.frames import Source, open_frames, require_numbers
+from mer.spotting.spotted_expression import Expression, Settings
+from mer.spotting.spotter import Spotter, strongest
 from mer.spotting.stream import Frame, Frames, Progress
 from mer.spotting.tracking import Tracker
 
@@ -34,6 +34,9 @@ LONGEST_MICRO, LONGEST = 0.5, 4.0
 
 #: Expressions of a clip that keep their arrays, so that their pictures can be drawn; 0.6 MB each.
 KEPT = 100
+
+#: What to do where nothing is spotted.
+NAME_FRAMES = "If you know its frames, name them: --onset N --apex M (in Python onset=N, apex=M)"
 
 #: Points of the motion of a face over time that are kept.
 POINTS = 2000
@@ -141,12 +144,7 @@ def _annotated(
             kept[frame.number] = frame
         if frame.number >= numbers[-1]:
             break
-    if lacking := [str(number) for number in numbers if number not in kept]:
-        there = f"begins with frame {read[0]}" if read[-1] >= numbers[-1] else ""
-        raise MerError(
-            f"{frames.name} has no frame {', '.join(lacking)}: "
-            f"it {there or f'has {read[0]} to {read[-1]}'}"
-        )
+    require_numbers(frames.name, numbers, read)
     followed = bool(seen[numbers[0]] & seen[numbers[1]])
     return kept, followed, len(read), frame.time
 
@@ -178,12 +176,12 @@ def predict_spotted(
     if not spotter.faces:
         reason = limits.pop()
     elif not found:
-        reason = "no expression was spotted"
-        if spotter.seconds < LONGEST_MICRO:
-            reason += (
-                f": {spotter.seconds:.2f} s are too short to know the face at rest; of a clip that "
-                "was cut name the frames, --onset and --apex"
-            )
+        seen = (
+            f"{spotter.seconds:.2f} s are too short to know the face at rest"
+            if spotter.seconds < LONGEST_MICRO
+            else strongest(spotter.faces, Settings().threshold)
+        )
+        reason = f"no expression was spotted: {seen}. {NAME_FRAMES}"
     return ClipPrediction(
         frames.name,
         tuple(sorted(found, key=lambda one: (one.onset.seconds if one.onset else 0, one.face))),

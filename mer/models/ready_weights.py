@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from mer.errors import MerError
 from mer.files import sha256
-from mer.models.checkpoints import read_checkpoint
 
 #: Beginning of `backbone.weights` that names weights of the package.
 PREFIX = "mer:"
@@ -103,6 +102,8 @@ def checkpoint(weights: str) -> Path:
 
 def backbone_state(weights: str) -> dict[str, Any]:
     """Read the tensors of the backbone under its own names, in single precision."""
+    from mer.models.checkpoints import read_checkpoint  # brings torch, which names do not need
+
     state = read_checkpoint(checkpoint(weights))["state_dict"]
     return {
         name.removeprefix("backbone."): tensor.float() if tensor.is_floating_point() else tensor

@@ -1,7 +1,6 @@
 """The page of a run: what goes into the template, and the files beside it."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ from omegaconf import OmegaConf
 
 from mer.audit.verdict import audit
 from mer.datasets.remarks import reasons
-from mer.errors import MerError
 from mer.files import naming, write_text
 from mer.models import grad_cam
 from mer.pages.plots import Plot, save
@@ -32,6 +30,7 @@ from mer.report.fold_networks import Absent, Networks
 from mer.report.sample_pictures import Painter
 from mer.runs import calibration, curves, members
 from mer.runs.head_columns import MAJORITY
+from mer.runs.run_folders import require_runs
 from mer.runs.rundir import fold_folder, marked
 from mer.runs.stored_run import Run
 
@@ -51,27 +50,6 @@ class Choices(NamedTuple):
     trust: tuple[str, ...] = ()
 
 
-def check(run_dirs: Sequence[Path]) -> None:
-    """Refuse what is no run, or cannot be written to, before minutes of work.
-
-    Raises:
-        MerError: With all of them.
-    """
-    problems = []
-    for run_dir in run_dirs:
-        try:
-            Run(run_dir)
-        except MerError as error:
-            problems.append(str(error))
-        else:
-            if not os.access(run_dir, os.W_OK):
-                problems.append(
-                    f"{run_dir} cannot be written to; copy the run to a folder of your own."
-                )
-    if problems:
-        raise MerError("\n".join(problems))
-
-
 def write(run_dir: Path, choices: Choices) -> list[Path]:
     """Write `report.html`, and with `figures` also `figures/` and `table.tex`.
 
@@ -87,7 +65,7 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
     Raises:
         MerError: If there is no run, or its directory cannot be written to.
     """
-    check([run_dir])
+    require_runs([run_dir], writes=True)
     run = Run(run_dir)
     values = _values(run, choices)
     path, table = (run_dir / marked(name, run.config) for name in ("report.html", "table.tex"))

@@ -1,16 +1,33 @@
-"""Folders that a glob such as `runs/*` gives, some of which may hold no run."""
+"""Run directories as they are typed, and folders that a glob such as `runs/*` gives beside them.
+
+Nothing heavy is imported here: a wrong path is told at once.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from mer.errors import raise_all
+from mer.files import output_faults
+
 log = logging.getLogger(__name__)
 
 Word = TypeVar("Word", str, Path)
 
 
-def with_run(words: Sequence[Word], holds_run: Callable[[Path], bool]) -> list[Word]:
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory, finished or not."""
+    return (folder / "config.yaml").is_file()
+
+
+def is_rest_of_run(folder: Path) -> bool:
+    """Whether a folder is a run directory, even if most of it is lost."""
+    signs = ("config.yaml", "manifest.parquet")
+    return any((folder / name).exists() for name in signs) or any(folder.glob("metrics*.json"))
+
+
+def with_run(words: Sequence[Word], holds_run: Callable[[Path], bool] = is_run) -> list[Word]:
     """Leave out folders without a run, in one line; unless none would be left.
 
     Args:
@@ -25,6 +42,33 @@ def with_run(words: Sequence[Word], holds_run: Callable[[Path], bool]) -> list[W
     return kept
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run directory, finished or not."""
-    return (folder / "config.yaml").is_file()
+def require_runs(
+    folders: Sequence[Path], holds_run: Callable[[Path], bool] = is_run, writes: bool = False
+) -> None:
+    """Refuse what is no run directory, or cannot be written to.
+
+    Args:
+        folders: What was typed.
+        holds_run: Whether a folder is a run directory.
+        writes: Whether something will be written into them.
+
+    Raises:
+        MerError: With all of them.
+    """
+    problems = [_fault(folder) for folder in folders if not holds_run(folder)]
+    if writes and not problems:
+        problems = [one for path in folders for one in output_faults(str(path), path, folder=True)]
+    raise_all("this is asked of run directories:", problems)
+
+
+def _fault(folder: Path) -> str:
+    if not folder.exists():
+        return f"{folder} does not exist"
+    if not folder.is_dir():
+        return f"{folder} is a file; name the directory of a run"
+    inner = sorted(path.name for path in folder.iterdir() if is_run(path))
+    more = f"; in it are {', '.join(inner[:5])}{', ...' if inner[5:] else ''}" if inner else ""
+    return (
+        f"{folder} is no run directory: it has no config.yaml{more}. Name one, such as "
+        f"{folder / inner[0] if inner else 'runs/demo'}"
+    )

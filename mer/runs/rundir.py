@@ -161,6 +161,28 @@ def is_done(run_dir: Path, name: str) -> bool:
     return find(fold_folder(run_dir, name), "predictions.parquet") is not None
 
 
+def finished(run_dir: Path) -> list[str]:
+    """Names of the finished folds of a run, in order; empty where there is none."""
+    names = sorted(path.name for path in run_dir.glob("folds/*"))
+    return [name for name in names if is_done(run_dir, name)]
+
+
+def require_finished(run_dir: Path) -> list[str]:
+    """Names of the finished folds of a run.
+
+    Raises:
+        MerError: If there is none.
+    """
+    done = finished(run_dir)
+    if not done:
+        what = "has no finished fold" if run_dir.is_dir() else "is no run directory"
+        raise MerError(
+            f"{run_dir} {what}. Name a run directory, e.g. runs/demo, or weights of the package, "
+            "e.g. mer:motion-xxs."
+        )
+    return done
+
+
 #: In the names of files with scores that are none of the method: see `mark`.
 MARKS = tuple(
     "".join(marks)

@@ -1,6 +1,6 @@
 """Opens a video, a folder of pictures, a camera or pictures in memory as a stream of frames."""
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,36 @@ def open_frames(
     if not path.exists():
         raise MerError(f"{path} does not exist; expected a video or a folder of frames")
     return captures.video(path, fps, progress)
+
+
+def check_numbers(source: Source, numbers: Sequence[int]) -> None:
+    """Refuse numbers of frames that a source lacks; it is read only where it does not tell.
+
+    Args:
+        source: Video or folder.
+        numbers: Numbers of frames in rising order.
+
+    Raises:
+        MerError: If there is no such source, or it lacks one of them.
+    """
+    with open_frames(source) as frames:
+        promised = frames.numbers is None and frames.count is not None
+        if promised and 0 <= numbers[0] and numbers[-1] < (frames.count or 0):
+            return
+        require_numbers(frames.name, numbers, frames.numbers or [one.number for one in frames])
+
+
+def require_numbers(name: str, numbers: Sequence[int], there: Sequence[int]) -> None:
+    """Refuse numbers of frames that are not among those that were read, the last one included.
+
+    Raises:
+        MerError: With all of them.
+    """
+    if lacking := [str(number) for number in numbers if number not in there]:
+        extent = f"has {there[0]} to {there[-1]}"
+        if there[-1] >= numbers[-1]:
+            extent = f"begins with frame {there[0]}"
+        raise MerError(f"{name} has no frame {', '.join(lacking)}: it {extent}")
 
 
 def _pictures(
@@ -87,4 +117,12 @@ def _folder(folder: Path, fps: float | None, progress: Progress | None) -> Frame
             warnings.append(f"{folder}: {unread} pictures cannot be read and were left out")
 
     frames = with_first(read(), str(folder), f"none of its {len(files)} pictures can be read")
-    return Frames(str(folder), frames, rate, len(files), warnings=warnings, progress=progress)
+    return Frames(
+        str(folder),
+        frames,
+        rate,
+        len(files),
+        numbers=sorted(files),
+        warnings=warnings,
+        progress=progress,
+    )

@@ -6,7 +6,7 @@ where an expression begins, peaks and ends.
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -171,3 +171,24 @@ class Spotter:
             watcher = self._watchers.pop(track.number, None)
             spotted += watcher.close() if watcher else []
         return spotted
+
+
+def strongest(faces: Iterable[Face], threshold: float) -> str:
+    """Say how strong the strongest motion of some faces is, and why it is no expression.
+
+    Args:
+        faces: Faces in which nothing was spotted.
+        threshold: Least motion of an expression in multiples of a face at rest.
+    """
+    moments = [moment for face in faces for moment in zip(face.levels, face.times, strict=True)]
+    if not moments:
+        return "the clip is too short to know the face at rest"
+    level, time = max(moments)
+    why = (
+        f"; an expression has {threshold:g} or more"
+        if level < threshold
+        else ", but too small to be told from noise, or part of a blink"
+    )
+    return (
+        f"the strongest motion, at {time:.2f} s, is {level:.1f} times that of the face at rest{why}"
+    )

@@ -6,7 +6,7 @@ gives to its frames, so that a video of variable frame rate is measured in secon
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +47,7 @@ class Frames:
         name: Name of the source in messages.
         fps: Frames per second: the source's, or those that were given.
         count: Number of frames that the source promises, None where it does not know.
+        numbers: Numbers of its frames, None where only reading them tells.
         live: Whether frames come as they are filmed, without an end.
         warnings: What was odd, one sentence each; complete after the last frame.
     """
@@ -58,6 +59,7 @@ class Frames:
         fps: float,
         count: int | None,
         *,
+        numbers: Sequence[int] | None = None,
         live: bool = False,
         warnings: list[str] | None = None,
         close: Callable[[], None] | None = None,
@@ -65,6 +67,7 @@ class Frames:
     ) -> None:
         """See the attributes; `close` releases the source."""
         self.name, self.fps, self.count, self.live = name, fps, count, live
+        self.numbers = numbers
         self.warnings: list[str] = warnings if warnings is not None else []
         self._frames, self._release, self._progress = frames, close, progress
 

@@ -263,6 +263,7 @@ def _carry_out(
     judged = settings.protocol.name != protocols.EVERYBODY
     protocols.check_folds(folds, corpus.table, persons_apart=apart, tested=judged)
     checks.check_sides(settings, folds)
+    dataset = sources.dataset(settings, corpus)
     with claims.claimed(run_dir, settings):
         for observer in observers:
             observer.claimed()
@@ -271,7 +272,6 @@ def _carry_out(
         twins.check(run_dir, settings, corpus, macro, folds)
         weights = _pretrained(settings, corpus, macro, run_dir, observers)
     scores = None
-    dataset = sources.dataset(settings, corpus)
     judge = zero_shot.network(settings, run_dir, weights)
     if judged and judge is not None:
         scores = zero_shot.scores(settings, judge, dataset)

@@ -11,6 +11,7 @@ from PIL import Image
 
 import mer
 from mer import cli
+from mer.deploy import loading
 from mer.spotting.frames import open_frames
 from tests.builders import Config
 from tests.deploy.clips import Clip, clip_of, write_video
@@ -77,13 +78,26 @@ def test_all_wrong_inputs_are_named_before_anything_is_computed(
         (["{clip}", "--onset", "5", "--apex", "3"], "are [5, 3]; expected numbers of frames in"),
         (["{clip}", "--out", "{clip}"], "clip.mkv is a file; name a folder"),
         (["{clip}", "{clip}", "--onset", "0", "--apex", "1"], "frames of one video"),
+        (["{clip}", "--onset", "2", "--apex", "7"], "clip.mkv has no frame 7: it has 0 to 4"),
+        (["{clip}", "--fold", "3"], "--fold 3: folds are those of a run"),
+        (["mer:motion-xxs", "{clip}", "--fold", "3"], "so it has no fold 3"),
+        (["{run}", "{clip}", "--fold", "c"], "has no finished fold `c`; there are: a, b"),
     ],
 )
-def test_what_cannot_be_asked_is_a_sentence(
-    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_asked_is_a_sentence_before_a_model_is_loaded(
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("a model was loaded"))
+    for fold in "ab":
+        (tmp_path / "run" / "folds" / fold).mkdir(parents=True)
+        (tmp_path / "run" / "folds" / fold / "predictions.parquet").touch()
     film = write_video(tmp_path / "clip.mkv", [np.zeros((64, 64, 3), np.uint8)] * 5)
-    assert cli.main(["predict", *(word.format(clip=film) for word in words)]) == 2
+    given = [word.format(clip=film, run=tmp_path / "run") for word in words]
+    assert cli.main(["predict", *given]) == 2
     assert sentence in capsys.readouterr().err
 
 

@@ -331,7 +331,7 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(
 ) -> None:
     (tmp_path / "file").touch()
     for out, words in (
-        (tmp_path, "is a folder; name a file that ends in .pt2"),
+        (tmp_path, "is a folder; name a file"),
         (tmp_path / "m.onnx", "a file of --format pt2 ends in .pt2"),
         (tmp_path / "file" / "new" / "m.pt2", "file is a file, and no folder"),
     ):

@@ -1,6 +1,7 @@
 """`Predictor.predict_video`: annotated and spotted expressions, in frames and seconds."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +119,13 @@ def test_what_lasts_long_is_no_micro_expression(
 def test_still_faces_and_clips_without_one_have_no_expression(model: Predictor, clip: Clip) -> None:
     still = model.predict_video([clip.pictures[0]] * 60, fps=50)
     assert (still.expressions, still.faces) == ((), 1)
-    assert still.reason == "no expression was spotted"
+    assert still.reason is not None
+    assert re.fullmatch(
+        r"no expression was spotted: the strongest motion, at \d\.\d\d s, is \d\.\d times that of "
+        r"the face at rest; an expression has 4\.5 or more\. If you know its frames, name them: "
+        r"--onset N --apex M .*",
+        still.reason,
+    )
     black = model.predict_video([np.zeros_like(clip.pictures[0])] * 20, fps=50)
     assert (black.expressions, black.faces) == ((), 0)
     assert black.reason is not None and black.reason.startswith("No face was found in 20 frames")

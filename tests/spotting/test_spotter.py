@@ -14,7 +14,7 @@ from mer.prepare.faces import FaceFinder
 from mer.spotting.clip import farthest, spot_clip
 from mer.spotting.frames import open_frames
 from mer.spotting.spotted_expression import Expression
-from mer.spotting.spotter import Spotter
+from mer.spotting.spotter import Face, Spotter, strongest
 from mer.spotting.stream import Frames
 from mer.spotting.tracking import overlap
 from mer.synthetic.camera import film
@@ -129,3 +129,14 @@ def test_faces_overlap_by_their_boxes() -> None:
     assert overlap(one, one) == pytest.approx(1)
     assert overlap(one, one + 5) == pytest.approx(25 / 175)
     assert overlap(one, one + 20) == 0
+
+
+def test_what_was_seen_where_nothing_was_spotted_is_said() -> None:
+    faces = [Face(0, 0.0, 1.0, 90.0), Face(1, 0.0, 1.0, 90.0)]
+    assert strongest(faces, 4.5) == "the clip is too short to know the face at rest"
+    for face, levels in zip(faces, ([1.0, 3.25], [2.0, 1.0]), strict=True):
+        face.times.extend([0.5, 0.75])
+        face.levels.extend(levels)
+    seen = "the strongest motion, at 0.75 s, is 3.2 times that of the face at rest"
+    assert strongest(faces, 4.5) == f"{seen}; an expression has 4.5 or more"
+    assert strongest(faces, 3.0).startswith(f"{seen}, but too small to be told from noise")

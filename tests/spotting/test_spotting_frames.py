@@ -5,9 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mer.errors import MerError
-from mer.spotting.frames import open_frames
+from mer.spotting.frames import check_numbers, open_frames
 from tests.spotting.videos import rotate_tag, variable_rate, write_video
 
 
@@ -109,6 +110,21 @@ def test_a_folder_is_read_by_number_and_leaves_out_what_is_odd(tmp_path: Path) -
     assert "6 of the frames 2 to 13 are missing" in text
     assert "1 pictures cannot be read" in text
     assert "1 frames are not 64 x 48 px" in text
+
+
+def test_numbers_of_frames_that_a_source_lacks_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in (3, 4, 7):
+        Image.new("RGB", (8, 8)).save(folder / f"img{number}.png")
+    check_numbers(folder, [3, 7])
+    with pytest.raises(MerError, match=r"folder has no frame 2, 5: it begins with frame 3"):
+        check_numbers(folder, [2, 5])
+    film = write_video(tmp_path / "film.mkv", ramp(5))
+    check_numbers(film, [0, 4])
+    for numbers, lacking in (([1, 5], "5"), ([-1, 3], "-1")):
+        with pytest.raises(MerError, match=rf"film.mkv has no frame {lacking}: it"):
+            check_numbers(film, numbers)
 
 
 def test_an_empty_folder_and_no_pictures_are_one_sentence(tmp_path: Path) -> None:
