@@ -60,6 +60,7 @@ def compose(
     """
     from hydra.errors import HydraException
 
+    _require_lists(overrides)
     overrides = [*overrides, *search_path(config_dir)]
     try:
         return _compose(overrides, config_name)
@@ -146,6 +147,22 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
             *(_wrong_values(config, good) if bad and config is not None else []),
         ],
     )
+
+
+def _require_lists(overrides: list[str]) -> None:
+    """Refuse a second choice of a group by its package, of which Hydra would use the first twice.
+
+    Raises:
+        MerError: With the list that is to be typed.
+    """
+    listed = {"logger": "", "callbacks": "svm_head"}
+    for word in overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        group = key.partition("@")[0]
+        if "@" in key and group in listed:
+            first = next((w.partition("=")[2] for w in overrides if w.startswith(f"{group}=")), "")
+            both = ",".join(filter(None, [(first or listed[group]).strip("[]"), value.strip("[]")]))
+            raise MerError(f"{word} would choose nothing. Type both at once: '{group}=[{both}]'")
 
 
 def _wrong_values(config: "DictConfig", overrides: list[str]) -> list[str]:

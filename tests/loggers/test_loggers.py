@@ -1,6 +1,7 @@
 """What loggers say of a run: by hand where numbers are made, read back where they are written."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,20 @@ def test_every_choice_of_loggers_composes(choice: str, expected: set[str]) -> No
     assert set(node) == expected
     if expected:
         assert isinstance(make_observers({"csv": node.csv})[0], CsvLogger)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["logger=wandb", "+logger@logger=tensorboard"], "logger=[wandb,tensorboard]"),
+        (["logger=[wandb,mlflow]", "+logger@other=aim"], "logger=[wandb,mlflow,aim]"),
+        (["+logger@logger=wandb"], "logger=[wandb]"),
+        (["callbacks@callbacks=mine"], "callbacks=[svm_head,mine]"),
+    ],
+)
+def test_a_second_logger_is_named_in_the_list(words: list[str], meant: str) -> None:
+    with pytest.raises(MerError, match=re.escape(f"Type both at once: '{meant}'")):
+        compose(words)
 
 
 def test_wandb_sends_nothing_by_default() -> None:
