@@ -1,12 +1,14 @@
 """Identity of a run at Weights & Biases: id, name, group, job type, tags, and the login."""
 
 import hashlib
-import netrc
 import os
 import re
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from filelock import FileLock
 
@@ -117,14 +119,47 @@ def keep(
     return kept, path
 
 
+def server() -> str:
+    """Address of the W&B server: WANDB_BASE_URL, that of `wandb login --host`, or W&B's own."""
+    from wandb.sdk import wandb_setup
+
+    return os.environ.get("WANDB_BASE_URL") or str(wandb_setup.singleton().settings.base_url)
+
+
 def logged_in() -> bool:
-    """Whether there is a W&B login; only its presence is looked at."""
+    """Whether there is a login at the W&B server.
+
+    Raises:
+        MerError: If there is one that W&B cannot use.
+    """
+    from wandb.sdk.lib import wbauth
+
+    import wandb
+
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    host = address.partition("://")[2].strip("/")
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     try:
-        return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+        return wbauth.read_netrc_auth(host=server()) is not None
+    except (wandb.Error, ValueError) as error:
+        raise MerError(
+            f"W&B cannot use its login: {error}. Type `wandb login --relogin`"
+        ) from error
+
+
+def require_connection() -> None:
+    """Find out whether the W&B server answers, unless a proxy stands before it.
+
+    Raises:
+        MerError: If it does not within some seconds; `wandb.init` would wait for minutes.
+    """
+    parts = urlsplit(server())
+    if getproxies():
+        return
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        raise MerError(
+            f"logger.wandb.mode is online, but {server()} does not answer ({error}). Set "
+            "logger.wandb.mode=offline and send the run later with `wandb sync`."
+        ) from error

@@ -71,22 +71,13 @@ class WandbLogger(Observer):
         self._lost: list[str] = []
 
     def check(self) -> None:
-        """Find out whether a run can be logged, without asking and without the network.
+        """Find out whether a run can be logged, without asking.
 
         Raises:
-            MerError: If a setting is wrong, W&B is not installed, or `online` lacks a login.
+            MerError: If a setting is wrong, W&B is not installed, or `online` lacks a login or a
+                connection.
         """
-        raise_all(
-            "The W&B logger cannot work with these settings:",
-            [
-                f"logger.wandb.{key} is `{value}`; set one of {', '.join(known)}"
-                for key, value, known in (
-                    ("mode", self.mode, MODES),
-                    ("weights", self.weights, WEIGHTS),
-                )
-                if value not in known
-            ],
-        )
+        raise_all("The W&B logger cannot work with these settings:", self._problems())
         if self.mode == "disabled":
             return
         if importlib.util.find_spec("wandb") is None:
@@ -100,6 +91,29 @@ class WandbLogger(Observer):
                 "netrc file. Type `wandb login`, or set logger.wandb.mode=offline and send the run "
                 "later with `wandb sync`."
             )
+        if self.mode == "online":
+            identity.require_connection()
+
+    def _problems(self) -> list[str]:
+        """What is wrong with the settings."""
+        choices = (("mode", self.mode, MODES), ("weights", self.weights, WEIGHTS))
+        found = [
+            f"logger.wandb.{key} is `{value}`; set one of {', '.join(known)}"
+            for key, value, known in choices
+            if value not in known
+        ]
+        names = [("project", self.project), ("entity", self.entity or "lab")]
+        found += [
+            f"logger.wandb.{key} is `{name}`; set 1 to 128 characters, none of / \\ # ? % :"
+            for key, name in names
+            if not 1 <= len(name) <= 128 or set(name) & set("/\\#?%:")
+        ]
+        found += [
+            f"logger.wandb.tags has `{tag}`; a tag has 1 to 64 characters"
+            for tag in self.tags
+            if not 1 <= len(tag) <= 64
+        ]
+        return found
 
     def pretraining(self, epoch: PretrainingEpoch) -> None:
         """Log an epoch of macro-pretraining to a W&B run of its own."""

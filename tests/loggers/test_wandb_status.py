@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +22,7 @@ from mer.runs.pictures import may_be_shown
 from mer.training import fold as training_fold
 from mer.training import runner
 from tests.builders import PIXELS, Config, fails_after_one_fold
+from tests.loggers.wandb_server import Server, serve
 from tests.loggers.written_logs import Log, events, read_logs
 from tests.loggers.written_logs import home as home
 
@@ -174,18 +176,32 @@ def test_online_without_a_login_says_what_to_type(
     with pytest.raises(MerError, match=r"Type `wandb login`, or set logger.wandb.mode=offline"):
         online.check()
     monkeypatch.setenv("NETRC", str(home / "other"))
-    (home / "other").write_text("machine api.wandb.ai login user password secret-word\n")
-    online.check()
+    key = "a" * 40
+    with serve(Server()) as url:
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        (home / "other").write_text(f"machine {url.rpartition('/')[2]} login user password {key}\n")
+        online.check()
+    with pytest.raises(MerError, match=f"{url} does not answer .*logger.wandb.mode=offline"):
+        online.check()
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
     with pytest.raises(MerError, match="no W&B login"):
+        online.check()
+    monkeypatch.delenv("WANDB_BASE_URL")
+    for host in ("api.wandb.ai", urlsplit(identity.server()).hostname):
+        (home / "other").write_text(f"machine {host} login user password {key}\n")
+        assert identity.logged_in()  # wherever this version of W&B has its server
+    (home / "other").write_text(f"machine {host} login user password short\n")
+    with pytest.raises(MerError, match=r"W&B cannot use its login: .*wandb login --relogin"):
         online.check()
 
 
 def test_a_missing_package_and_wrong_settings_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MerError) as error:
-        WandbLogger(mode="on", weights="best").check()
+        WandbLogger("on", "lab/mer", weights="best", tags=["", "x" * 65]).check()
     assert "logger.wandb.mode is `on`; set one of offline, online, disabled" in str(error.value)
     assert "logger.wandb.weights is `best`; set one of all, none" in str(error.value)
+    assert "logger.wandb.project is `lab/mer`; set 1 to 128 characters" in str(error.value)
+    assert str(error.value).count("a tag has 1 to 64 characters") == 2
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MerError, match=r"pip install 'mer\[wandb\]'"):
         WandbLogger().check()
