@@ -1,8 +1,11 @@
 """Draw the pictures of the documentation from synthetic faces: `python docs/draw_pictures.py`.
 
-Writes docs/pictures/{sample.png,sample-narrow.png,stages.svg,folds.svg}. No real person is in them.
+Writes docs/pictures/{sample.png,sample-narrow.png,stages.svg,folds.svg}, and with Chromium and the
+report of `make demo` report.png and report-narrow.png. No real person is in them.
 """
 
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
 
 from mer import datasets
 from mer.config.settings import Prepare
@@ -178,6 +182,14 @@ def draw_folds():
     save(figure, "folds.svg")
 
 
+def photograph(page, name, width, height):
+    """Write the head of a page as a browser shows it."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    size, file = f"--window-size={width},{height}", f"--screenshot={FOLDER / name}"
+    subprocess.run(["chromium", *options, size, file, page.resolve().as_uri()], check=True)
+    Image.open(FOLDER / name).quantize(64).save(FOLDER / name, optimize=True)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     clip = strongest()
@@ -185,3 +197,7 @@ if __name__ == "__main__":
     draw_sample("sample-narrow.png", *clip, narrow=True)
     draw_stages()
     draw_folds()
+    report = FOLDER.parents[1] / "runs" / "demo" / "report.html"
+    if shutil.which("chromium") and report.is_file():
+        photograph(report, "report.png", 1100, 990)
+        photograph(report, "report-narrow.png", 400, 760)
