@@ -188,13 +188,14 @@ def fields(settings: type, file: str, top: str) -> str:
     lines = [
         f"### {settings.__name__} {{ #mer.config.settings.{settings.__name__} }}\n",
         f"{(settings.__doc__ or '').partition(chr(10))[0]} Keys: `{group}.*`.\n",
+        '<div class="reference" markdown>\n',
         "| field | default | |\n| --- | --- | --- |",
     ]
     for field in dataclasses.fields(settings):
         lines.append(
             f"| `{field.name}` | {_default(field)} | {_cell(comments.get(field.name, ''))} |"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "\n</div>\n"])
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
@@ -235,11 +236,12 @@ def described(file: Path, group: str) -> Iterable[str]:
     if "# @package _global_" in text:
         group = ""
     if rows:
+        yield '<div class="reference" markdown>\n'
         yield "| key | default | |\n| --- | --- | --- |"
         for key, value, comment in rows:
             full = f"{group}.{key}" if group else key
             yield f"| `{full}` | {_code(value)} | {_cell(comment)} |"
-        yield ""
+        yield "\n</div>\n"
 
 
 def keys(text: str) -> tuple[str, list[tuple[str, str, str]]]:

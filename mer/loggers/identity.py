@@ -132,9 +132,8 @@ def logged_in() -> bool:
     Raises:
         MerError: If there is one that W&B cannot use.
     """
-    from wandb.sdk.lib import wbauth
-
     import wandb
+    from wandb.sdk.lib import wbauth
 
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
