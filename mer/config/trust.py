@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mer.config.arguments import misfit
 from mer.errors import MerError, raise_all
 
 if TYPE_CHECKING:
@@ -113,13 +114,13 @@ def call(function: Any, key: str, target: str, options: Mapping[str, Any], *argu
     special = [f"{key}.{name}: remove it" for name in options if name.startswith("_")]
     raise_all("Of the keys with an underscore only `_target_` has a meaning:", special)
     try:
-        inspect.signature(function).bind(*arguments, **options)
-    except TypeError as error:
-        given = [f"{len(arguments)} without a name"] if arguments else []
-        listed = ", ".join([*given, *options]) or "none"
-        raise MerError(f"{where} does not take these arguments ({listed}): {error}") from error
+        signature = inspect.signature(function)
     except ValueError:  # a builtin that does not tell its arguments
-        pass
+        return function(*arguments, **options)
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError as error:
+        raise MerError(f"{where} {misfit(signature, options, len(arguments), error)}") from error
     return function(*arguments, **options)
 
 

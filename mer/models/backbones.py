@@ -5,6 +5,7 @@ with a node (name, weights, keywords, embedding shape) is found here, before tra
 """
 
 import difflib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from mer.config import trust
+from mer.config.arguments import unknown_arguments
 from mer.errors import MerError, raise_all
 from mer.models import weights
 
@@ -71,12 +73,21 @@ def build(cfg: Mapping[str, Any], in_chans: int, num_classes: int = 0) -> nn.Mod
         except Exception as error:
             raise MerError(
                 f"timm cannot build backbone.name={cfg['name']} with "
-                f"backbone.kwargs={cfg['kwargs']}: {error}"
+                f"backbone.kwargs={cfg['kwargs']}: {_unknown(cfg, error) or error}"
             ) from error
     if cfg["weights"] is not None:
         weights.load_file(backbone, cfg, in_chans)
     measured_width(backbone, cfg, in_chans)
     return backbone
+
+
+def _unknown(cfg: Mapping[str, Any], error: Exception) -> str | None:
+    """The arguments that timm's class does not know, and those that it takes."""
+    if "unexpected keyword" not in str(error):
+        return None
+    known = inspect.signature(type(timm.create_model(cfg["name"]))).parameters
+    unknown = unknown_arguments(cfg["kwargs"], known)
+    return f"it takes no {' and no '.join(unknown)}; it takes {', '.join(known)}"
 
 
 def measured_width(

@@ -57,7 +57,14 @@ def test_an_object_is_built_from_its_node_without_what_is_nested_in_it() -> None
         ({"_target_": "mylab.os.system"}, "os is a module; name it by its own path, os"),
         ({"_target_": "mylab.VALUE"}, "is no class or function"),
         ({"_target_": 3}, "set the dotted name of a class or function"),
-        ({"_target_": "mylab.heads.Head", "size": 1}, "missing a required argument: 'width'"),
+        (
+            {"_target_": "mylab.heads.Head", "size": 1},
+            "takes no size and needs width; it takes width",
+        ),
+        (
+            {"_target_": "mylab.heads.Head", "widht": 1, "width": 1},
+            "takes no widht (closest: width",
+        ),
         ({"_target_": "mylab.heads.Head", "width": 1, "_partial_": True}, "k._partial_: remove it"),
     ],
 )

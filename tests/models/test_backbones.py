@@ -121,6 +121,11 @@ def test_own_class() -> None:
         ({"drop_path_rate": 0.1}, "backbone.drop_path_rate is not a key"),
         ({"pretrained": True, "weights": "x.pth"}, "exclude each other"),
         ({"weights": "nowhere.pth"}, "no such file"),
+        (
+            {"_target_": f"{__name__}.OwnNet", "kwargs": {"widht": 5}},
+            r"OwnNet takes no widht \(closest: width\); it takes in_chans, num_classes, width$",
+        ),
+        ({"kwargs": {"drop_rte": 0.1}}, r"it takes no drop_rte \(closest: drop_rate\); it takes"),
         ({"_target_": f"{__name__}.HalfNet"}, "lacks forward_head, reset_classifier"),
         ({"_target_": "os.system"}, "is not a torch.nn.Module"),
         ({"_target_": "collections.OrderedDict"}, "is not a torch.nn.Module"),
