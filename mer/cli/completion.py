@@ -22,15 +22,16 @@ complete -o nospace -o default -F _mer mer"""
 
 SCRIPTS = {
     "bash": BASH,
-    "zsh": f"autoload -U +X bashcompinit && bashcompinit\n{BASH}",
+    "zsh": f"(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit; }}\n"
+    f"autoload -Uz bashcompinit && bashcompinit\n{BASH}",
     "fish": "complete -c mer -a '(mer --shell-completion query (commandline -cp | string collect) "
-    '"" 2>/dev/null)\'',
+    '"" 2>/dev/null | string trim -r)\'',  # fish ends words itself
 }
 
 #: Commands that take words as `mer train` does.
 OVERRIDES = ("train", "prepare", "cache", "weights")
 
-OPTIONS = ("--config-dir ", "--help ", "--test ", "--trust ", "--cfg job ", "-m ")
+OPTIONS = ("--config-dir ", "--help ", "--test ", "--trust ", "--cfg=job ", "-m ")
 
 
 def main(argv: list[str]) -> int:

@@ -1,8 +1,8 @@
-"""Whether the best trial of a search beats the default setting, and by how much."""
+"""Whether the best trial of a search beats the default setting, and how sure that is."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -19,23 +19,58 @@ from mer.search import trials
 
 DRAWS = 2000
 
+#: Persons below which an interval over persons is rough.
+FEW = 30
 
-class Gain(NamedTuple):
-    """A trial against the default setting.
+
+class Drawn(NamedTuple):
+    """The score of a setting when its validation persons are drawn again.
 
     Args:
-        difference: Score of the trial minus that of the default, pooled over validation persons.
-        interval: Its 95 % interval when these persons are drawn again, the same ones for both.
-        persons: Number of them.
+        persons: Names of the persons, in order.
+        score: Score of the persons themselves, the mean over the setting's seeds.
+        again: Score of each draw, the same draws for every setting. Shape: (DRAWS,).
     """
 
-    difference: float
-    interval: tuple[float, float]
-    persons: int
+    persons: list[str]
+    score: float
+    again: NDArray[np.float64]
+
+
+def draw(runs: Sequence[Path], score: str) -> Drawn | None:
+    """Draw the validation persons of a setting again.
+
+    Args:
+        runs: Its run directories, one per seed.
+        score: One of `metrics.SCORES`.
+
+    Returns:
+        None for what is no score, and where there are no predictions, or of other persons by seed.
+    """
+    try:
+        counted = [_counts(run) for run in runs] if score in metrics.SCORES else []
+    except (MerError, OSError, KeyError, ValueError):
+        return None
+    if not counted or not counted[0][0] or any(names != counted[0][0] for names, _ in counted):
+        return None
+    persons = counted[0][0]
+    times = np.vstack([np.ones(len(persons)), metrics.draw_persons(len(persons), DRAWS, seed=0)])
+    of_seeds = [
+        metrics.scores_from_confusion(np.tensordot(times, counts, axes=1))[score]
+        for _, counts in counted
+    ]
+    mean, *again = np.mean(of_seeds, axis=0)
+    return Drawn(persons, float(mean), np.array(again))
+
+
+def interval(again: NDArray[np.float64], sign: str = "") -> str:
+    """The 95 % interval of scores of draws, in brackets; numbers have a sign where one is given."""
+    low, high = np.nanquantile(again, [0.025, 0.975])
+    return f" [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def sentences(study: optuna.Study) -> list[str]:
-    """Say whether the best trial of a search beats the default setting.
+    """Say how good the best trial of a search is, and whether it beats the default setting.
 
     Args:
         study: From `trials.copy`.
@@ -47,83 +82,62 @@ def sentences(study: optuna.Study) -> list[str]:
     if default.state != TrialState.COMPLETE:
         why = trials.reason(default) or trials.STATES[default.state]
         return [f"There is nothing to compare the best with: {name} has no value ({why})."]
-    objectives = trials.objectives(study)
-    front = {trial.number for trial in best}
-    if default.number in front:
-        if len(objectives) > 1:
-            return [f"{_upper(name)} is on the Pareto front."]
-        return [f"No trial is better than {name}, {objectives[0]} {default.values[0]:.3f}."]
-    if len(objectives) > 1:
-        signs = [1 if one == "maximize" else -1 for one in trials.directions(study)]
-        both = [(one.values, default.values) for one in best]
-        better = [
-            trial.number
-            for trial, (new, old) in zip(best, both, strict=True)
-            if all(s * (a - b) >= 0 for s, a, b in zip(signs, new, old, strict=True))
-        ]
-        return [f"{_upper(name)} is beaten in all objectives by trial {_listed(better)}."]
-    return [_against(study, best[0], default, name, objectives[0])]
-
-
-def _against(
-    study: optuna.Study, best: FrozenTrial, default: FrozenTrial, name: str, score: str
-) -> str:
-    """One objective: by how much the best trial differs, and whether that may be chance."""
-    difference = best.values[0] - default.values[0]
-    text = f"Against {name}, {score} {default.values[0]:.4g}, trial {best.number} has "
-    try:
-        gained = gain(_runs(default), _runs(best), score)
-    except (MerError, OSError, KeyError):
-        gained = None
-    if gained is None:
-        return f"{text}{difference:+.4g}; there is no interval."
-    low, high = gained.interval
-    text += (
-        f"{difference:+.3f} [{low:+.3f}, {high:+.3f}] (95 % interval over "
-        f"{trials.plural(gained.persons, 'validation person')})"
+    if len(study.directions) > 1:
+        return [_on_front(study, best, default, name)]
+    score = trials.objectives(study)[0]
+    drawn = [draw(_runs(trial), score) for trial in (best[0], default)]
+    first, second = (
+        f"{trial.values[0]:.4g}" if one is None else f"{one.score:.3f}{interval(one.again)}"
+        for trial, one in zip((best[0], default), drawn, strict=True)
     )
+    if default.number == best[0].number:
+        said = f"No trial is better than {name}, {score} {second}."
+    else:
+        said = f"Trial {best[0].number} has {score} {first}, {name} {second}: "
+        said += _difference(study, best[0].values[0] - default.values[0], *drawn)
+    return [said, *_persons(drawn[0])]
+
+
+def _difference(
+    study: optuna.Study, difference: float, best: Drawn | None, default: Drawn | None
+) -> str:
+    """By how much the best trial differs from the default setting, and whether by chance."""
+    if best is None or default is None or best.persons != default.persons:
+        return f"{difference:+.4g}; there is no interval."
+    again = best.again - default.again
+    text = f"{difference:+.3f}{interval(again, '+')}. "
     tried = trials.plural(len(trials.complete(study)), "complete trial")
-    if low <= 0:
-        return f"{text}: that may be chance, the more so as it is the best of {tried}."
-    return f"{text}: better, though as the best of {tried} it looks better than it is."
+    if np.nanquantile(again, 0.025) <= 0:
+        return f"{text}That may be chance, the more so as it is the best of {tried}."
+    return f"{text}It is better, though as the best of {tried} it looks better than it is."
 
 
-def gain(default: Sequence[Path], best: Sequence[Path], score: str) -> Gain | None:
-    """Compare the validation predictions of two settings.
+def _persons(drawn: Drawn | None) -> list[str]:
+    """Over whom the intervals are."""
+    if drawn is None:
+        return []
+    number = len(drawn.persons)
+    rough = "; with so few persons they are rough" if number < FEW else ""
+    persons = trials.plural(number, "validation person")
+    return [f"Intervals are 95 % when the {persons} are drawn again{rough}."]
 
-    Args:
-        default: Run directories, one per seed.
-        best: Likewise.
-        score: One of `metrics.SCORES`; scores of several seeds are averaged.
 
-    Returns:
-        None for what is no score, and where the two did not validate the same persons.
-    """
-    if score not in metrics.SCORES or not (default and best):
-        return None
-    counted = [[_counts(run) for run in runs] for runs in (default, best)]
-    persons = counted[0][0][0]
-    if not persons or any(names != persons for runs in counted for names, _ in runs):
-        return None
-    drawn = metrics.draw_persons(len(persons), DRAWS, seed=0)
-    real = np.ones((1, len(persons)), dtype=np.int64)
-    means = [
-        [
-            np.mean(
-                [
-                    metrics.scores_from_confusion(np.tensordot(times, counts, axes=1))[score]
-                    for _, counts in runs
-                ],
-                axis=0,
-            )
-            for times in (real, drawn)
-        ]
-        for runs in counted
+def _on_front(
+    study: optuna.Study, front: Sequence[FrozenTrial], default: FrozenTrial, name: str
+) -> str:
+    """Whether the default setting is on the Pareto front of several objectives."""
+    if default.number in {trial.number for trial in front}:
+        return f"{name[:1].upper()}{name[1:]} is on the Pareto front."
+    signs = [1 if one == "maximize" else -1 for one in trials.directions(study)]
+    better = [
+        str(trial.number)
+        for trial in front
+        if all(
+            s * (new - old) >= 0
+            for s, new, old in zip(signs, trial.values, default.values, strict=True)
+        )
     ]
-    (real_default, drawn_default), (real_best, drawn_best) = means
-    low, high = np.nanquantile(drawn_best - drawn_default, [0.025, 0.975])
-    difference = float((real_best - real_default)[0])
-    return Gain(difference, (float(low), float(high)), len(persons))
+    return f"{name[:1].upper()}{name[1:]} is beaten in all objectives by trial {', '.join(better)}."
 
 
 def _runs(trial: FrozenTrial) -> list[Path]:
@@ -132,7 +146,7 @@ def _runs(trial: FrozenTrial) -> list[Path]:
     return sorted(folder.glob("seed-*")) or [folder]
 
 
-def _counts(run_dir: Path) -> tuple[list[str], NDArray[np.float64]]:
+def _counts(run_dir: Path) -> tuple[list[str], NDArray[Any]]:
     """Validation persons in order, and their confusion matrices by the main head: (P, K, K)."""
     manifest = run_files.read_table(run_dir / "manifest.parquet", ["sample_id", "label", "person"])
     folds = sorted((run_dir / "folds").rglob("validation.parquet"))
@@ -152,11 +166,3 @@ def _counts(run_dir: Path) -> tuple[list[str], NDArray[np.float64]]:
         metrics.once_each(ids.tolist()),
     )
     return sorted(set(persons)), counts
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

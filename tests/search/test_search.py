@@ -106,8 +106,10 @@ def test_a_default_outside_the_space_is_tried_too_but_never_learnt_from(
     out = " ".join(capfd.readouterr().out.split())
     assert "3 trials: 3 complete, 0 pruned, 0 failed" in out
     best = max(others, key=lambda trial: trial.value)
-    gained = f"uf1 0.001, trial {best.number} has +{best.value - 0.001:.4g}; there is no interval."
-    assert f"Against the default setting (trial 0), {gained}" in out
+    gained = (
+        f"the default setting (trial 0) 0.001: +{best.value - 0.001:.4g}; there is no interval."
+    )
+    assert f"Trial {best.number} has uf1 {best.value:.4g}, {gained}" in out
     rows = Page((home / "search.html").read_text()).table("number")
     assert rows[0][:3] == ["0", "complete", "0.001"]
 
