@@ -80,7 +80,6 @@ class LightningLogger(Observer):
 
     def start(self, run: RunContext) -> None:
         """Log the settings, and the curves of macro weights that were kept."""
-        self.check()
         self._context, self._choosing = run, choosing(run.settings)
         self._open(run.run_dir)
         self._settings = {

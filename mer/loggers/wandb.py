@@ -125,7 +125,6 @@ class WandbLogger(Observer):
 
     def start(self, run: RunContext) -> None:
         """Open the W&B run, or go on with that of the run directory."""
-        self.check()
         if self.mode == "disabled":
             return
         self._context, self._choosing = run, choosing(run.settings)
@@ -288,14 +287,18 @@ class WandbLogger(Observer):
         with log_values.careful("W&B: the end of the run", self._lost):
             run.finish(exit_code=exit_code)
             if self.mode == "offline" and self._group is None:  # a sweep would say it every time
-                log.info("W&B: to send this run, type: wandb sync %s", " ".join(self._written(run)))
+                log.info("W&B: to send this run, type: %s", shlex.join(self._sync(run.id)))
 
-    def _written(self, run: Any) -> list[str]:
-        """Folders that `wandb sync` takes: of macro-pretraining first, whose artifact is used."""
-        macro = self._context.macro
-        home = None if macro is None else self._place(macro.parent)
-        before = [] if home is None else sorted(home.glob("wandb/offline-run-*-macro-*"))
-        return [shlex.quote(str(folder)) for folder in (*before, Path(run.dir).parent)]
+    def _sync(self, run_id: str) -> list[str]:
+        """The command that sends all parts of a run, macro-pretraining first: a run uses it."""
+        run_dir, macro = self._context.run_dir, self._context.macro
+        written = [] if macro is None else [(macro.parent, identity.macro_run(macro.parent))]
+        written.append((run_dir, run_id))
+        return ["wandb", "sync"] + [
+            str(part)
+            for folder, one in written
+            for part in sorted(self._place(folder).glob(f"wandb/offline-run-*-{one}"))
+        ]
 
     def _scores(self, result: dict[str, Any]) -> None:
         """All numbers of the run; of an incomplete one, that it is."""

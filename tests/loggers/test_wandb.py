@@ -274,35 +274,19 @@ def test_all_files_lie_in_the_run_directory(log: Log, finished: Path, home: Path
 class Recorder:
     """Stands in for an open W&B run where a server would be needed."""
 
-    id = "abc"
-
     def __init__(self) -> None:
         self.summary: dict[str, Any] = {}
-        self.used: list[str] = []
-        self.logged: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.exit_code: int | None = None
 
     def log(self, row: dict[str, Any], step: int, commit: bool) -> None:
         self.rows.append(row)
 
-    def use_artifact(self, artifact: Any) -> None:
-        self.used.append(artifact.name)
-
     def log_artifact(self, artifact: Any) -> None:
-        self.logged.append(artifact.name)
+        pass
 
     def finish(self, exit_code: int) -> None:
         self.exit_code = exit_code
-
-
-def test_macro_weights_are_an_input_of_an_online_run(finished: Path, log: Log) -> None:
-    origin = log.run["config"]["update"]["origin"]
-    logger = WandbLogger(mode="online")
-    logger._run, logger._origin = Recorder(), origin
-    logger._use_macro(Path(origin["macro_weights"]["path"]))
-    assert logger._run.used == [f"macro-{origin['macro_weights']['name']}"]
-    assert logger._run.logged == []
 
 
 def test_a_stopped_run_is_not_a_success() -> None:
