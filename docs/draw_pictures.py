@@ -1,12 +1,19 @@
 """Draw the pictures of the documentation from synthetic faces: `python docs/draw_pictures.py`.
 
-Writes docs/pictures/{sample.png,sample-narrow.png,stages.svg,folds.svg}, and with Chromium and the
-report of `make demo` report.png and report-narrow.png. No real person is in them.
+Writes docs/pictures/{sample.png,sample-narrow.png,stages.svg,folds.svg}, with tmux wandb.svg, and
+with Chromium and the report of `make demo` report.png and report-narrow.png. No real person is in
+them.
 """
 
+import io
+import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +21,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
 
 from mer import datasets
 from mer.config.settings import Prepare
@@ -190,6 +200,38 @@ def photograph(page, name, width, height):
     Image.open(FOLDER / name).quantize(64).save(FOLDER / name, optimize=True)
 
 
+def draw_wandb():
+    """Draw what `wandb leet` shows in a terminal (tmux) of a small run that was logged offline."""
+    width, height = 140, 34
+    words = (
+        "data.preset=tiny backbone=tiny input.size=32 prepare.size=96 protocol=group_kfold seed=1 "
+        "protocol.n_splits=3 protocol.validation=0.3 macro.enabled=false model.epochs=12 "
+        "data.root=data paths.cache=cache run.dir=demo logger=wandb logger.wandb.name=demo"
+    )
+    mer = [sys.executable, "-m", "mer.cli", "train", *words.split()]
+    leet = f"{shlex.quote(sys.executable)} -m wandb leet run demo/wandb/offline-run-*"
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {**os.environ, "WANDB_CONFIG_DIR": folder}  # panels as they are at first
+        subprocess.run(mer, cwd=folder, check=True)
+        tmux = ["tmux", "-S", str(Path(folder, "tmux"))]
+        size = ["-x", str(width), "-y", str(height)]
+        subprocess.run(
+            [*tmux, "new-session", "-d", *size, leet], cwd=folder, env=settings, check=True
+        )
+        # Without figures of the machine; the training loss of each fold, and the running scores.
+        for keys in (["]"], ["/"], ["-l", r"fold_curves.*train/loss|val/.*/uf1$"], ["Enter"]):
+            time.sleep(5)
+            subprocess.run([*tmux, "send-keys", *keys], check=True)
+        time.sleep(5)
+        shown = subprocess.run([*tmux, "capture-pane", "-e", "-p"], capture_output=True, check=True)
+        subprocess.run([*tmux, "kill-server"], check=True)
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(shown.stdout.decode()))
+    plain = re.sub(r"@font-face {{.*?}}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    drawn = console.export_svg(title="wandb leet", code_format=plain, unique_id="leet")
+    (FOLDER / "wandb.svg").write_text(drawn)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     clip = strongest()
@@ -201,3 +243,5 @@ if __name__ == "__main__":
     if shutil.which("chromium") and report.is_file():
         photograph(report, "report.png", 1100, 990)
         photograph(report, "report-narrow.png", 400, 760)
+    if shutil.which("tmux"):
+        draw_wandb()
