@@ -97,6 +97,7 @@ def at_reader(
 ) -> Path:
     """Be where the reader is, with the tiny corpora for datasets."""
     monkeypatch.chdir(reader)
+    monkeypatch.syspath_prepend(reader)  # the package of docs/extending.md
     monkeypatch.setenv("MER_DATA", str(tiny_corpora))
     monkeypatch.setenv("MER_CACHE", str(session_folder / "cache"))
     monkeypatch.setenv("WANDB_MODE", "offline")
