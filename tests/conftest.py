@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -25,6 +26,17 @@ def state_folder(session_folder: Path) -> None:
     os.environ["XDG_STATE_HOME"] = str(session_folder / "state")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_composition() -> Iterator[None]:
+    """Compose configurations as always, but each choice of files once."""
+    from mer.config import composition
+    from tests.composed import quick
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composition, "_compose", quick(composition._compose))
+        yield
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Keep torch to one thread: small networks gain nothing from more; tests share the cores."""
@@ -37,14 +49,35 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_corpora(session_folder: Path) -> Path:
-    """Folder with the six synthetic datasets of preset `tiny`."""
+def tiny_corpora(session_folder: Path) -> Iterator[Path]:
+    """Folder with the six synthetic datasets of preset `tiny`; each is read once per process.
+
+    A run on them measures its network once: tests that run beside it would let it try in vain for
+    a quiet machine.
+    """
+    from mer import datasets
+    from mer.datasets.index import Reading
+    from mer.models import cost
     from mer.synthetic import generate
 
     root = session_folder / "tiny"
     with FileLock(session_folder / "tiny.lock"):
-        generate("tiny", root, seed=0, workers=2)
-    return root
+        generate("tiny", root, seed=0, workers=1)
+    read, known = datasets.read, {}
+
+    def read_once(reader: Any, folder: Any, /, **options: Any) -> Any:
+        key = (reader, str(folder), repr(options))
+        if "persons" in options or Path(folder).parent != root or not isinstance(reader, str):
+            return read(reader, folder, **options)
+        if key not in known:
+            known[key] = read(reader, folder, **options)
+        return Reading(known[key].table.copy(), list(known[key].remarks))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "read", read_once)
+        patch.setattr(cost, "ATTEMPTS", 1)
+        patch.setattr(cost, "LEAST_SECONDS", 0.0)
+        yield root
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from mer.config import composition
 from mer.config.composition import compose, conf_dir, to_plain, typed
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
@@ -137,3 +139,19 @@ def test_all_contradictions_are_reported_at_once() -> None:
         "macro.enabled is true, but model.transfer.blocks is null",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["backbone=pixels", "seed=3", "macro.enabled=false", "model.augment=null"],
+        ["experiment=demo", "debug=fast", "logger=wandb", "~logger.wandb"],
+        ["model.epochs=4", "model={epochs: 3}", "+callbacks.stop={_target_: collections.Counter}"],
+    ],
+)
+def test_the_composition_of_the_tests_is_hydras(words: list[str]) -> None:
+    for _ in range(2):
+        quick = composition._compose(words, "train")
+        whole = composition._compose.__wrapped__(words, "train")
+        assert OmegaConf.to_yaml(quick) == OmegaConf.to_yaml(whole)
+        quick.model.epochs = 7  # the next one is none the wiser
