@@ -11,7 +11,7 @@ ROOT = Path(mer.__file__).parent
 
 LEVELS = (
     ("errors", "randomness", "assets", "__init__"),
-    ("files", "processes"),
+    ("files", "processes", "progress"),
     ("metrics", "protocols", "config", "synthetic", "cache", "integrity", "pages"),
     ("datasets", "models"),
     ("prepare", "callbacks"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mer.cli.options import add_trust
 from mer.errors import MerError, raise_all
+from mer.progress import progress_bar
 
 if TYPE_CHECKING:
     from mer.datasets.long_videos import LongVideos
@@ -114,14 +115,12 @@ def _faults(given: argparse.Namespace, datasets: list[str]) -> Iterator[str]:
 
 
 def _video(source: str | int, given: argparse.Namespace, settings: Any) -> None:
-    from tqdm import tqdm
-
     from mer.spotting.evaluation import spot_video, write_intervals
     from mer.spotting.spotter import strongest
     from mer.spotting.timeline import timeline
 
     name = f"camera-{source}" if isinstance(source, int) else Path(source).stem or "video"
-    with tqdm(unit="frame", desc=name, disable=None) as bar:
+    with progress_bar(None, name, "frame") as bar:
 
         def show(done: int, count: int | None) -> None:
             bar.total = count

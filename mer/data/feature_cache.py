@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm.auto import tqdm
 
 from mer import integrity
 from mer.cache import Key, exclusive, hold, make_key
@@ -25,6 +24,7 @@ from mer.data.dataset import UnifiedDataset
 from mer.data.fixed_augmentations import FixedAugmentations, FixedInputs
 from mer.errors import MerError
 from mer.files import write_json, write_whole
+from mer.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -167,14 +167,16 @@ def _compute(
 ) -> None:
     """Write one array per augmentation; a file is there whole or not at all."""
     count = len(images.dataset)
-    for file, number in tqdm(missing.items(), "features", unit="array", leave=False):
-        parts = [
-            _features(blocks, images, np.arange(start, min(start + BATCH, count)), number)
-            for start in range(0, count, BATCH)
-        ]
-        array = np.concatenate(parts)
-        write_whole(file, functools.partial(np.save, arr=array))
-        integrity.write(file.parent, [file.name])
+    with progress_bar(len(missing), "features", "array") as bar:
+        for file, number in missing.items():
+            parts = [
+                _features(blocks, images, np.arange(start, min(start + BATCH, count)), number)
+                for start in range(0, count, BATCH)
+            ]
+            array = np.concatenate(parts)
+            write_whole(file, functools.partial(np.save, arr=array))
+            integrity.write(file.parent, [file.name])
+            bar.update()
 
 
 def _compare(path: Path, kept: NDArray[np.float32], expected: NDArray[np.float32]) -> None:

@@ -22,6 +22,7 @@ from mer.config.settings import Prepare
 from mer.errors import MerError
 from mer.prepare.layout import plain_rows
 from mer.prepare.sample import Drop, Sample, prepare_chunk
+from mer.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +124,6 @@ def build(partial: Partial, table: pd.DataFrame, settings: Prepare, workers: int
     Raises:
         MerError: For an error of the settings, or when worker processes are killed repeatedly.
     """
-    from tqdm import tqdm
-
     rows = [row for row in range(len(table)) if row not in partial.done]
     records = plain_rows(table)
     chunks = [
@@ -139,9 +138,7 @@ def build(partial: Partial, table: pd.DataFrame, settings: Prepare, workers: int
         name=lambda chunk: f"samples {min(chunk)} to {max(chunk)}",
         fewer="with prepare.workers=1",
     )
-    bar = tqdm(
-        total=len(table), initial=len(partial.done), unit="sample", desc="prepare", disable=None
-    )
+    bar = progress_bar(len(table), "prepare", "sample", initial=len(partial.done))
     with bar, closing(results):
         for _, prepared in results:
             partial.write(prepared)

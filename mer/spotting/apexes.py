@@ -27,6 +27,7 @@ from mer.prepare.build import worker_count
 from mer.prepare.faces import FaceFinder
 from mer.prepare.layout import plain_rows
 from mer.prepare.sample import Drop, read_picture
+from mer.progress import progress_bar
 from mer.spotting.clip import spot_clip
 from mer.spotting.spotting_scores import ApexError, apex_error
 from mer.spotting.stream import Frames
@@ -220,8 +221,6 @@ def _spotted(
 
 
 def _spot(clips: Sequence[Clip], settings: Prepare, name: str) -> dict[str, int | str]:
-    from tqdm import tqdm
-
     spot = functools.partial(_spot_chunk, settings.confidence, settings.margin)
     chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
     results = processes.run(
@@ -231,7 +230,7 @@ def _spot(clips: Sequence[Clip], settings: Prepare, name: str) -> dict[str, int 
         fewer="with prepare.workers=1",
     )
     answers: dict[str, int | str] = {}
-    bar = tqdm(total=len(clips), unit="clip", desc=f"spot {name}", disable=None)
+    bar = progress_bar(len(clips), f"spot {name}", "clip")
     with bar, closing(results):
         for chunk, answered in results:
             answers |= answered

@@ -11,6 +11,7 @@ import pandas as pd
 from mer import processes
 from mer.datasets.long_videos import LongVideo, LongVideos
 from mer.errors import MerError
+from mer.progress import progress_bar
 from mer.spotting.frames import Source, open_frames
 from mer.spotting.spotted_expression import Expression, Settings
 from mer.spotting.spotter import Face, Spotter
@@ -128,14 +129,12 @@ def evaluate(dataset: LongVideos, settings: Settings | None = None, workers: int
     Raises:
         MerError: If a video gives no frame.
     """
-    from tqdm import tqdm
-
     spot = functools.partial(_spot_one, settings)
     videos: dict[str, Video] = {}
     results = processes.run(
         [spot] * max(1, workers), dataset.videos, name=lambda v: v.name, fewer="with --workers 1"
     )
-    bar = tqdm(total=len(dataset.videos), unit="video", desc="spot", disable=None)
+    bar = progress_bar(len(dataset.videos), "spot", "video")
     with bar, closing(results):
         for video, result in results:
             videos[video.name] = result

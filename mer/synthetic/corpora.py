@@ -12,13 +12,14 @@ from contextlib import closing
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
-from tqdm import tqdm
 
 from mer import processes
 from mer.errors import MerError, raise_all
 from mer.files import naming
+from mer.progress import progress_bar
 from mer.synthetic.plan import MACRO, MICRO, Clip, plan
 
 #: Changes with everything that changes the files; corpora of other versions are not taken over.
@@ -75,7 +76,7 @@ def generate(
     ):  # of two runs at once, the second finds the first's work
         todo = {name: root for name, root in roots.items() if _holds(root) != what}
         total = sum(clip.dataset in todo for clip in clips)
-        with tqdm(total=total, desc="synthetic clips", unit="clip", disable=None) as bar:
+        with progress_bar(total, "synthetic clips", "clip") as bar:
             for name, root in todo.items():
                 own = [clip for clip in clips if clip.dataset == name]
                 _write_corpus(root, own, seed, what, count, bar)
@@ -119,7 +120,7 @@ def _write_corpus(
     seed: int,
     what: dict[str, object],
     workers: int,
-    bar: tqdm,
+    bar: Any,
 ) -> None:
     """Write one corpus beside its place and move it there."""
     from mer.synthetic.trees import write_annotations

@@ -31,6 +31,7 @@ from mer.files import naming, write_json
 from mer.models import backbones, insertion
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MacroPretrainModule
+from mer.progress import Lines, is_watched
 from mer.randomness import derived_seed
 from mer.runs import curves, evidence, run_files
 from mer.training import data_parallel
@@ -205,7 +206,10 @@ def _train(
             data_parallel.fit(settings, module, data, folder, keeper, checkpoint, after_epoch)
             trainer = make_trainer(settings, settings.macro, folder, [], history=False)
         else:
-            callbacks: list[pl.Callback] = [keeper, AfterEpoch(after_epoch)]
+            shown = settings.trainer.enable_progress_bar and not is_watched()
+            lines = Lines(settings.macro.epochs, "macro-pretraining", "epoch", shown=shown)
+            count = AfterEpoch(lambda *_: lines.update())
+            callbacks: list[pl.Callback] = [keeper, AfterEpoch(after_epoch), count]
             trainer = make_trainer(settings, settings.macro, folder, callbacks, progress=True)
             trainer.fit(module, data, ckpt_path=checkpoint)
     _check_sides(module, real, folder)

@@ -8,7 +8,6 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 import contextlib
 import functools
 import logging
-import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,6 @@ from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
-from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mer import protocols
@@ -46,6 +44,7 @@ from mer.files import write_json
 from mer.models import cost
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
+from mer.progress import progress_bar
 from mer.protocols import Fold
 from mer.runs import (
     claims,
@@ -344,13 +343,8 @@ def _run_folds(run: RunContext, observers: Sequence[Observer]) -> None:
         return
     ordered = _InRunningOrder(run, selected, pending, observers)
     run = replace(run, after_epoch=ordered.tell_epochs)
-    bar = tqdm(
-        total=len(pending),
-        desc=f"{settings.protocol.name} folds",
-        unit="fold",
-        disable=not settings.trainer.enable_progress_bar,
-        mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a file keeps every update
-    )
+    shown = settings.trainer.enable_progress_bar
+    bar = progress_bar(len(pending), f"{settings.protocol.name} folds", "fold", shown=shown)
     outcomes = workers.train(run, choose(run, len(pending)), pending)
     # With the redirection a log line pushes the bar down instead of breaking it.
     with bar, logging_redirect_tqdm(), contextlib.closing(outcomes):

@@ -20,6 +20,7 @@ from mer.config.settings import Finetune, Pretrain, Settings
 from mer.data.inputs import InputKind
 from mer.models import backbones
 from mer.models.checkpoints import WholeCheckpoints
+from mer.progress import is_watched
 from mer.training.devices import devices, on_cpu
 
 #: Keys of the `trainer` node that are not Lightning's.
@@ -141,7 +142,7 @@ def make_trainer(
         logger=pl.loggers.CSVLogger(folder, name="", version="") if history else False,
         callbacks=callbacks,
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
-        enable_progress_bar=progress and bar,
+        enable_progress_bar=progress and bar and is_watched(),
         **options,
     )
     # Lightning would end the training at SIGTERM with exit status 0. Signals are answered by the
