@@ -185,7 +185,7 @@ def draw(results: pd.DataFrame) -> None:
     """One line per way of scoring: UF1 of the softmax with its interval, real and permuted."""
     softmax = results[results["head"] == "softmax"]
     with matplotlib.rc_context({"font.size": 9, "svg.hashsalt": "mer", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+        figure = Figure(figsize=(5.0, 3.4), layout="constrained")
         axes = figure.subplots()
         for labels, colour, shift in (("real", "#0072b2", -0.12), ("permuted", "#d55e00", 0.12)):
             for place, (_, run, scoring) in enumerate(PICTURE):
@@ -201,10 +201,10 @@ def draw(results: pd.DataFrame) -> None:
         axes.set_yticks(range(len(PICTURE)), [name for name, _, _ in PICTURE])
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
-        axes.set_xlabel("what is called UF1, 95 % interval over persons")
+        axes.set_xlabel("called UF1, with 95 % interval")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-        figure.legend(loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(loc="outside upper right", ncols=3, frameon=False, columnspacing=1)
         figure.savefig(HERE / "inflation.svg", metadata={"Date": None})
 
 

@@ -74,14 +74,14 @@ def measure() -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> None:
     """Draw seconds against each axis."""
-    figure, panels = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
+    figure, panels = plt.subplots(2, 2, figsize=(6.4, 5.6), layout="constrained")
     titles = {
         "samples": ("samples", "seconds of an epoch"),
         "folds": ("folds of one epoch", "seconds of all folds"),
         "input size": ("side of the input (px)", "seconds of an epoch"),
         "parameters": ("parameters (millions)", "seconds of an epoch"),
     }
-    for panel, (axis, (across, up)) in zip(panels, titles.items(), strict=True):
+    for panel, (axis, (across, up)) in zip(panels.flat, titles.items(), strict=True):
         part = table[table["axis"] == axis]
         middle = part.groupby("point", sort=False).median(numeric_only=True)
         points = middle["parameters"] / 1e6 if axis == "parameters" else middle.index.astype(float)
