@@ -61,6 +61,7 @@ def links(page: Path) -> Iterator[str]:
     """Targets of a page's links and pictures."""
     plain = FENCE.sub("", page.read_text(encoding="utf-8"))
     yield from re.findall(r"\]\(([^)\s]+)\)", plain)
+    yield from re.findall(r'\bsrc(?:set)?="([^"]+)"', plain)
 
 
 def anchors(page: Path) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 import mer
 from tests.docs.pages import PAGES, ROOT, anchors, links
@@ -36,6 +37,22 @@ def test_readme_is_short_and_names_every_page() -> None:
     made_at_build = {"index", "configuration", "api"}
     for page in (ROOT / "docs").glob("*.md"):
         assert page.stem in made_at_build or f"](docs/{page.name}" in text, page.name
+
+
+def test_forms_for_issues_are_those_that_github_reads() -> None:
+    forms = list((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+    assert {path.stem for path in forms} >= {"bug", "question", "data_or_model"}
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        if path.stem == "config":
+            assert set(form) <= {"blank_issues_enabled", "contact_links"}
+            continue
+        assert set(form) == {"name", "description", "labels", "body"}, path
+        for entry in form["body"]:
+            assert entry["type"] in ("input", "textarea", "dropdown", "checkboxes"), path
+            assert set(entry) <= {"type", "attributes", "validations"}, path
+            assert entry["attributes"]["label"], path
+    assert "mer doctor" in (ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text()
 
 
 #: Row of README's table of results -> file of the study, and what its row has.
