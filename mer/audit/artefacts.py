@@ -107,7 +107,7 @@ class Artefacts:
     @cached_property
     def looks(self) -> list[dict[str, Any]]:
         """One entry per look at the test labels."""
-        return self._json(label_access.path_of(self.run_dir), list)
+        return self._json(self.run_dir / label_access.FILE, list)
 
     @cached_property
     def folds(self) -> list[str]:

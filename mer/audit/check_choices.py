@@ -144,7 +144,7 @@ def _equals_validation(run: Artefacts, fold: str, value: float, findings: Findin
 )
 def check_label_access(run: Artefacts, findings: Findings) -> str:
     """The stored predictions are the first ones that were compared with the test labels."""
-    looks, log = run.looks, label_access.path_of(run.run_dir).name
+    looks, log = run.looks, label_access.FILE
     how = [str(entry["how"]) for entry in looks]
     digests = [entry["sha256"] for entry in looks]
     digest = label_access.digest_of(run.predictions)
@@ -158,7 +158,7 @@ def check_label_access(run: Artefacts, findings: Findings) -> str:
         findings.problems.append(label_access.late(how[:place]))
     if digest in digests[:1]:
         findings.remarks += label_access.later(how[1:])
-    stated = run.metrics.get("looks", run.metrics.get("openings", len(looks)))
+    stated = run.metrics.get("looks", len(looks))
     if stated != len(looks):
         findings.problems.append(
             f"metrics.json counts {stated} looks at the test labels, {log} {len(looks)}"

@@ -278,7 +278,7 @@ def _read(directory: Path, name: str, given: int) -> Run:
     if complete and (manifest is None or "heads" not in metrics):
         reason = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
         raise MerError(f"{scores} says complete, but {reason}: copy the run again")
-    _load(label_access.path_of(directory), lambda _: label_access.looks(directory))
+    label_access.looks(directory)  # which refuses a damaged log
     decisive = {key: value for key, value in config.items() if not is_volatile(key)}
     columns = ["sample_id", "dataset", "person", "label"]
     samples = [] if manifest is None else manifest[columns].itertuples(index=False, name=None)

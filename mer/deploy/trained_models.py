@@ -21,7 +21,6 @@ from mer.runs import calibration, run_files, rundir
 from mer.runs.calibration import Calibration
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, read_states
 from mer.runs.standard_scores import Form, form_of
-from mer.runs.stored_run import Run
 from mer.training import zero_shot
 from mer.training.evaluate import fold_config, load_config
 from mer.training.heads import heads_of, make_callbacks
@@ -105,7 +104,7 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
             "trained on everybody"
         )
     forms = {head: form_of(head, settings.callbacks) for head in (*heads, *last)}
-    fitted = _calibration(run_dir, trust, forms, several=len(names) > 1)
+    fitted = _calibration(run_dir, forms, several=len(names) > 1)
     if not fitted:
         warnings.append(
             "There is no confidence: the run has no predictions for persons who did not train"
@@ -126,18 +125,9 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
     return Model(Mean(networks, facts, votes), facts)
 
 
-def _calibration(
-    run_dir: Path, trust: Iterable[str], forms: dict[str, Form], several: bool
-) -> dict[str, Calibration]:
-    """Calibration of the heads, for the form in which the model gives their scores.
-
-    Args:
-        run_dir: Run directory.
-        trust: Packages that it may name.
-        forms: Head -> form of its scores.
-        several: Whether scores are means of several networks.
-    """
-    stored = calibration.of_run(Run(run_dir, trust))
+def _calibration(run_dir: Path, forms: dict[str, Form], several: bool) -> dict[str, Calibration]:
+    """Calibration of the heads, for scores of one network or for means of several."""
+    stored = calibration.read(run_dir)
     return {
         head: stored[head]._replace(form="margins" if several and form == "votes" else form)
         for head, form in forms.items()

@@ -138,9 +138,7 @@ def _inner(run: Run) -> str:
 def _chosen(run: Run, fold: str) -> dict[str, Any]:
     """What `protocol.inner` chose in a fold; empty where it chose nothing."""
     path = fold_folder(run.directory, fold) / inner.FILE
-    if not path.exists():
-        return {}
-    return inner.read_choices(path)
+    return inner.read_choices(path) if path.exists() else {}
 
 
 def _settings(values: dict[str, Any]) -> str:
@@ -152,8 +150,7 @@ def _settings(values: dict[str, Any]) -> str:
 def _with_settings(run: Run, head: str) -> str:
     """A head and its settings, unless each fold chose its own."""
     nodes = (run.get("callbacks") or {}).items()
-    # Earlier runs give the SVM head no name.
-    own = [v for k, v in nodes if v and head in (v.get("name"), k, k.removesuffix("_head"))]
+    own = [node for key, node in nodes if node and head in (node.get("name"), key)]
     inside = head in (run.inner or {}).get("choose", [])
     settings = "" if inside or not own else _settings(own[0])
     return f"{heading(head)} ({settings})" if settings else heading(head)

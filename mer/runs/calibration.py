@@ -22,7 +22,6 @@ from mer.runs.coverage import Covered, covered, in_words
 from mer.runs.head_columns import heads
 from mer.runs.rundir import find, fold_folder, marked
 from mer.runs.standard_scores import Form, form_of, sums_of_margins
-from mer.runs.stored_run import Run
 
 Array = NDArray[np.float64]
 
@@ -272,36 +271,18 @@ def write(run_dir: Path, config: Mapping[str, Any], found: Mapping[str, Calibrat
     write_json(plain, run_dir / marked(FILE, config))
 
 
-def of_run(run: Run) -> dict[str, Calibration]:
-    """Calibration of the heads of a run, fitted here where an earlier version has not written it.
-
-    Returns:
-        Nothing for a run that is not complete.
-
-    Raises:
-        MerError: If a file of the run is damaged.
-    """
-    found = read(run.directory)
-    if found is not None or not run.complete:
-        return found or {}
-    judged = judge_run(run.directory, run.config, run.predictions, run.heads)
-    return {head: one.calibration for head, one in judged.items()}
-
-
-def read(run_dir: Path) -> dict[str, Calibration] | None:
-    """Read the calibration of the heads of a run; None if it was written by an earlier version.
+def read(run_dir: Path) -> dict[str, Calibration]:
+    """Read the calibration of the heads of a run; empty for one that is not complete.
 
     Raises:
         MerError: If the file is damaged.
     """
     path = find(run_dir, FILE)
-    if path is None:
-        return None
-    return {head: from_plain(values) for head, values in run_files.read_json(path).items()}
+    plain = {} if path is None else run_files.read_json(path)
+    return {head: from_plain(values) for head, values in plain.items()}
 
 
 def from_plain(values: Mapping[str, Any]) -> Calibration:
-    """Read what `Calibration.as_dict` gave; earlier versions knew no coverage."""
-    known = {name: values[name] for name in Calibration._fields if name in values}
-    points = [Covered(**point) for point in known.get("coverage", ())]
-    return Calibration(**{**known, "coverage": tuple(points)})
+    """Read what `Calibration.as_dict` gave."""
+    points = tuple(Covered(**point) for point in values["coverage"])
+    return Calibration(**{**values, "coverage": points})

@@ -52,7 +52,7 @@ def changes(run_dir: Path, metrics: Mapping[str, Any], networks: bool = False) -
         networks: Whether to read the checkpoints, too, which are the largest files.
 
     Returns:
-        No sentence for a run that isn't finished, or of an earlier version, without checksums.
+        No sentence for a run that isn't finished, or has no checksums.
     """
     path = run_dir / FILE
     if metrics.get("status") not in (COMPLETE, UNTESTED) or not path.is_file():

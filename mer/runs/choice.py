@@ -19,8 +19,7 @@ def choosing(config: Settings | Mapping[str, Any]) -> bool:
     """Whether a run is a trial of a search, or a job of a sweep that compares candidates.
 
     Args:
-        config: Settings of the run, or its stored configuration (`mer.config.stored.read`). One
-            that was stored before there was `trial.varied` counts by `trial.number`.
+        config: Settings of the run, or its stored configuration (`mer.config.stored.read`).
     """
     trial = to_plain(config.trial) if isinstance(config, Settings) else config.get("trial") or {}
     return not trial.get("test") and (trial.get("number") is not None or bool(trial.get("varied")))

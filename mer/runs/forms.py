@@ -77,7 +77,6 @@ FORMS: dict[str, Any] = {
     "pretraining": {"accuracy": NUMBER, "uf1": NUMBER, "validation_persons": TEXTS},
     "wandb": {"id": Maybe(str), "name": Maybe(str), "group": Maybe(str)},
 }
-FORMS["openings"] = FORMS["label_access"]
 
 #: Columns of tables that hold text in every row.
 IDS = ("sample_id", "dataset", "subject", "person", "label", "fold", "side", "role", "digest")

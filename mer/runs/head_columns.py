@@ -67,12 +67,8 @@ def read_states(path: Path) -> dict[str, Any]:
     """Read the state of each head of a fold from its `heads.pt`; no code of the file is run."""
     import torch
 
-    states = torch.load(path, map_location="cpu", weights_only=True)
-    # Earlier runs name the class of their one head, and keep what each was fitted on.
-    return {
-        "svm" if name == "SVMHead" else name: {k: v for k, v in state.items() if k != "fitted_on"}
-        for name, state in states.items()
-    }
+    states: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return states
 
 
 def _classes(frame: pd.DataFrame) -> list[str]:

@@ -23,9 +23,6 @@ from mer.runs.rundir import find
 
 FILE = "label_access.json"
 
-#: Name of the log in runs of November 2026 and before.
-FORMER_FILE = "openings.json"
-
 
 def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
     """Remember that some predictions were compared with the test labels.
@@ -47,7 +44,7 @@ def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
     if digest not in digests:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         digests.append(digest)
-        write_json([*known, {"at": at, "how": how, "sha256": digest}], path_of(run_dir))
+        write_json([*known, {"at": at, "how": how, "sha256": digest}], run_dir / FILE)
     return digests.index(digest) + 1
 
 
@@ -67,15 +64,9 @@ def state(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def path_of(run_dir: Path) -> Path:
-    """The log of a run, under the name that it has there."""
-    former = run_dir / FORMER_FILE
-    return former if former.exists() else run_dir / FILE
-
-
 def looks(run_dir: Path) -> list[dict[str, Any]]:
     """Every look so far, the first one first: `at`, `how`, `sha256`."""
-    path = path_of(run_dir)
+    path = run_dir / FILE
     return run_files.read_json(path, list) if path.exists() else []
 
 

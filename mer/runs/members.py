@@ -153,8 +153,8 @@ def _parse(word: str) -> Member:
         raise MerError(f"{run.directory} has no head {head}; there are {', '.join(names)}")
     if not (run.directory / checksums.FILE).is_file():
         raise MerError(
-            f"{run.directory} has no {checksums.FILE}, since it is of an earlier version; `mer "
-            f"train` with the same words and run.dir={run.directory} writes it"
+            f"{run.directory} has no {checksums.FILE}; `mer train` with the same words and "
+            f"run.dir={run.directory} writes it"
         )
     return Member(run, head or names[0])
 

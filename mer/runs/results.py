@@ -299,15 +299,13 @@ def to_table(result: dict[str, Any], title: str) -> Table:
             table.add_row(heading(head) if place == 0 else "", part, *counts, *cells)
         table.add_section()
     pooled = {head: parts["pooled"] for head, parts in result["heads"].items()}
-    chance = pooled[MAJORITY].get("chance", {}).get("prior")
-    if chance:  # a run of an earlier version has none
-        cells = [f"{chance[name]:.3f}" for name in metrics.SCORES]
-        table.add_row("guessing", "pooled", "", "", *cells)
-        table.caption = "\n".join(
-            f"{heading(head)}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
-            for head, values in pooled.items()
-            if head not in REFERENCES
-        )
+    chance = pooled[MAJORITY]["chance"]["prior"]
+    table.add_row("guessing", "pooled", "", "", *(f"{chance[name]:.3f}" for name in metrics.SCORES))
+    table.caption = "\n".join(
+        f"{heading(head)}: weighted F1 {values['weighted_f1']:.3f}, kappa {values['kappa']:.3f}"
+        for head, values in pooled.items()
+        if head not in REFERENCES
+    )
     return table
 
 

@@ -43,11 +43,9 @@ def form_of(head: str, callbacks: Mapping[str, Any]) -> Form:
         return "probabilities"
     if head == BASELINE:
         return "votes"
-    for key, node in callbacks.items():
-        # Earlier runs give their one SVM head no name.
-        if node and node.get("name", key.removesuffix("_head")) == head:
-            if str(node.get("_target_", "")).endswith(".SVMHead"):
-                return "margins" if node.get("decision") == "margins" else "votes"
+    for node in callbacks.values():
+        if node and node.get("name") == head and str(node.get("_target_")).endswith(".SVMHead"):
+            return "margins" if node.get("decision") == "margins" else "votes"
     return "other"
 
 

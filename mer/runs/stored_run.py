@@ -1,7 +1,7 @@
 """A run directory from Python: settings, scores, predictions, and the network of each fold."""
 
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from mer.config import stored
 from mer.config import trust as trusted
 from mer.datasets.index import Remark
-from mer.datasets.number_cells import whole
 from mer.errors import MerError
 from mer.metrics import SCORES
 from mer.runs import checksums, label_access, log_values, run_files
@@ -57,7 +56,7 @@ class Run:
         return run_files.read(self.directory / "config.yaml", stored.read, DictConfig)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A value of the configuration by its dotted key, which an earlier version may lack."""
+        """A value of the configuration by its dotted key."""
         value = OmegaConf.select(self._config, key)
         return default if value is None else value
 
@@ -192,14 +191,7 @@ class Run:
         path = self.directory / "dropped.csv"
         if not path.exists():
             return []
-        read = partial(pd.read_csv, dtype=str, keep_default_na=False)
-        table = run_files.read(path, read, pd.DataFrame).reindex(columns=list(Remark._fields))
-        counts = [whole(str(count)) for count in table.pop("samples")]  # none in runs of before
-        texts = table.fillna("").itertuples(index=False)
-        return [
-            Remark(item, action, reason, 1 if count is None else count)
-            for (item, action, reason), count in zip(texts, counts, strict=True)
-        ]
+        return run_files.read(path, _remarks, list)
 
     @cached_property
     def environment(self) -> list[dict[str, Any]]:
@@ -223,6 +215,12 @@ class Run:
     def remarks(self) -> list[str]:
         """What was tried on the test labels after the scores were seen."""
         return run_files.read(self.directory, label_access.remarks, list)
+
+
+def _remarks(path: Path) -> list[Remark]:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)[list(Remark._fields)]
+    rows = table.itertuples(index=False, name=None)
+    return [Remark(*texts, int(samples)) for *texts, samples in rows]
 
 
 def load_run(directory: str | Path, trust: Iterable[str] = ()) -> Run:

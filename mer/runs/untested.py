@@ -90,7 +90,7 @@ def result(run_dir: Path, settings: Settings) -> dict[str, Any]:
     """What `metrics.json` says of a finished run on everybody, beside what every run says."""
     if settings.protocol.like is not None:
         like = open_like(Path(settings.protocol.like))
-        calibration.write(run_dir, to_plain(settings), calibration.of_run(like))
+        calibration.write(run_dir, to_plain(settings), calibration.read(like.directory))
     return {
         "status": rundir.UNTESTED,
         "scores": NO_SCORES,

@@ -63,7 +63,7 @@ def test_scores_that_are_not_the_mean_are_found(both: Path) -> None:
 
     change(both / "predictions.parquet", forge)
     table = pd.read_parquet(both / "predictions.parquet")
-    label_access.path_of(both).unlink()
+    (both / label_access.FILE).unlink()
     label_access.record(both, table, "ensemble")
     checksums.write(both, Run(both).metrics)
     assert "the scores of 1 samples are not the mean of the members'" in evidence(both)["members"]

@@ -22,11 +22,7 @@ def table(labels: list[str]) -> pd.DataFrame:
     return pd.DataFrame({**whose, "softmax": labels, "softmax_x": 0.5})
 
 
-@pytest.mark.parametrize("name", [label_access.FILE, label_access.FORMER_FILE])
-def test_other_predictions_are_a_later_look_and_the_same_are_none(
-    tmp_path: Path, name: str
-) -> None:
-    (tmp_path / name).write_text("[]")
+def test_other_predictions_are_a_later_look_and_the_same_are_none(tmp_path: Path) -> None:
     first, other = table(["x", "y", "x"]), table(["x", "x", "x"])
     first.to_parquet(tmp_path / "predictions.parquet")
     assert label_access.record(tmp_path, first, "run") == 1
@@ -36,7 +32,6 @@ def test_other_predictions_are_a_later_look_and_the_same_are_none(
     assert label_access.record(tmp_path, other, "evaluate C=10") == 2
     remark = "1 later look at the test labels, last by: evaluate C=10"
     assert label_access.state(tmp_path) == {"looks": 2, "warnings": [], "remarks": [remark]}
-    assert [path.name for path in tmp_path.glob("*.json")] == [name]
 
 
 def test_a_score_that_was_seen_after_another_is_none_to_report(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_votes_of_a_fitted_svm_give_its_margins_back() -> None:
 def test_the_form_follows_from_the_configuration() -> None:
     svm = {"_target_": "mer.callbacks.svm_head.SVMHead"}
     callbacks = {
-        "svm_head": svm,
+        "svm_head": {**svm, "name": "svm"},
         "second": {**svm, "name": "wide", "decision": "margins"},
         "nearest": {"_target_": "own.Nearest", "name": "nearest"},
         "off": None,

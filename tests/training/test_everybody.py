@@ -76,7 +76,7 @@ def test_the_scores_of_the_run_that_stands_for_it_are_copied(made: Path, judged:
     for head, scores in Run(judged).scores.items():
         assert {name: like["heads"][head][name] for name in SCORES} == scores
     assert calibration.read(made) == calibration.read(judged)
-    assert set(calibration.read(made) or {}) == {"svm", "softmax"}
+    assert set(calibration.read(made)) == {"svm", "softmax"}
 
 
 def test_the_weights_of_the_pretraining_are_those_that_were_judged(
