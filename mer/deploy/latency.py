@@ -6,7 +6,6 @@ test samples; how many differ is measured too.
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,17 +15,18 @@ from omegaconf import DictConfig
 
 from mer.config import trust
 from mer.config.composition import typed
-from mer.config.settings import Input, Prepare, Settings
-from mer.data import sources
+from mer.config.settings import Settings
+from mer.data import inputs, sources
 from mer.deploy import fold_graphs, model_files, small_files
 from mer.deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
 from mer.deploy.graph import Deployed
+from mer.deploy.loading import load
 from mer.deploy.measurement import Measurement, milliseconds, summarise
 from mer.deploy.parity_samples import CALIBRATION, fold_images
-from mer.deploy.sample_input import Picture, align, load, sample_input, to_input
+from mer.deploy.predictor import Predictor
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
-from mer.prepare.sample import Sample
+from mer.prepare.sample import Drop, Sample, read_picture
 from mer.runs import run_files
 from mer.spotting.spotter import Spotter
 from mer.spotting.stream import Frame
@@ -38,6 +38,7 @@ BASELINE = "eager float32"
 CAMERA = (640, 480)
 
 Pair = tuple[Path, Path]
+Picture = NDArray[np.uint8]
 Image = NDArray[np.float32]
 
 
@@ -53,18 +54,13 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
         MerError: If the configuration prepares pictures without finding faces.
     """
     settings = typed(cfg)
-    prepare, options = settings.prepare, settings.input
-    if prepare.faces != "landmarks":
+    if settings.prepare.faces != "landmarks":
         raise MerError("mer bench latency times the face, too: set prepare.faces=landmarks")
-    with tempfile.TemporaryDirectory() as name, FaceFinder(prepare.confidence) as finder:
+    with tempfile.TemporaryDirectory() as name:
         run_dir = Path(name, "run")
         runner.run(cfg, run_dir)
         fold = next(run_dir.glob("folds/*/predictions.parquet")).parent.name
         pairs = _pairs(settings, run_dir, fold, samples)
-        make = partial(sample_input, prepare=prepare, options=options, finder=finder)
-        make(*pairs[0])  # loads the face model
-        yield from _stages(pairs, prepare, options, finder)
-        yield from live(load(pairs[0][0]), seconds=10 if rounds > 1 else 2)
         engines: dict[str, Engine] = {}
         own = list(trust.names(cfg).values())
         for variant, engine in _open(run_dir, fold, own):
@@ -77,7 +73,16 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
                 engines[variant] = engine
         test = fold_images(run_dir, fold, "test", trust=own)
         note = f"{cfg.backbone.name} at {cfg.input.size} px, input {cfg.input.name}"
-        yield from _engines(engines, pairs, make, test, rounds, note)
+        made = inputs.make(settings.input)
+        with load(run_dir, fold, own) as model:
+
+            def make(onset: Path, apex: Path) -> Image:
+                return _image(made, model.prepare(onset, apex))
+
+            make(*pairs[0])  # loads the face model
+            yield from _stages(pairs, model, made)
+            yield from live(_picture(pairs[0][0]), seconds=10 if rounds > 1 else 2)
+            yield from _engines(engines, pairs, make, test, rounds, note)
 
 
 def _pairs(settings: Settings, run_dir: Path, fold: str, count: int) -> list[Pair]:
@@ -92,23 +97,33 @@ def _pairs(settings: Settings, run_dir: Path, fold: str, count: int) -> list[Pai
     return [(Path(row.onset_path), Path(row.apex_path)) for row in rows.itertuples()]
 
 
-def _stages(
-    pairs: list[Pair], prepare: Prepare, options: Input, finder: FaceFinder
-) -> Iterator[Measurement]:
+def _picture(path: Path) -> Picture:
+    picture = read_picture(path)
+    if isinstance(picture, Drop):
+        raise MerError(f"this picture cannot be used: {picture.reason}: {picture.detail}")
+    return picture
+
+
+def _image(made: inputs.SampleInput, sample: Sample | Drop) -> Image:
+    """Build the input of a prepared sample. Shape: (1, C, S, S), float32."""
+    if isinstance(sample, Drop):
+        raise MerError(f"these pictures cannot be used: {sample.reason}: {sample.detail}")
+    return np.ascontiguousarray(made.build(sample).transpose(2, 0, 1)[None])
+
+
+def _stages(pairs: list[Pair], model: Predictor, made: inputs.SampleInput) -> Iterator[Measurement]:
     """Time the stages from files to input one by one."""
-
-    def aligned(onset: Picture, apex: Picture) -> Sample:
-        return align(onset, apex, prepare, options, finder)
-
-    pictures = [(load(onset), load(apex)) for onset, apex in pairs]
-    samples = [(aligned(*both), options) for both in pictures]
-    faces = milliseconds(lambda onset, apex: finder.find(onset), pictures)
-    whole = milliseconds(aligned, pictures)
+    pictures = [(_picture(onset), _picture(apex)) for onset, apex in pairs]
+    samples = [(made, model.prepare(*both)) for both in pictures]
+    with FaceFinder(model.facts.prepare.confidence) as finder:
+        finder.find(pictures[0][0])
+        faces = milliseconds(lambda onset, apex: finder.find(onset), pictures)
+    whole = milliseconds(model.prepare, pictures)
     stages = {
-        "decode": milliseconds(lambda *pair: [load(path) for path in pair], pairs),
+        "decode": milliseconds(lambda *pair: [_picture(path) for path in pair], pairs),
         "face in the onset": faces,
         "align and flow": [one - other for one, other in zip(whole, faces, strict=True)],
-        "input": milliseconds(to_input, samples),
+        "input": milliseconds(_image, samples),
     }
     for name, values in stages.items():
         yield summarise("latency", name, "", "ms", values)

@@ -7,21 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mer.cli import main
-from mer.config.settings import Input, Prepare
-from mer.data import inputs
-from mer.datasets.index import make_table
 from mer.deploy import bench
 from mer.deploy.measurement import Measurement, quartiles, summarise
-from mer.deploy.sample_input import sample_input
-from mer.errors import MerError
-from mer.prepare.faces import FaceFinder
-from mer.prepare.sample import Sample
-from mer.prepare.store import prepare_store
-from tests.prepare.prepare_inputs import paint, row, save
 
 
 def test_few_values_show_their_range_and_more_their_quartiles() -> None:
@@ -87,43 +77,6 @@ def test_an_unknown_part_is_named_with_those_there_are(
     error = capsys.readouterr().err
     assert "no part speed; there is latency, throughput, startup" in error
     assert not (tmp_path / "new").exists()
-
-
-@pytest.fixture
-def painted(tmp_path: Path) -> tuple[Path, Path]:
-    """Picture files of a face whose brows rise."""
-    return (
-        Path(save(tmp_path / "onset.png", paint(256, brows=0.0))),
-        Path(save(tmp_path / "apex.png", paint(256, brows=0.08))),
-    )
-
-
-def test_the_input_of_two_pictures_is_that_of_a_prepared_store(
-    painted: tuple[Path, Path], tmp_path: Path
-) -> None:
-    onset, apex = painted
-    clip = row(0, onset=1, apex=8, onset_path=str(onset), apex_path=str(apex))
-    prepare = Prepare(size=128)
-    store = prepare_store(make_table([clip]), prepare, tmp_path / "out", 1, "made")
-    with FaceFinder() as finder:
-        for name, center in (("flow", "median"), ("apex", "none"), ("onset_apex", "none")):
-            options = Input(name, 96, center)
-            expected = inputs.make(options).build(Sample(store.frames[0], store.flow[0]))
-            image = sample_input(onset, apex, prepare, options, finder)
-            assert np.array_equal(image, expected.transpose(2, 0, 1)[None])
-            assert image.flags.c_contiguous
-
-
-def test_a_picture_that_cannot_be_used_is_named(painted: tuple[Path, Path], tmp_path: Path) -> None:
-    onset, apex = painted
-    blank = Path(save(tmp_path / "blank.png", np.zeros((256, 256, 3))))
-    with FaceFinder() as finder:
-        for pair, said in (
-            ((onset, tmp_path / "absent.png"), "missing frame: .*absent.png does not exist"),
-            ((blank, apex), "no face: .*blank.png"),
-        ):
-            with pytest.raises(MerError, match=said):
-                sample_input(*pair, Prepare(size=64), Input("apex"), finder)
 
 
 @pytest.mark.slow

@@ -16,9 +16,10 @@ import pytest
 import mer
 from mer.config.conversion import to_plain
 from mer.config.settings import Flow, Input, Prepare
+from mer.data import inputs
 from mer.deploy.export import export
-from mer.deploy.sample_input import load, sample_input
 from mer.prepare.faces import MODEL, FaceFinder
+from mer.prepare.sample import Sample, prepare_pictures, read_picture
 from mer.runs.calibration import as_logits
 from mer.runs.standard_scores import Form
 
@@ -73,9 +74,11 @@ def test_the_input_is_that_of_mer(
 ) -> None:
     prepare = Prepare(size=160, margin=0.2, flow=Flow(stabilise=options.scale != "joint"))
     facts = {"prepare": to_plain(prepare), "input": to_plain(options)}
-    pictures = [load(path) for path in pair]
+    pictures = [read_picture(path) for path in pair]
     with FaceFinder() as finder:
-        wanted = sample_input(*pair, prepare, options, finder)
+        sample = prepare_pictures(*pictures, prepare, finder)
+    assert isinstance(sample, Sample)
+    wanted = inputs.make(options).build(sample).transpose(2, 0, 1)[None]
     found = script.network_input(*pictures, facts, FACE_MODEL)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
