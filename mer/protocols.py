@@ -7,12 +7,13 @@ exception, `random_samples`, is there to measure what a split by sample costs.
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mer.errors import MerError, raise_all
 
@@ -99,7 +100,7 @@ def make_folds(
         validation: Share of the training persons, per dataset, kept apart for selection; 0 to
             below 1. They take turns: over the folds, each validates about equally often.
         n_splits: Number of groups of `group_kfold` and of parts of `random_samples`.
-        seed: Seed of the validation persons, the groups and the parts.
+        seed: Seed of the validation persons, groups and parts.
 
     Returns:
         Folds in a fixed order; each sample is tested exactly once, but by `all`, whose one fold
@@ -108,23 +109,15 @@ def make_folds(
     Raises:
         MerError: If the protocol is unknown or the table is too small for it.
     """
-    makers = {
-        "loso": _loso,
-        "loso_per_dataset": _loso_per_dataset,
-        "holdout_dataset": _holdout_dataset,
-        "group_kfold": _group_kfold,
-        "random_samples": _random_samples,
-        EVERYBODY: _everybody,
-    }
-    if name not in makers:
-        raise MerError(f"protocol.name is {name}; set one of {', '.join(makers)}.")
+    if name not in _MAKERS:
+        raise MerError(f"protocol.name is {name}; set one of {', '.join(_MAKERS)}.")
     if not 0.0 <= validation < 1.0:
         raise MerError(f"protocol.validation is {validation}; set a share of persons in [0, 1).")
     table = table.sort_values("sample_id", ignore_index=True)
     turns: Counter[str] = Counter()
     folds = [
         _with_validation(fold_name, train, test, validation, seed, turns)
-        for fold_name, train, test in makers[name](table, n_splits or 0, seed)
+        for fold_name, train, test in _MAKERS[name](table, n_splits or 0, seed)
     ]
     check_folds(folds, table, persons_apart=name not in LEAKY, tested=name != EVERYBODY)
     return folds
@@ -133,11 +126,8 @@ def make_folds(
 def inner_folds(table: pd.DataFrame, fold: Fold, n_splits: int, seed: int = 0) -> list[Fold]:
     """Split the training side of a fold once more, for choices inside it (`protocol.inner`).
 
-    Args:
-        table: As `make_folds` takes it; only samples of the fold's training side are looked at.
-        fold: The outer fold. Its test and validation persons are on no inner side.
-        n_splits: Groups of persons, of similar size and mix of datasets and classes.
-        seed: Draws the groups.
+    Its persons are split into groups of similar size and mix of datasets and classes. The fold's
+    test and validation persons are on no inner side.
 
     Returns:
         Inner folds without a test side; each training sample is validated exactly once.
@@ -145,26 +135,12 @@ def inner_folds(table: pd.DataFrame, fold: Fold, n_splits: int, seed: int = 0) -
     Raises:
         MerError: If there are fewer persons than splits.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     part = table[table["sample_id"].isin(fold.train)].sort_values("sample_id", ignore_index=True)
-    n_persons = part["person"].nunique()
-    if not 2 <= n_splits <= n_persons:
-        raise MerError(
-            f"protocol.inner.n_splits is {n_splits}; with {n_persons} training persons in fold "
-            f"{fold.name} set 2 to {n_persons}."
-        )
     mix = part["dataset"].astype(str) + " " + part["label"].astype(str)
-    most = int(mix.value_counts().max())
-    if n_splits > most:
-        raise MerError(
-            f"protocol.inner.n_splits is {n_splits}, and fold {fold.name} trains on at most {most} "
-            f"samples of a class of a dataset; set 2 to {most}."
-        )
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    where = f" in the training side of fold {fold.name}"
     with warnings.catch_warnings():  # a dataset may have few samples of a class
         warnings.filterwarnings("ignore", message="The least populated class")
-        rounds = list(splitter.split(part, mix, part["person"]))
+        rounds = _groups("protocol.inner.n_splits", part, mix, n_splits, seed, where)
     ids = part["sample_id"]
     inner = [
         Fold(f"{fold.name}-inner-{number}", tuple(ids[train]), (), tuple(ids[held]))
@@ -240,20 +216,18 @@ Sides = list[tuple[str, pd.DataFrame, pd.DataFrame]]
 
 
 def _loso(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Leave one subject out over all datasets together (CDE of MEGC 2019)."""
     if table["person"].nunique() < 2:
         raise MerError(
             f"Leave-one-subject-out needs two persons or more; found {table['person'].nunique()}: "
             f"{', '.join(table['person'].unique())}. Add samples of others."
         )
     return [
-        (_folder_name(person), table[table["person"] != person], table[table["person"] == person])
-        for person in sorted(table["person"].unique())
+        (str(person).replace("/", "-"), table.drop(part.index), part)
+        for person, part in table.groupby("person")
     ]
 
 
 def _loso_per_dataset(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Leave one subject out inside each dataset; other datasets neither train nor test."""
     sides: Sides = []
     for dataset, part in table.groupby("dataset"):
         if part["person"].nunique() < 2:
@@ -266,43 +240,49 @@ def _loso_per_dataset(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
 
 
 def _holdout_dataset(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Leave one dataset out (HDE); a person who is also seen elsewhere trains nowhere."""
     names = sorted(table["dataset"].unique())
     if len(names) < 2:
         raise MerError(f"holdout_dataset needs two datasets; found {names}. Use protocol=loso.")
     sides = []
     for name in names:
         test = table[table["dataset"] == name]
+        # A person who is also seen in another dataset trains nowhere.
         train = table[(table["dataset"] != name) & ~table["person"].isin(test["person"])]
         sides.append((name, train, test))
     return sides
 
 
 def _group_kfold(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Split the persons into `n_splits` groups of similar size and class mix."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    n_persons = table["person"].nunique()
-    if not 2 <= n_splits <= n_persons:
-        raise MerError(
-            f"protocol.n_splits is {n_splits}; with {n_persons} persons set 2 to {n_persons}."
-        )
-    most = int(table["label"].value_counts().max())
-    if n_splits > most:
-        raise MerError(
-            f"protocol.n_splits is {n_splits}, and no class has as many samples; set 2 to {most}, "
-            "or protocol=loso."
-        )
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    rounds = splitter.split(table, table["label"], table["person"])
+    rounds = _groups("protocol.n_splits", table, table["label"], n_splits, seed)
     return [
         (f"group-{number:02d}", table.iloc[train], table.iloc[test])
         for number, (train, test) in enumerate(rounds)
     ]
 
 
+def _groups(
+    key: str, table: pd.DataFrame, mix: pd.Series, n_splits: int, seed: int, where: str = ""
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Split the persons into groups of similar size and mix; positions of the others and of each.
+
+    Raises:
+        MerError: If there are fewer persons, or samples of the commonest kind, than groups.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    persons, most = table["person"].nunique(), int(mix.value_counts().max())
+    if not 2 <= n_splits <= persons:
+        raise MerError(f"{key} is {n_splits}; with {persons} persons{where} set 2 to {persons}.")
+    if n_splits > most:
+        kind = "class" if mix.name == "label" else "class of a dataset"
+        raise MerError(
+            f"{key} is {n_splits}, and no {kind} has as many samples{where}; set 2 to {most}."
+        )
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    return list(splitter.split(table, mix, table["person"]))
+
+
 def _random_samples(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Split the samples into `n_splits` parts of the same class mix, which may share persons."""
     from sklearn.model_selection import StratifiedKFold
 
     smallest = int(table["label"].value_counts().min())
@@ -319,8 +299,17 @@ def _random_samples(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
 
 
 def _everybody(table: pd.DataFrame, n_splits: int, seed: int) -> Sides:
-    """Train on everybody and test nobody."""
     return [(EVERYBODY, table, table.iloc[:0])]
+
+
+_MAKERS: dict[str, Callable[[pd.DataFrame, int, int], Sides]] = {
+    "loso": _loso,
+    "loso_per_dataset": _loso_per_dataset,
+    "holdout_dataset": _holdout_dataset,
+    "group_kfold": _group_kfold,
+    "random_samples": _random_samples,
+    EVERYBODY: _everybody,
+}
 
 
 def _with_validation(
@@ -334,16 +323,8 @@ def _with_validation(
     """Move about `share` of the training persons, per dataset, to the validation side.
 
     Those who have validated least often so far come first, so that over the folds everybody
-    validates about equally often; among equals, a draw by name decides, the same in every fold.
-
-    Args:
-        name: Name of the fold.
-        train: Samples of its training side.
-        test: Samples of its test side.
-        share: Share of the persons.
-        seed: Seed of the draw.
-        turns: How often each person has validated in the folds before; those of this fold are
-            added.
+    validates about equally often (`turns` counts); among equals, a draw by name decides, the same
+    in every fold.
     """
     held: set[str] = set()
     if share > 0:
@@ -363,9 +344,4 @@ def _with_validation(
 
 def _draw(person: str, seed: int) -> float:
     """A number in [0, 1) that depends on the person's name and the seed alone."""
-    words = [seed, *person.encode()]
-    return float(np.random.default_rng(words).random())
-
-
-def _folder_name(person: str) -> str:
-    return person.replace("/", "-")
+    return float(np.random.default_rng([seed, *person.encode()]).random())

@@ -154,13 +154,13 @@ def evaluate(dataset: LongVideos, settings: Settings | None = None, workers: int
 
 def counts(dataset: LongVideos, videos: Mapping[str, Video], kind: str) -> Counts:
     """Count right, wrong and missed intervals of a kind (`all`, `micro`, `macro`)."""
-    per_video = {}
+    per_video = []
     for video in dataset.videos:
         table = videos[video.name].table
         if kind != "all":
             table = table[(table["kind"] == "micro") == (kind == "micro")]
         annotated = [(e.onset, e.offset) for e in video.expressions if kind in ("all", e.kind)]
-        per_video[video.name] = count(borders(table), annotated)
+        per_video.append(count(borders(table), annotated))
     return pooled(per_video)
 
 

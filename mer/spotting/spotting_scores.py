@@ -7,12 +7,10 @@ is the product of the F1 of spotting and the F1 of recognition on what was spott
 Chan, Signal Processing: Image Communication 110, 2023; MEGC2024 and 2025).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-
-from mer.errors import MerError
 
 #: Least intersection over union of a spotted interval that counts as right.
 LEAST_OVERLAP = 0.5
@@ -27,13 +25,6 @@ class Counts(NamedTuple):
     right: int
     wrong: int
     missed: int
-
-    def __add__(self, other: object) -> "Counts":
-        """Add up two sets of videos."""
-        if not isinstance(other, Counts):
-            return NotImplemented
-        pairs = zip(self, other, strict=True)
-        return Counts(*(mine + theirs for mine, theirs in pairs))
 
     @property
     def precision(self) -> float:
@@ -67,15 +58,8 @@ def intersection_over_union(one: Borders, other: Borders) -> float:
     return max(both, 0) / either
 
 
-def pair(
-    spotted: Sequence[Borders], annotated: Sequence[Borders], least: float = LEAST_OVERLAP
-) -> list[tuple[int, int]]:
+def pair(spotted: Sequence[Borders], annotated: Sequence[Borders]) -> list[tuple[int, int]]:
     """Pair intervals of one video that overlap enough, each at most once, the best pairs first.
-
-    Args:
-        spotted: Spotted intervals.
-        annotated: Annotated intervals.
-        least: Least intersection over union.
 
     Returns:
         Positions (spotted, annotated), in the order of the annotated ones.
@@ -90,16 +74,14 @@ def pair(
     pairs: list[tuple[int, int]] = []
     for share, mine, theirs in shares:
         free = all(mine != taken and theirs != other for taken, other in pairs)
-        if -share >= least and free:
+        if -share >= LEAST_OVERLAP and free:
             pairs.append((mine, theirs))
     return sorted(pairs, key=lambda one: one[1])
 
 
-def count(
-    spotted: Sequence[Borders], annotated: Sequence[Borders], least: float = LEAST_OVERLAP
-) -> Counts:
+def count(spotted: Sequence[Borders], annotated: Sequence[Borders]) -> Counts:
     """Count right, wrong and missed intervals of one video."""
-    right = len(pair(spotted, annotated, least))
+    right = len(pair(spotted, annotated))
     return Counts(right, len(spotted) - right, len(annotated) - right)
 
 
@@ -108,20 +90,7 @@ def recognition_f1(true: Sequence[str], predicted: Sequence[str], classes: Seque
 
     The harmonic mean of the unweighted means of precision and recall over the classes, as the
     script that the challenge publishes computes it; a class without a sample counts as 0.
-
-    Args:
-        true: Annotated class of each rightly spotted expression.
-        predicted: Class that was recognised.
-        classes: All classes.
-
-    Raises:
-        MerError: If the lengths differ or there is no class.
     """
-    if len(true) != len(predicted) or not classes:
-        raise MerError(
-            f"Recognition needs one prediction per label and some class; found {len(predicted)}, "
-            f"{len(true)} and {len(classes)} classes"
-        )
     per_class = [count_class(true, predicted, name) for name in classes]
     precision = float(np.mean([one.precision for one in per_class]))
     recall = float(np.mean([one.recall for one in per_class]))
@@ -172,21 +141,8 @@ def apex_error(
     """Compare apexes of clips that hold one expression each.
 
     Mean absolute error and its share of the clip's length, as in work on apex spotting (Yan et al.,
-    ECCV workshops 2014; Liong et al., ACPR 2015).
-
-    Args:
-        spotted: Spotted apex of each clip, a frame number.
-        annotated: Annotated apex of each clip.
-        clips: First and last frame of each clip.
-
-    Raises:
-        MerError: If the lengths differ or there is no clip.
+    ECCV workshops 2014; Liong et al., ACPR 2015). Apexes, first and last frames are frame numbers.
     """
-    if not len(spotted) == len(annotated) == len(clips) or not clips:
-        raise MerError(
-            f"Apex errors need as many spotted ({len(spotted)}) as annotated apexes "
-            f"({len(annotated)}) and clips ({len(clips)}), at least one"
-        )
     errors = np.abs(np.subtract(spotted, annotated))
     lengths = np.array([max(last - first, 1) for first, last in clips])
     return ApexError(
@@ -197,6 +153,6 @@ def apex_error(
     )
 
 
-def pooled(counts: Mapping[str, Counts]) -> Counts:
+def pooled(counts: Iterable[Counts]) -> Counts:
     """Add up the counts of all videos."""
-    return sum(counts.values(), Counts(0, 0, 0))
+    return Counts(*map(sum, zip(Counts(0, 0, 0), *counts, strict=True)))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mer.errors import MerError
 from mer.spotting.spotting_scores import (
     Counts,
     apex_error,
@@ -32,12 +31,12 @@ def test_exactly_half_is_right_and_each_interval_counts_once() -> None:
 
 def test_videos_are_pooled_before_scores_are_computed() -> None:
     # Video a: 1 right of 1 spotted of 1. Video b: 1 right of 4 spotted of 3.
-    both = pooled({"a": Counts(1, 0, 0), "b": Counts(1, 3, 2)})
+    both = pooled([Counts(1, 0, 0), Counts(1, 3, 2)])
     assert both == Counts(2, 3, 2)
     assert (both.precision, both.recall) == (2 / 5, 2 / 4)
     assert both.f1 == pytest.approx(2 * 2 / (2 * 2 + 3 + 2))
     assert both.as_dict()["f1"] == both.f1
-    empty = pooled({})
+    empty = pooled([])
     assert (empty.precision, empty.recall, empty.f1) == (0, 0, 0)
 
 
@@ -52,12 +51,8 @@ def test_recognition_is_the_harmonic_mean_of_mean_precision_and_mean_recall() ->
     assert score == pytest.approx(expected)
     assert strs(Counts(5, 2, 3), score) == pytest.approx(10 / 15 * expected)
     assert recognition_f1(["n"], ["p"], ["n", "p"]) == 0
-    with pytest.raises(MerError, match="one prediction per label"):
-        recognition_f1(["n"], [], ["n"])
 
 
 def test_apex_errors_in_frames_and_as_a_share_of_the_clip() -> None:
     error = apex_error([12, 40, 9], [10, 40, 10], [(0, 20), (30, 50), (5, 15)])
     assert error == (1.0, pytest.approx((2 / 20 + 0 + 1 / 10) / 3), pytest.approx(2 / 3), 3)
-    with pytest.raises(MerError, match="as many spotted"):
-        apex_error([1], [], [])

@@ -65,7 +65,7 @@ def test_inner_sides_share_no_person_and_leave_out_validation_and_test(
         assert train | validation == set(person[list(outer.train)])
         held += split.validation
     assert sorted(held) == sorted(outer.train)
-    with pytest.raises(MerError, match=r"n_splits is 40; with 14 training persons"):
+    with pytest.raises(MerError, match=r"n_splits is 40; with 14 persons in the training side"):
         protocols.inner_folds(samples, outer, 40)
 
 
