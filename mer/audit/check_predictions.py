@@ -103,7 +103,8 @@ def _offsets(
     for name in run.done:
         with findings.attempt():
             chosen = run.weights(name).provenance["inner"]["thresholds"]
-            of_fold[name] = np.array(chosen[head], np.float64)
+            if head in chosen:  # none are chosen for zero-shot scores
+                of_fold[name] = np.array(chosen[head], np.float64)
     nothing = np.zeros(n_classes)
     return np.stack([of_fold.get(str(name), nothing) for name in pooled["fold"]])
 

@@ -3,22 +3,20 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
 
 from mer.compare import prediction_files
-from mer.config import stored
 from mer.errors import MerError, raise_all
-from mer.runs import checksums, label_access, members, run_files
+from mer.runs import members, run_files, stored_run
 from mer.runs.choice import choosing
 from mer.runs.head_columns import main_head
 from mer.runs.run_folders import is_run, with_run
-from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_done, is_volatile
+from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_volatile
 
 Parts = tuple[str, ...]
 
@@ -157,7 +155,7 @@ def read(paths: Sequence[Path], group: str | None = None) -> list[Run]:
 def _of_group(found: dict[Path, tuple[int, Path]], group: str) -> dict[Path, tuple[int, Path]]:
     """Keep the run directories of one W&B group, and all files."""
     of = {
-        place: _wandb_group(run, stored.read(run / "config.yaml"))
+        place: _wandb_group(stored_run.Run(run))
         for place, (_, run) in found.items()
         if run.is_dir()
     }
@@ -167,13 +165,10 @@ def _of_group(found: dict[Path, tuple[int, Path]], group: str) -> dict[Path, tup
     return {place: one for place, one in found.items() if of.get(place, group) == group}
 
 
-def _wandb_group(directory: Path, config: DictConfig) -> str | None:
+def _wandb_group(run: stored_run.Run) -> str | None:
     """Group of a run at W&B, as it was set, or as the W&B logger wrote it beside the run."""
-    written = (run_files.read_json(path) for path in sorted(directory.glob("wandb*.json")))
-    groups = (
-        OmegaConf.select(config, "logger.wandb.group"),
-        *(one.get("group") for one in written),
-    )
+    written = (run_files.read_json(path) for path in sorted(run.directory.glob("wandb*.json")))
+    groups = (run.get("logger.wandb.group"), *(one.get("group") for one in written))
     return next((str(group) for group in groups if group), None)
 
 
@@ -259,60 +254,44 @@ def _around(path: Path) -> list[Path]:
 
 
 def _read(directory: Path, name: str, given: int) -> Run:
-    settings: DictConfig = _load(directory / "config.yaml", stored.read)
-    config = flatten(settings)
-    scores = find(directory, "metrics.json") or directory / "metrics.json"
-    metrics = run_files.read_json(scores) if scores.exists() else {}
-    starts = directory / "environment.json"
-    data_hash = _load(starts, lambda path: run_files.read_json(path, list)[-1]["data_hash"])
-    manifest = _load(directory / "manifest.parquet", _manifest)
+    run = stored_run.Run(directory)
+    config, metrics, manifest = flatten(run.config), run.metrics, run.manifest
     if "protocol.name" not in config:
         raise MerError(f"{directory}/config.yaml names no protocol: it is not one of `mer train`")
     if lacking := [key for key in ("seed", "labels.classes") if key not in config]:
         path = directory / "config.yaml"
         raise MerError(f"{path} is cut off (no {', '.join(lacking)} in it): {run_files.mend(path)}")
     members.nodes_of(config)  # which refuses what is none
-    for fold in [] if manifest is None else manifest["fold"].unique():
+    for fold in run.folds:
         fold_folder(directory, fold)  # which refuses a name that leads out of the run
     complete = metrics.get("status") == "complete"
     if complete and (manifest is None or "heads" not in metrics):
         reason = "manifest.parquet is missing" if manifest is None else "there are no scores in it"
-        raise MerError(f"{scores} says complete, but {reason}: copy the run again")
-    label_access.looks(directory)  # which refuses a damaged log
-    decisive = {key: value for key, value in config.items() if not is_volatile(key)}
+        raise MerError(
+            f"{find(directory, 'metrics.json')} says complete, but {reason}: copy the run again"
+        )
     columns = ["sample_id", "dataset", "person", "label"]
     samples = [] if manifest is None else manifest[columns].itertuples(index=False, name=None)
     return Run(
         directory=directory,
         name=name,
-        status="complete" if complete else _progress(directory, manifest, metrics.get("status")),
+        status="complete" if complete else _progress(run),
         given=given,
-        config=decisive,
+        config={key: value for key, value in config.items() if not is_volatile(key)},
         metrics=metrics,
         samples=frozenset(samples),
-        data_hash=data_hash,
-        group=_wandb_group(directory, settings),
-        candidate=choosing(settings),
-        warnings=[*checksums.changes(directory, metrics), *label_access.warnings(directory)],
-        remarks=label_access.remarks(directory),
+        data_hash=run.environment[-1]["data_hash"] if run.environment else None,
+        group=_wandb_group(run),
+        candidate=choosing(run.config),
+        warnings=run.warnings,
+        remarks=run.remarks,
     )
 
 
-def _progress(directory: Path, manifest: pd.DataFrame | None, status: str | None) -> str:
-    if manifest is None:
+def _progress(run: stored_run.Run) -> str:
+    if run.manifest is None:
         return "incomplete: no fold yet"
-    if status == UNTESTED:
+    if run.metrics.get("status") == UNTESTED:
         return NO_SCORE
-    folds = manifest["fold"].unique()
-    done = sum(is_done(directory, fold) for fold in folds)
-    pooled = ", not pooled" if done == len(folds) else ""
-    return f"incomplete: {done} of {len(folds)} folds{pooled}"
-
-
-def _manifest(path: Path) -> pd.DataFrame:
-    return run_files.read_table(path, ["sample_id", "dataset", "person", "label", "fold"])
-
-
-def _load(path: Path, load: Callable[[Path], Any], absent: Any = None) -> Any:
-    """Read a file of a run, if it is there."""
-    return run_files.read(path, load, object) if path.exists() else absent
+    pooled = ", not pooled" if len(run.done) == len(run.folds) else ""
+    return f"incomplete: {len(run.done)} of {len(run.folds)} folds{pooled}"

@@ -15,13 +15,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mer import metrics
-from mer.config import stored
 from mer.files import write_json
 from mer.runs import run_files
 from mer.runs.coverage import Covered, covered, in_words
 from mer.runs.head_columns import heads
 from mer.runs.rundir import find, fold_folder, marked
-from mer.runs.standard_scores import Form, form_of, sums_of_margins
+from mer.runs.standard_scores import Form, callbacks_of, form_of, sums_of_margins
 
 Array = NDArray[np.float64]
 
@@ -248,10 +247,7 @@ def judge_run(
         Head -> how it was calibrated.
     """
     folds = list(dict.fromkeys(predictions["fold"]))
-    callbacks = {}
-    for fold in folds:
-        own = fold_folder(run_dir, fold) / "config.yaml"  # of a fold that chose its own
-        callbacks[fold] = (stored.read(own) if own.is_file() else config).get("callbacks") or {}
+    callbacks = callbacks_of(run_dir, config, folds)
     frame, words = predictions, TESTED
     files = [fold_folder(run_dir, fold) / "validation.parquet" for fold in folds]
     if all(file.is_file() for file in files):

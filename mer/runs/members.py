@@ -15,14 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from mer.config import stored
 from mer.errors import MerError, raise_all
 from mer.files import sha256
 from mer.runs import checksums, run_files
 from mer.runs.forms import Each, misfit
 from mer.runs.head_columns import BASELINE, file_of
-from mer.runs.rundir import find, fold_folder
-from mer.runs.standard_scores import Form, form_of, standardise
+from mer.runs.rundir import find
+from mer.runs.standard_scores import Form, callbacks_of, form_of, standardise
 from mer.runs.stored_run import Run
 
 #: Key of the configuration that makes a run directory an ensemble.
@@ -75,11 +74,9 @@ def scores(
     columns = [f"{head}_{name}" for name in run.classes]
     table = table_of(run, head, ["fold", *columns]).loc[list(ids)]
     values: NDArray[np.float64] = table[columns].to_numpy(np.float64, copy=True)
-    for fold in table["fold"].unique():
-        path = fold_folder(run.directory, fold) / "config.yaml"  # of a fold that chose its own
-        config = stored.read(path) if path.is_file() else run.config
+    for fold, callbacks in callbacks_of(run.directory, run.config, table["fold"].unique()).items():
         rows = (table["fold"] == fold).to_numpy()
-        values[rows] = convert(values[rows], form_of(head, config.get("callbacks") or {}))
+        values[rows] = convert(values[rows], form_of(head, callbacks))
     return values
 
 

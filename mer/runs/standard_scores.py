@@ -18,18 +18,32 @@ sample's own spread instead would let a member that hesitates count as much as o
 is done only for heads of other classes, of whose scores nothing is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mer.config import stored
 from mer.runs.head_columns import BASELINE, SOFTMAX, ZERO_SHOT
+from mer.runs.rundir import fold_folder
 
 Form = Literal["probabilities", "margins", "votes", "other"]
 
 #: Farthest that the fraction of a vote count may lie from 0: margins that add up to 999.
 _MOST_FRACTION = 0.333
+
+
+def callbacks_of(
+    run_dir: Path, config: Mapping[str, Any], folds: Iterable[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Fold -> the node `callbacks` of its configuration, which a fold may have chosen itself."""
+    own = {fold: fold_folder(run_dir, fold) / "config.yaml" for fold in folds}
+    return {
+        fold: (stored.read(path) if path.is_file() else config).get("callbacks") or {}
+        for fold, path in own.items()
+    }
 
 
 def form_of(head: str, callbacks: Mapping[str, Any]) -> Form:
