@@ -61,7 +61,7 @@ def write_run(directory: Path, rename: tuple[str, str] = ("", ""), mark: str = "
     columns = ["sample_id", "dataset", "subject", "person", "label", "emotion", "fold"]
     frame[columns].to_parquet(directory / "manifest.parquet")
     frame.to_parquet(directory / f"predictions{mark}.parquet")
-    dropped = pd.DataFrame(DROPPED, columns=["item", "action", "reason"])
+    dropped = pd.DataFrame(DROPPED, columns=["item", "action", "reason"]).assign(samples=1)
     dropped.to_csv(directory / "dropped.csv", index=False)
     metrics = {
         "status": "complete",
