@@ -7,7 +7,7 @@ reason and the mend, when it is opened and not at the first batch.
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,19 +58,12 @@ def open_engine(
     reason = IMPOSSIBLE.get((name, precision))
     if reason is not None:
         raise Unavailable(f"{name} in {precision}: {reason}")
-    return ENGINES[name](source, precision, threads or torch.get_num_threads())
-
-
-def _model_of(source: Deployed | Path, name: str) -> Deployed:
-    if not isinstance(source, Deployed):
-        raise MerError(f"engine {name} runs a model in memory, not a file ({source})")
-    return source
-
-
-def _file_of(source: Deployed | Path, name: str) -> Path:
-    if not isinstance(source, Path) or not source.is_file():
+    if name in ("eager", "compile"):
+        if not isinstance(source, Deployed):
+            raise MerError(f"engine {name} runs a model in memory, not a file ({source})")
+    elif not isinstance(source, Path) or not source.is_file():
         raise MerError(f"engine {name} needs an .onnx file of `mer export`, found {source}")
-    return source
+    return ENGINES[name](source, precision, threads or torch.get_num_threads())
 
 
 def _torch_engine(
@@ -86,13 +79,11 @@ def _torch_engine(
     return engine
 
 
-def _eager(source: Deployed | Path, precision: str, threads: int) -> Engine:
-    model = _model_of(source, "eager")
+def _eager(model: Deployed, precision: str, threads: int) -> Engine:
     return _torch_engine(model, model.outputs, precision)
 
 
-def _compile(source: Deployed | Path, precision: str, threads: int) -> Engine:
-    model = _model_of(source, "compile")
+def _compile(model: Deployed, precision: str, threads: int) -> Engine:
     # Frozen weights are laid out anew for the convolutions, once.
     frozen = torch.compile(model, options={"freezing": True})
     engine = _torch_engine(frozen, model.outputs, precision)
@@ -107,8 +98,7 @@ def _compile(source: Deployed | Path, precision: str, threads: int) -> Engine:
     return engine
 
 
-def _onnxruntime(source: Deployed | Path, precision: str, threads: int) -> Engine:
-    path = _file_of(source, "onnxruntime")
+def _onnxruntime(path: Path, precision: str, threads: int) -> Engine:
     try:
         import onnxruntime
     except ImportError as error:
@@ -136,8 +126,7 @@ def _onnxruntime(source: Deployed | Path, precision: str, threads: int) -> Engin
     return engine
 
 
-def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
-    path = _file_of(source, "openvino")
+def _openvino(path: Path, precision: str, threads: int) -> Engine:
     core = _import_openvino().Core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bfloat16" and "BF16" not in able:
@@ -151,10 +140,8 @@ def _openvino(source: Deployed | Path, precision: str, threads: int) -> Engine:
     graph = core.read_model(path)
     # A tensor may have more names than that of the output.
     every = [output.names for output in graph.outputs]
-    known = {name for names in every for name in names}
-    heads = {name for name in known if label_output(name) in known}
-    given = {*heads, *map(label_output, heads), UNITS}
-    names = [next(iter(given & names), "") for names in every]
+    known = _of_export(set().union(*every))
+    names = [next(iter(known & names), "") for names in every]
     _check_outputs(names, path)
 
     @functools.cache
@@ -204,10 +191,14 @@ def named_scores(names: Sequence[str], values: Sequence[Any]) -> Scores:
     )
 
 
+def _of_export(names: Collection[str]) -> set[str]:
+    """Those of some names that `Deployed.outputs` may have."""
+    heads = {name for name in names if label_output(name) in names}
+    return {*heads, *map(label_output, heads), *({UNITS} & set(names))}
+
+
 def _check_outputs(names: list[str], path: Path) -> None:
-    heads = [name for name in names if label_output(name) in names]
-    given = {*heads, *map(label_output, heads), UNITS}
-    if not heads or set(names) - given:
+    if set(names) - _of_export(names) or not set(names) - {UNITS}:
         raise MerError(
             f"{path} gives {', '.join(names) or 'nothing'}, which is not what `mer export` writes: "
             "export the run again"
@@ -219,7 +210,7 @@ def _install(package: str, error: Exception) -> str:
 
 
 #: Engine -> function of source, precision and threads.
-ENGINES: dict[str, Callable[[Deployed | Path, str, int], Engine]] = {
+ENGINES: dict[str, Callable[[Any, str, int], Engine]] = {
     "eager": _eager,
     "compile": _compile,
     "onnxruntime": _onnxruntime,

@@ -16,7 +16,7 @@ from mer.deploy.scores import Scores
 from mer.models import grad_cam
 from mer.models.modules import MERModule
 from mer.prepare.sample import Sample
-from mer.runs.head_columns import SOFTMAX, ZERO_SHOT
+from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, with_offsets
 from mer.runs.standard_scores import sums_of_margins
 from mer.training.head_sources import SourceOfSamples
 from mer.training.zero_shot import Judge
@@ -62,11 +62,10 @@ class Mean:
             given.setdefault(name, []).append(values)
         mean = {name: self._mean(name, values) for name, values in given.items()}
         scores = {head: mean[head] for head in self._facts.heads}
-        classes = {}
-        for head, values in scores.items():
-            with np.errstate(divide="ignore"):
-                added = np.log(values) if head == SOFTMAX else values
-            classes[head] = (added + self._facts.offsets.get(head, 0.0)).argmax(axis=1)
+        classes = {
+            head: with_offsets(head, values, self._facts.offsets.get(head, 0.0)).argmax(axis=1)
+            for head, values in scores.items()
+        }
         return Scores(scores, classes, mean.get(UNITS))
 
     def activation(self, sample: Sample) -> NDArray[np.float32] | None:

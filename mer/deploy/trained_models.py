@@ -94,7 +94,7 @@ def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) ->
     networks: list[Network] = [one.network for one in opened]
     units: tuple[int, ...] = ()
     classes, last = tuple(first.module.classes), [SOFTMAX]
-    judge = zero_shot.of_run(settings, run_dir, classes)
+    judge = zero_shot.judge(settings, zero_shot.network(settings, run_dir), classes)
     if judge is not None:
         networks.append(ZeroShotNetwork(judge))
         units, last = judge.units, [SOFTMAX, ZERO_SHOT]

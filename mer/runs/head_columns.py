@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 SOFTMAX, BASELINE, MAJORITY = "softmax", "baseline", "majority"
 
@@ -61,6 +63,12 @@ def main_head(names: Iterable[str]) -> str:
 def heading(head: str) -> str:
     """How a head is called in tables and figures."""
     return _HEADINGS.get(head, head)
+
+
+def with_offsets(head: str, scores: NDArray[np.float64], offsets: ArrayLike) -> NDArray[np.float64]:
+    """Add to each class what `protocol.inner` chose; of the softmax to its logarithm. (N, K)."""
+    with np.errstate(divide="ignore"):
+        return np.asarray((np.log(scores) if head == SOFTMAX else scores) + offsets)
 
 
 def read_states(path: Path) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def evaluate(
             kept[key] = sources.dataset(own, corpus)
         with fold_threads(own):
             if key not in without_fit:
-                without_fit[key] = _zero_shot(own, run_dir, kept[key])
+                pretrained = zero_shot.network(own, run_dir)
+                without_fit[key] = zero_shot.scores(own, pretrained, kept[key])
             scores = without_fit[key]
             frames.append(_predict(own, run_dir, fold, kept[key], scores, trust, overrides or []))
     manifest = run_files.read_table(run_dir / "manifest.parquet")
@@ -166,14 +167,6 @@ def _write_state(run_dir: Path, state: dict[str, Any]) -> None:
         metrics = run_files.read_json(path)
         if {**metrics, **state} != metrics:
             write_json({**metrics, **state}, path)
-
-
-def _zero_shot(
-    settings: Settings, run_dir: Path, dataset: UnifiedDataset
-) -> NDArray[np.float64] | None:
-    """Scores of a run's pretrained network, see `zero_shot.scores`."""
-    judge = zero_shot.network(settings, run_dir)
-    return None if judge is None else zero_shot.scores(settings, judge, dataset)
 
 
 def _predict(

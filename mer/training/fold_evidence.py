@@ -23,6 +23,7 @@ from mer.models.seen_samples import digests
 from mer.models.transfer import refuse_known_persons
 from mer.protocols import LEAKY
 from mer.runs import evidence
+from mer.runs.head_columns import with_offsets
 from mer.training import head_sources, inner, predicted_again
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.network_cache import Outputs
@@ -209,8 +210,7 @@ def _wrong_classes(job: Job, test: pd.DataFrame) -> list[str]:
         scores = test[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
         offsets = job.chosen.get("thresholds", {}).get(head)
         if offsets is not None:
-            with np.errstate(divide="ignore"):
-                scores = (np.log(scores) if head == "softmax" else scores) + offsets
+            scores = with_offsets(head, scores, offsets)
         chosen = scores[np.arange(len(test)), [classes.index(name) for name in test[head]]]
         if wrong := test.loc[~(chosen >= scores.max(axis=1) - 1e-9), "sample_id"].tolist():
             sentences.append(

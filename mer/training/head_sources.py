@@ -23,15 +23,12 @@ from mer.errors import MerError
 from mer.models import ready_weights
 from mer.models.backbones import evaluation_mode
 from mer.models.checkpoints import load_module, read_checkpoint
-from mer.models.modules import MacroPretrainModule, MERModule, MicroFinetuneModule
+from mer.models.modules import MERModule, MicroFinetuneModule
 from mer.models.motion_module import MotionPretrainModule
 from mer.models.transfer import refuse_known_persons
 from mer.prepare.sample import Sample
 from mer.runs import evidence
-from mer.training.zero_shot import as_strong
-
-#: Stage that a checkpoint names -> its module.
-MODULES: dict[str, type[MERModule]] = {"macro": MacroPretrainModule, "micro": MicroFinetuneModule}
+from mer.training.zero_shot import as_strong, load_pretrained
 
 Source = str | Mapping[str, Any]
 
@@ -183,14 +180,12 @@ def _trusted(settings: Settings) -> tuple[str, ...]:
 
 def _network(source: Source, trusted: tuple[str, ...]) -> MERModule:
     path = _path(source)
-    content = read_checkpoint(path)
-    stage = content["mer"].get("stage")
-    if stage not in MODULES:
-        raise MerError(f"{path} is no checkpoint of a network of mer (stage {stage})")
-    of_motion = "units.weight" in content["state_dict"]
-    module: MERModule
-    module = load_module(MotionPretrainModule if of_motion else MODULES[stage], path, trusted)
-    return module
+    stage = read_checkpoint(path)["mer"].get("stage")
+    if stage == "macro":
+        return load_pretrained(path, trusted)
+    if stage == "micro":
+        return load_module(MicroFinetuneModule, path, trusted)
+    raise MerError(f"{path} is no checkpoint of a network of mer (stage {stage})")
 
 
 @functools.lru_cache(maxsize=32)

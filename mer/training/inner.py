@@ -28,6 +28,7 @@ from mer.errors import raise_all
 from mer.files import write_json, write_whole
 from mer.protocols import Fold, inner_folds
 from mer.runs import run_files
+from mer.runs.head_columns import with_offsets
 from mer.training import pipelines
 from mer.training.decisions import Part, Train, Trials, decide, decide_pipeline, head_scores
 from mer.training.heads import make_callbacks, svm_heads
@@ -202,10 +203,8 @@ def apply_thresholds(
     for head, offsets in chosen.get("thresholds", {}).items():
         if head in frame:
             scores = frame[[f"{head}_{name}" for name in classes]].to_numpy(np.float64)
-            if head == "softmax":
-                with np.errstate(divide="ignore"):
-                    scores = np.log(scores)
-            frame[head] = np.asarray(classes, dtype=object)[(scores + offsets).argmax(axis=1)]
+            best = with_offsets(head, scores, offsets).argmax(axis=1)
+            frame[head] = np.asarray(classes, dtype=object)[best]
     return frame
 
 

@@ -271,9 +271,9 @@ def _carry_out(
         twins.check(run_dir, settings, corpus, macro, folds)
         weights = _pretrained(settings, corpus, macro, run_dir, observers)
     scores = None
-    judge = zero_shot.network(settings, run_dir, weights)
-    if judged and judge is not None:
-        scores = zero_shot.scores(settings, judge, dataset)
+    pretrained = zero_shot.network(settings, run_dir, weights)
+    if judged:
+        scores = zero_shot.scores(settings, pretrained, dataset)
     order = fold_order.running_order(folds, corpus.table)
     heads = [head.name for head in heads_of(make_callbacks(settings.callbacks))]
     heads += [SOFTMAX] if scores is None else [SOFTMAX, ZERO_SHOT]

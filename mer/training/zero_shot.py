@@ -102,27 +102,23 @@ class Judge:
         return intensities
 
 
-def of_run(settings: Settings, run_dir: Path, classes: Sequence[str]) -> Judge | None:
-    """Open the pretrained network that a run keeps; None if it keeps none, or as `judge`."""
-    checkpoint = network(settings, run_dir)
-    return None if checkpoint is None else judge(settings, checkpoint, classes)
-
-
-def judge(settings: Settings, checkpoint: Path, classes: Sequence[str]) -> Judge | None:
-    """Open the pretrained network of a run.
-
-    Args:
-        settings: Settings of the run.
-        checkpoint: Checkpoint of macro-pretraining.
-        classes: Classes of the run.
-
-    Returns:
-        None if the network does not know one of the classes, or was trained on another input.
-    """
-    named = trust.names(to_plain(settings)).values()
+def load_pretrained(checkpoint: Path, trusted: Iterable[str]) -> MacroPretrainModule:
+    """Load the network of a macro-pretraining, with the action units of one on synthetic motion."""
     of_motion = "units.weight" in read_checkpoint(checkpoint)["state_dict"]
     kind = MotionPretrainModule if of_motion else MacroPretrainModule
-    module = load_module(kind, checkpoint, named)
+    return load_module(kind, checkpoint, trusted)
+
+
+def judge(settings: Settings, checkpoint: Path | None, classes: Sequence[str]) -> Judge | None:
+    """Open the pretrained network of a run by the checkpoint that `network` gave.
+
+    Returns:
+        None without a checkpoint, or if the network does not know one of the classes, or was
+        trained on another input.
+    """
+    if checkpoint is None:
+        return None
+    module = load_pretrained(checkpoint, trust.names(to_plain(settings)).values())
     unknown = [name for name in classes if name not in module.classes]
     if unknown:
         log.info(
@@ -142,14 +138,9 @@ def judge(settings: Settings, checkpoint: Path, classes: Sequence[str]) -> Judge
 
 
 def scores(
-    settings: Settings, checkpoint: Path, dataset: UnifiedDataset
+    settings: Settings, checkpoint: Path | None, dataset: UnifiedDataset
 ) -> NDArray[np.float64] | None:
-    """Score every sample by the pretrained network; see `Judge`.
-
-    Args:
-        settings: Settings of the run.
-        checkpoint: Checkpoint of macro-pretraining.
-        dataset: The samples; their labels are not read.
+    """Score every sample by the pretrained network; see `Judge`. No label is read.
 
     Returns:
         Probabilities of the dataset's classes. Shape: (N, K). None where `judge` gives none.
@@ -166,12 +157,7 @@ def scores(
 
 
 def add(outputs: Iterable[dict[str, torch.Tensor]], values: NDArray[np.float64]) -> None:
-    """Let predicted batches hold the scores of their samples.
-
-    Args:
-        outputs: Batches with `index`, positions in the dataset.
-        values: Scores of the dataset's samples. Shape: (N, K).
-    """
+    """Let predicted batches hold the scores of their samples, out of those of all (N, K)."""
     for batch in outputs:
         at = batch["index"].cpu().numpy()
         batch[f"{ZERO_SHOT}{SCORES}"] = torch.from_numpy(values[at])
