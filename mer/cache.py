@@ -163,12 +163,7 @@ def _version(package: str) -> str:
 
 
 def hold(path: Path, owner: object | None = None) -> None:
-    """Mark an entry as in use until an object, or this process, is gone.
-
-    Args:
-        path: The entry's folder; it need not be there yet.
-        owner: The object; None for the process.
-    """
+    """Mark an entry as in use until an object, or this process, is gone."""
     if owner is None:
         if path not in _HELD:
             _HELD[path] = _lock(path, fcntl.LOCK_SH)
@@ -274,11 +269,7 @@ def entries(
 ) -> list[Entry]:
     """List the entries of a cache, kind by kind, the last used ones first.
 
-    Args:
-        cache: The folder (`paths.cache`).
-        kind: Only those of one kind.
-        older_than: Only those that were last used so many seconds ago or more.
-        larger_than: Only those of so many bytes or more.
+    With `older_than` only those that were last used so many seconds ago or more.
     """
     found = [
         _entry(path, name)

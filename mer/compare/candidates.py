@@ -88,12 +88,7 @@ class Run:
         return f"{self.name} {WARNED}" if self.warnings else self.name
 
     def scores(self, head: str | None, part: str) -> tuple[str, dict[str, Any]]:
-        """Name the head that is meant and its scores on a part; `{}` where there are none.
-
-        Args:
-            head: By default the first one of the run. A file has but one.
-            part: `pooled` or a dataset.
-        """
+        """Name the head that is meant (by default a run's first) and its scores; `{}` for none."""
         heads = self.metrics.get("heads", {})
         if self.is_file and head != "majority":
             head = "file"
@@ -104,9 +99,7 @@ class Run:
 def read(paths: Sequence[Path], group: str | None = None) -> list[Run]:
     """Read run directories, folders that contain some, and files of predictions.
 
-    Args:
-        paths: What to read.
-        group: W&B group; other run directories are left out. None for all.
+    With `group` run directories of that W&B group alone.
 
     Returns:
         Each run once, in the order of names.

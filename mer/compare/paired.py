@@ -95,12 +95,6 @@ def _permute(
     pooled scores differ at least as much as the real ones. With at most `draws` arrangements of the
     persons in whom A and B differ, all are tried. Otherwise so many are drawn, and the real one is
     counted as another: (hits + 1) / (draws + 1).
-
-    Args:
-        of_a: Counts per person. Shape: (P, K, K).
-        of_b: Counts per person. Shape: (P, K, K).
-        draws: Most arrangements to try.
-        seed: Seed of the drawn ones.
     """
     change = of_b - of_a
     change = change[change.any(axis=(1, 2))]  # swapping the others changes nothing
@@ -136,11 +130,6 @@ def mcnemar(y_true: ArrayLike, a: ArrayLike, b: ArrayLike) -> float:
     Of the samples that just one of the two has right, each should have half. The test takes samples
     as independent, which those of one person are not: with many samples a person its p tends to be
     too small. Trust the permutation over persons.
-
-    Args:
-        y_true: Class numbers. Shape: (N,).
-        a: Class numbers that A predicts. Shape: (N,).
-        b: Class numbers that B predicts. Shape: (N,).
     """
     true = np.asarray(y_true)
     right_a, right_b = np.asarray(a) == true, np.asarray(b) == true

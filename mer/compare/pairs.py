@@ -44,11 +44,6 @@ def against_first(
 ) -> Pairs | None:
     """Test all runs with scores against the first one named that has a score.
 
-    Args:
-        runs: Runs of `read`.
-        head: Name of a head, as for `side_by_side`.
-        part: `pooled` or the name of a dataset.
-
     Returns:
         None where fewer than two runs have scores, or the majority class is asked for.
     """
@@ -66,11 +61,6 @@ def against_baseline(
     runs: Sequence[Run], head: str | None = None, part: str = "pooled"
 ) -> Pairs | None:
     """Test a head of each run against an SVM on the run's own input, in the same folds.
-
-    Args:
-        runs: Runs of `read`.
-        head: Name of a head, as for `side_by_side`.
-        part: `pooled` or the name of a dataset.
 
     Returns:
         None where no run has a baseline, or the head is none that is trained.

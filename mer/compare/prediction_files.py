@@ -123,13 +123,7 @@ def _as_text(value: Any) -> str:
 def complete(
     path: Path, table: pd.DataFrame, known: Known, classes: Sequence[str] | None
 ) -> Scored:
-    """Add what other runs know of the samples, and score.
-
-    Args:
-        path: Named in errors.
-        table: Table of `load`.
-        known: Samples of the other runs.
-        classes: Classes of the other runs; None for those that occur, in sorted order.
+    """Add what other runs know of the samples and classes, and score.
 
     Raises:
         MerError: If labels or persons stay unknown, or a class is none of `classes`.

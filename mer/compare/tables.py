@@ -145,13 +145,9 @@ def headline(comparison: Comparison) -> str:
 
 
 def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
-    """Arrange the cells: scores and settings in one grid, or settings as rows of a second one.
+    """Arrange scores and settings in one grid, or with more differing keys than that in two.
 
     Values that are not those of most runs are marked.
-
-    Args:
-        comparison: Comparison to show.
-        most_keys: With more differing keys than this there are two grids.
     """
     frame, keys = comparison.frame, comparison.keys
     shared = _shared(frame)

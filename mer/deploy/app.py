@@ -37,12 +37,7 @@ FONTS = ("system-ui", "sans-serif")
 
 @contextmanager
 def opened(predictor: Predictor, port: int | None = None, browser: bool = False) -> Iterator[str]:
-    """Serve the page while the context lasts.
-
-    Args:
-        predictor: The model.
-        port: Port of the loopback address; by default a free one from 7860 on.
-        browser: Whether to open the page in a browser.
+    """Serve the page while the context lasts, by default on a free port from 7860 on.
 
     Yields:
         Address of the page.
@@ -78,12 +73,7 @@ def opened(predictor: Predictor, port: int | None = None, browser: bool = False)
 
 
 def build(gradio: Any, predictor: Predictor) -> Any:
-    """Make the page.
-
-    Args:
-        gradio: The package, with its settings made.
-        predictor: The model.
-    """
+    """Make the page."""
 
     def look(
         clip: str | None,
@@ -145,14 +135,7 @@ def answer(
     fps: str,
     progress: Callable[..., Any],
 ) -> tuple[str, dict[str, Any]]:
-    """Look at a clip and remove it.
-
-    Args:
-        predictor: The model.
-        clip: Its file, in a folder of its own.
-        frames: Numbers of the frames of onset, apex and offset; empty where they are to be spotted.
-        fps: Frames per second; empty where the clip knows.
-        progress: Called with (frames, of all).
+    """Look at a clip and remove it, with its folder; `frames` and `fps` are as they were typed.
 
     Returns:
         The result as HTML, and as plain values.

@@ -140,11 +140,6 @@ def throughput(cfg: "DictConfig", epochs: int, rounds: int) -> Iterator[Measurem
     """Measure samples per second of training, loading and augmentation included.
 
     Two runs differ in their epochs alone, so the difference of their times is epochs alone.
-
-    Args:
-        cfg: Configuration of the runs.
-        epochs: Epochs of the longer run, at least 2; the other has one.
-        rounds: Number of measurements of both.
     """
     from mer.runs import run_files
     from mer.training import runner

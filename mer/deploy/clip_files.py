@@ -64,12 +64,7 @@ def _rows(clip: ClipPrediction) -> Iterator[dict[str, Any]]:
 
 
 class Writer:
-    """Writes the files of predictions into a folder, clip by clip.
-
-    Args:
-        folder: Folder of the files; made where it is missing.
-        predictor: The model.
-    """
+    """Writes the files of predictions into a folder, clip by clip."""
 
     def __init__(self, folder: Path, predictor: "Predictor") -> None:
         folder.mkdir(parents=True, exist_ok=True)

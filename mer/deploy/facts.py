@@ -54,11 +54,6 @@ class Facts:
     def from_dict(cls, plain: Mapping[str, Any], path: Path, trust: Iterable[str] = ()) -> "Facts":
         """Read what `as_dict` gave.
 
-        Args:
-            plain: The values.
-            path: File that they come from.
-            trust: Packages that it may name beside the listed objects of mer.
-
         Raises:
             MerError: If something is missing, wrong, or names other code.
         """

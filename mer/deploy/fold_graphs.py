@@ -31,12 +31,6 @@ def load(
 ) -> Deployed:
     """Load the model of a finished fold with its heads and the thresholds that it chose.
 
-    Args:
-        run_dir: Run directory.
-        fold: Name of a finished fold.
-        trust: Packages that the run may name beside the listed objects of mer.
-        heads: Names of the heads beside the softmax; None takes all.
-
     Raises:
         MerError: If the run names code that is neither listed nor trusted, or a head cannot be
             part of a file.
@@ -63,9 +57,6 @@ def load(
 
 def shipped(name: str) -> Deployed:
     """Load weights that come with the package; they give classes and action units by themselves.
-
-    Args:
-        name: Name in `mer.models.ready_weights.READY`, with or without `mer:` before it.
 
     Raises:
         MerError: If there are no such weights.
@@ -97,12 +88,6 @@ def _graphs(
     last: Sequence[str],
 ) -> tuple[dict[str, nn.Module], dict[str, list[str]]]:
     """Give the heads of a fold, each as a module from its sources to scores.
-
-    Args:
-        network: The fold's network with its heads.
-        wanted: See `load`.
-        widths: Sources that a file can compute -> width.
-        last: Names of the heads that are no callbacks.
 
     Returns:
         Name -> module; name -> sources.

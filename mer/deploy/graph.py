@@ -25,11 +25,7 @@ UNITS = "units"
 
 
 class ZeroShot(nn.Module):
-    """The pretrained network of a run, which scores images by itself.
-
-    Args:
-        judge: The network, with the classes of the run.
-    """
+    """The pretrained network of a run, which scores images by itself."""
 
     input_mean: torch.Tensor
     input_std: torch.Tensor

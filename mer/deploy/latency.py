@@ -45,11 +45,6 @@ Image = NDArray[np.float32]
 def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]:
     """Train a network shortly, then time stages and engines on samples that it was not trained on.
 
-    Args:
-        cfg: Configuration of the training.
-        samples: Number of test samples that are timed.
-        rounds: Number of measurements of each engine.
-
     Raises:
         MerError: If the configuration prepares pictures without finding faces.
     """
@@ -130,11 +125,9 @@ def _stages(pairs: list[Pair], model: Predictor, made: inputs.SampleInput) -> It
 
 
 def live(picture: Picture, seconds: int) -> Iterator[Measurement]:
-    """Follow a face in pictures of a camera and spot what it does; camera and screen are not timed.
+    """Follow a face and spot what it does; its picture is moved and gets the noise of a camera.
 
-    Args:
-        picture: Shows a face, which is moved about and gets the noise of a camera.
-        seconds: Length of what is watched, the first second is not measured.
+    Camera, screen and the first second are not timed.
     """
     random, (width, height), rate = np.random.default_rng(0), CAMERA, 25
     still = cv2.resize(picture, CAMERA, interpolation=cv2.INTER_AREA).astype(np.int16)

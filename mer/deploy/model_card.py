@@ -46,13 +46,7 @@ LEFT_OUT = ("prepare.workers", "input.cache_gb")
 
 
 def text(facts: Mapping[str, Any], run_dir: Path | None, fold: str, checks: Iterable[str]) -> str:
-    """Write the card of a model.
-
-    Args:
-        facts: What its file says of it.
-        run_dir: Its run directory; None for weights of the package.
-        fold: Its fold.
-        checks: Sentences on the file.
+    """Write the card of a model, of a run's fold or (without a run) of the package.
 
     Returns:
         Markdown.

@@ -94,12 +94,7 @@ class Motion(NamedTuple):
 
 
 def measure(sample: Sample, followed: bool = False) -> Motion:
-    """Measure the motion of a prepared sample.
-
-    Args:
-        sample: Has a flow.
-        followed: Whether its face was followed from onset to apex.
-    """
+    """Measure the motion of a prepared sample."""
     assert sample.flow is not None
     flow = np.moveaxis(np.asarray(sample.flow[:2], np.float32), 0, -1)
     size = flow.shape[0]

@@ -83,13 +83,7 @@ class Mean:
 
 
 class FoldNetwork:
-    """The network of a fold with its fitted heads.
-
-    Args:
-        module: The network, in evaluation mode.
-        heads: Its heads, fitted.
-        settings: Settings of the fold.
-    """
+    """The network of a fold with its fitted heads."""
 
     def __init__(self, module: MERModule, heads: Sequence[Head], settings: Settings) -> None:
         self.module, self.heads, self.settings = module, list(heads), settings

@@ -23,10 +23,6 @@ PARTS = 8
 def explain(predictor: "Predictor", sample: Sample) -> NDArray[np.float32] | None:
     """Hold one part of the face still after the other.
 
-    Args:
-        predictor: The model.
-        sample: A prepared sample.
-
     Returns:
         Fall of the main head's score of the class that it favours, 0 where it rises, a smooth
         mean over the parts that hold a cell. Shape: (GRID, GRID). None where no part matters.

@@ -51,14 +51,7 @@ class Change(NamedTuple):
 def changes(
     expected: Scores, found: Scores, labels: NDArray[np.int64], n_classes: int
 ) -> list[Change]:
-    """Compare what a file says with what its model says, head by head.
-
-    Args:
-        expected: Scores of the model.
-        found: Scores of the file.
-        labels: True class numbers. Shape: (N,).
-        n_classes: K.
-    """
+    """Compare what a file says with what its model says, head by head."""
     return [
         Change(
             head,

@@ -100,14 +100,7 @@ def of_shipped(name: str) -> ParitySamples:
 def fold_images(
     run_dir: Path, fold: str, side: str, count: int | None = None, trust: Iterable[str] = ()
 ) -> Images:
-    """Build inputs of the samples on one side of a fold, not normalised.
-
-    Args:
-        run_dir: Run directory.
-        fold: Name of the fold.
-        side: train, validation or test.
-        count: Number of samples, spread over all; None for all.
-        trust: Packages that the run may name beside the listed objects of mer.
+    """Build inputs of so many samples on one side of a fold, or of all, not normalised.
 
     Returns:
         Shape: (N, C, S, S), float32.

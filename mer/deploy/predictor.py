@@ -140,12 +140,10 @@ class Predictor:
     def predict_samples(
         self, samples: Sequence[Sample | Drop], followed: bool = False
     ) -> list[Prediction]:
-        """Label prepared samples; those that could not be prepared get the reason.
+        """Label what `prepare` gave; samples that could not be prepared get the reason.
 
-        Args:
-            samples: What `prepare` gave.
-            followed: Whether each face was followed from onset to apex. Otherwise pictures that
-                differ by more than an expression get no label.
+        Unless a face was `followed` from onset to apex, pictures that differ by more than an
+        expression get no label.
         """
         usable = [sample for sample in samples if isinstance(sample, Sample)]
         rest = iter(self._predictions(usable, followed) if usable else ())

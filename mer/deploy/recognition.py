@@ -35,13 +35,7 @@ class Recognition(NamedTuple):
 
 
 def recognise(model: Predictor, dataset: LongVideos, spotted: Evaluation) -> Recognition:
-    """Label the rightly spotted micro-expressions by their spotted onset and apex.
-
-    Args:
-        model: The model.
-        dataset: The videos.
-        spotted: What `mer.spotting.evaluation.evaluate` gave for them.
-    """
+    """Label the rightly spotted micro-expressions by their spotted onset and apex."""
     rows, pictures = [], []
     for video in dataset.videos:
         frames = index_frames(video.folder)

@@ -23,10 +23,6 @@ def write_float16(source: Path, path: Path) -> None:
 
     Heads, which are in float64, stay as they are.
 
-    Args:
-        source: File of `mer.deploy.model_files.write_onnx`.
-        path: New file.
-
     Raises:
         MerError: If the packages for it are not installed.
     """
@@ -48,16 +44,11 @@ def write_float16(source: Path, path: Path) -> None:
 
 
 def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
-    """Quantise convolutions: weights per channel, activations by their range over some images.
+    """Quantise convolutions: weights per channel, activations by their range over (N, C, S, S).
 
     The first and the last convolution stay float, and so do transformer blocks, the classifier and
     the heads. Weights take all 8 bits: with 7, which processors without VNNI are said to need,
     networks that are little sure change a third of their labels (experiments/2026-11-export).
-
-    Args:
-        source: File of `mer.deploy.model_files.write_onnx`.
-        images: Training samples. Shape: (N, C, S, S), float32.
-        path: New file.
 
     Raises:
         MerError: If the packages for it are not installed.

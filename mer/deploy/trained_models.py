@@ -36,9 +36,6 @@ class Model(NamedTuple):
 def shipped(name: str) -> Model:
     """Open weights that come with the package.
 
-    Args:
-        name: Name in `mer.models.ready_weights.READY`, with or without `mer:` before it.
-
     Raises:
         MerError: If there are no such weights.
     """
@@ -66,12 +63,7 @@ def shipped(name: str) -> Model:
 
 
 def of_run(run_dir: Path, fold: str | None = None, trust: Iterable[str] = ()) -> Model:
-    """Open the networks of a run's finished folds, whose scores are averaged.
-
-    Args:
-        run_dir: Run directory.
-        fold: Name of the one fold to take; None takes all that are finished.
-        trust: Packages that the run may name beside the listed objects of mer.
+    """Open the networks of a run's finished folds, whose scores are averaged, or that of one.
 
     Raises:
         MerError: If there is no such fold, or the run names code that is not trusted.

@@ -45,13 +45,7 @@ POINTS = 2000
 def predict_pairs(
     predictor: "Predictor", pairs: Iterable[tuple[str, Any, Any]], batch: int = 32
 ) -> Iterator[ClipPrediction]:
-    """Label pairs of onset and apex, each a clip of its own.
-
-    Args:
-        predictor: The model.
-        pairs: Name, onset and apex of each; pictures as `Predictor.predict` takes them.
-        batch: Number of pairs that are scored at once.
-    """
+    """Label pairs of onset and apex, each a clip of its own."""
     waiting: list[tuple[str, Any]] = []
 
     def score() -> Iterator[ClipPrediction]:
@@ -77,17 +71,7 @@ def predict_annotated(
     fps: float | None = None,
     progress: Progress | None = None,
 ) -> ClipPrediction:
-    """Label one expression of a clip whose frames are known.
-
-    Args:
-        predictor: The model.
-        source: Video, folder, camera or pictures; see `mer.spotting.frames.open_frames`.
-        onset: Number of the frame where it begins: 0 for the first of a video, the number in the
-            file name for a folder.
-        apex: Number of the frame of its height.
-        offset: Number of the frame where it ends.
-        fps: Frames per second, where the source does not know them.
-        progress: Called after each frame.
+    """Label one expression of a clip whose frames are known; see `Predictor.predict_video`.
 
     Raises:
         MerError: If the source cannot be read, or has no such frames.

@@ -53,11 +53,6 @@ def pool(
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Share out activation among the facial regions.
 
-    Args:
-        maps: Class activation. Shape: (N, GRID, GRID).
-        masks: Region of each cell, from `region_mask`.
-        predicted: Class of each sample. Shape: (N,).
-
     Returns:
         Mean share of each region's activation, a row per predicted class, samples without
         activation left out; and the mean share of the area.

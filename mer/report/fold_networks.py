@@ -31,10 +31,6 @@ class Absent(Exception):
 class Networks:
     """Samples of a run as inputs, and the network of each fold.
 
-    Args:
-        run: A complete run.
-        trust: Packages that the run may name beside the listed objects of mer.
-
     Raises:
         Absent: If the run names other code, or the data are elsewhere, were not prepared here, or
             are others.

@@ -41,10 +41,6 @@ def learning_curve(run: Run, networks: Networks) -> list[Point]:
 
     A draw is one seeded order of all persons; each fold takes the first of its training persons.
 
-    Args:
-        run: A complete run.
-        networks: Its data.
-
     Raises:
         Absent: If it would take too long.
     """

@@ -55,10 +55,6 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
 
     The names carry `-ORACLE` and `-LEAKY` as those of the predictions do.
 
-    Args:
-        run_dir: Run directory; it need not be finished.
-        choices: Optional parts of the page.
-
     Returns:
         What was written, the page first.
 

@@ -39,14 +39,7 @@ def confusion(name: str, title: str, matrix: NDArray[np.int64], classes: Sequenc
 def persons(
     table: pd.DataFrame, head: str, title: str, majority: Mapping[str, float]
 ) -> list[Plot]:
-    """Accuracy of each person, a dot each, its area growing with the samples; one per dataset.
-
-    Args:
-        table: Table of `run_scores.per_person`.
-        head: Head that is drawn.
-        title: Its name.
-        majority: Dataset -> accuracy of always saying the most frequent class.
-    """
+    """Accuracy of each person, a dot each, its area growing with the samples; one per dataset."""
     plots = []
     for number, (name, part) in enumerate(table.groupby("dataset", sort=False)):
         colour = DATASET_COLOURS[number % len(DATASET_COLOURS)]
@@ -68,12 +61,7 @@ def persons(
 
 @styled
 def curves(mean: pd.DataFrame, folds: int) -> list[Plot]:
-    """Mean loss and UF1 per epoch, with plus and minus one standard deviation over folds.
-
-    Args:
-        mean: Curves of `mer.runs.curves.mean`.
-        folds: Number of folds.
-    """
+    """Mean loss and UF1 per epoch, with plus and minus one standard deviation over folds."""
     plots = []
     for kind, label in (("loss", "loss"), ("uf1", "UF1")):
         sides = [side for side in ("train", "val") if f"{side}/{kind}" in mean]
@@ -99,11 +87,7 @@ def curves(mean: pd.DataFrame, folds: int) -> list[Plot]:
 
 @styled
 def person_curve(table: pd.DataFrame) -> Plot:
-    """UF1 over the mean number of training persons, with the range of the draws.
-
-    Args:
-        table: Table of `mer.report.person_curve.as_table`.
-    """
+    """UF1 over the mean number of training persons, with the range of the draws."""
     figure, (ax,) = axes(2.6)
     ax.fill_between(table["persons"], table["low"], table["high"], color=COLOURS[0], alpha=0.18)
     ax.plot(table["persons"], table["uf1"], color=COLOURS[0], marker="o", ms=4, lw=1.4)
@@ -137,13 +121,7 @@ def coverage(curves: Mapping[str, NDArray[np.float64]]) -> Plot:
 
 @styled
 def calibration(name: str, title: str, tables: Mapping[str, pd.DataFrame]) -> Plot:
-    """Reliability of a head: confidence against accuracy, the samples of each bin as area.
-
-    Args:
-        name: Name of the plot.
-        title: Name of the head.
-        tables: Heading -> table of `mer.runs.calibration.reliability`; the last one counts.
-    """
+    """Reliability of a head: confidence against accuracy, the samples of each bin as area."""
     figure, (ax, below) = axes(4.2, rows=2)
     below.sharex(ax)
     ax.tick_params(labelbottom=False)
@@ -174,11 +152,7 @@ def calibration(name: str, title: str, tables: Mapping[str, pd.DataFrame]) -> Pl
 
 @styled
 def regions(table: pd.DataFrame) -> Plot:
-    """Density of class activation per region, a group of bars per region.
-
-    Args:
-        table: Rows classes, columns regions, values density; 1 where activation is spread evenly.
-    """
+    """Density of class activation per region, a group of bars per region."""
     figure, (ax,) = axes(3.4, 1.3 * WIDTH)
     height = 0.8 / len(table)
     middle = np.arange(len(table.columns))

@@ -79,11 +79,7 @@ def _scores(run: Run, values: dict[str, Any]) -> dict[str, Score]:
 
 
 def _guesses(matrix: list[list[int]]) -> dict[str, float]:
-    """Expected scores of guessing each class as often as it is true.
-
-    Args:
-        matrix: Confusion matrix of any head; its rows sum up to the true samples.
-    """
+    """Expected scores of guessing each class as often as it is true."""
     true = np.asarray(matrix).sum(axis=1)
     return metrics.chance(true.tolist(), len(true))["prior"]
 
@@ -112,10 +108,6 @@ def per_class(run: Run, head: str) -> list[list[Any]]:
 
 def per_person(predictions: pd.DataFrame, heads: Sequence[str]) -> pd.DataFrame:
     """Accuracy of each tested person; a person has too few samples and classes for more.
-
-    Args:
-        predictions: `dataset`, `person` and, of each head, `<head>_correct`.
-        heads: The first one sorts.
 
     Returns:
         `dataset`, `person`, `samples` and each head's accuracy under the head's name; by dataset,

@@ -66,12 +66,7 @@ def describe(row: pd.Series, heads: Mapping[str, str]) -> str:
 
 
 class Painter:
-    """Draws samples of a run in one scale of motion.
-
-    Args:
-        dataset: All samples.
-        faces: Whether faces may be shown.
-    """
+    """Draws samples of a run in one scale of motion."""
 
     def __init__(self, dataset: UnifiedDataset, faces: bool) -> None:
         self.dataset, self.faces = dataset, faces
@@ -105,13 +100,7 @@ class Painter:
         return Picture(np.concatenate(spaced, axis=1), caption, caption) if spaced else None
 
     def overlay(self, sample: str, maps: NDArray[np.floating], caption: str) -> Picture:
-        """A sample's class activation over the apex, or over the motion, or over nothing.
-
-        Args:
-            sample: Sample id.
-            maps: Class activation of all samples. Shape: (N, GRID, GRID).
-            caption: Text below the picture.
-        """
+        """A sample's class activation over the apex, or over the motion, or over nothing."""
         position = self._position(sample)
         shown = self._frames(position)[-1:] or self._motion(position)[1:]
         ground = shown[0] if shown else np.full((SIDE, SIDE, 3), 128, np.uint8)

@@ -237,12 +237,6 @@ def judge_run(
 ) -> dict[str, Judged]:
     """Calibrate the heads of a finished run.
 
-    Args:
-        run_dir: Run directory.
-        config: Its configuration.
-        predictions: Its pooled predictions, with `label`, `person` and `fold`.
-        names: Heads; by default all of the table.
-
     Returns:
         Head -> how it was calibrated.
     """

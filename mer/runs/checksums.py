@@ -46,10 +46,7 @@ def write(run_dir: Path, metrics: Mapping[str, Any]) -> None:
 def changes(run_dir: Path, metrics: Mapping[str, Any], networks: bool = False) -> list[str]:
     """What was changed since the checksums were written, in sentences.
 
-    Args:
-        run_dir: Run directory.
-        metrics: Content of its `metrics.json`.
-        networks: Whether to read the checkpoints, too, which are the largest files.
+    With `networks` of the checkpoints, too, which are the largest files.
 
     Returns:
         No sentence for a run that isn't finished, or has no checksums.

@@ -16,21 +16,13 @@ NO_CANDIDATES = ("seed", "data", "labels", "protocol.name", "protocol.n_splits")
 
 
 def choosing(config: Settings | Mapping[str, Any]) -> bool:
-    """Whether a run is a trial of a search, or a job of a sweep that compares candidates.
-
-    Args:
-        config: Settings of the run, or its stored configuration (`mer.config.stored.read`).
-    """
+    """Whether a run is a trial of a search, or a job of a sweep that compares candidates."""
     trial = to_plain(config.trial) if isinstance(config, Settings) else config.get("trial") or {}
     return not trial.get("test") and (trial.get("number") is not None or bool(trial.get("varied")))
 
 
 def candidates(keys: Iterable[str]) -> list[str]:
-    """Those of the keys that a sweep varies whose values are candidates.
-
-    Args:
-        keys: Keys and groups, without `+`, `~` and the package after `@`.
-    """
+    """Those of the keys that a sweep varies whose values are candidates."""
     # The group `protocol` is another question; keys below it, as in `protocol.inner`, may be none.
     return [
         key

@@ -30,10 +30,6 @@ from mer.runs.stored_run import Run
 def make(words: Sequence[str | Path], directory: Path) -> Run:
     """Write the ensemble of some runs.
 
-    Args:
-        words: Members: RUN or RUN:HEAD.
-        directory: New or empty directory.
-
     Raises:
         MerError: If these cannot be members, or the directory holds something.
     """

@@ -61,13 +61,6 @@ def problems(
 ) -> list[str]:
     """Contradictions between the evidence of a fold, its sides and its predictions.
 
-    Args:
-        evidence: Content of the file.
-        sides: train, validation and test -> sample ids.
-        oracle: Whether the epoch is chosen on the test side, by request.
-        predictions: Predictions of the test side, with the columns of the softmax.
-        classes: Class names in order.
-
     Returns:
         A sentence for each.
     """

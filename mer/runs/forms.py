@@ -134,13 +134,7 @@ def metrics_misfit(content: dict[str, Any]) -> str | None:
 
 
 def table_misfit(frame: pd.DataFrame, kind: str, columns: Sequence[str] = ()) -> str | None:
-    """Say which column of a table is missing or holds something else than text or numbers.
-
-    Args:
-        frame: The table.
-        kind: Which one, a key of `TABLES`; others may have any columns.
-        columns: Further columns that it must have.
-    """
+    """Say which column of a table is missing or holds something else than text or numbers."""
     names = list(frame.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return "columns without names of their own"

@@ -30,11 +30,6 @@ def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
     The same predicted classes again are no new look, so a finished run may be started again, and
     evaluated from its weights.
 
-    Args:
-        run_dir: Run directory.
-        predictions: `sample_id` and, of each head, the column with the predicted class.
-        how: What led to them: `run`, or what was changed.
-
     Returns:
         Number of the look at these predictions; 1 is the first.
     """

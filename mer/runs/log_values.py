@@ -92,12 +92,7 @@ def predictions(run_dir: Path) -> pd.DataFrame:
 
 
 def origin(run_dir: Path, macro: Path | None) -> dict[str, Any]:
-    """Where a result comes from: package, revision, machine, data, macro weights.
-
-    Args:
-        run_dir: Run directory; the last entry of its `environment.json` counts.
-        macro: Checkpoint of macro-pretraining, or None.
-    """
+    """Where a result comes from: package, revision, machine, data, macro weights."""
     entry = run_files.read_json(run_dir / "environment.json", list)[-1]
     kept = ("mer", "git", "data_hash", "python", "platform", "accelerator", "packages")
     weights = None if macro is None else macro_origin(macro)
@@ -119,12 +114,7 @@ def macro_origin(weights: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def careful(what: str, lost: list[str]) -> Iterator[None]:
-    """Say that something could not be logged, and go on: the run has it on disk.
-
-    Args:
-        what: Named in the message.
-        lost: Gets `what` in case.
-    """
+    """Say that something could not be logged, note it, and go on: the run has it on disk."""
     try:
         yield
     except Exception as error:

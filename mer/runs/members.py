@@ -62,12 +62,6 @@ def scores(
 ) -> NDArray[np.float64]:
     """Scores of a head as its run stores them, converted by the form that they have in each fold.
 
-    Args:
-        run: A complete run.
-        head: One of its heads, or its baseline.
-        ids: Sample ids.
-        convert: Takes scores (M, K) and their form.
-
     Returns:
         In the order of the ids. Shape: (N, K).
     """

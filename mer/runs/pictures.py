@@ -24,25 +24,12 @@ class Example(NamedTuple):
 
 
 def may_be_shown(settings: Settings, dataset: UnifiedDataset, faces: bool) -> bool:
-    """Whether pictures of a run may leave its directory.
-
-    Args:
-        settings: Settings of the run.
-        dataset: Its samples.
-        faces: Whether pictures of real persons may. Without them, motion fields and generated
-            faces remain.
-    """
+    """Whether pictures of a run may leave its directory."""
     return faces or settings.data.generate or not {"onset", "apex"} & set(dataset.kind.needs)
 
 
 def examples(dataset: UnifiedDataset, predictions: pd.DataFrame, count: int) -> list[Example]:
-    """Draw the surest wrong and the surest right predictions, half of each where there are enough.
-
-    Args:
-        dataset: All samples.
-        predictions: A row per sample, as `report.predictions` gives it; its first head is shown.
-        count: Number of pictures.
-    """
+    """Draw the surest wrong and the surest right predictions, half of each where there are enough."""
     chosen = choose(predictions, dataset.classes, count)
     positions = dataset.positions(chosen["sample_id"].tolist())
     images = [dataset.image(int(position)) for position in positions]

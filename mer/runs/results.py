@@ -114,13 +114,7 @@ def score_with_baseline(
 
 
 class RunningScore:
-    """Scores of the validation persons, pooled over the folds that are done.
-
-    Args:
-        run_dir: Run directory.
-        table: All samples, with `sample_id` and `label`.
-        classes: Class names in order.
-    """
+    """Scores of the validation persons, pooled over the folds that are done."""
 
     def __init__(self, run_dir: Path, table: pd.DataFrame, classes: Sequence[str]) -> None:
         self.run_dir = run_dir

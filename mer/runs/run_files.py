@@ -32,11 +32,6 @@ _TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Content:
     """Read a file of a run, or a folder's files of one kind.
 
-    Args:
-        path: The file.
-        reader: Reads it; may raise whatever its format raises.
-        kind: What it must give.
-
     Raises:
         MerError: If it is missing, cut off, or of another form.
     """

@@ -47,12 +47,7 @@ def callbacks_of(
 
 
 def form_of(head: str, callbacks: Mapping[str, Any]) -> Form:
-    """Find out which form the scores of a head have.
-
-    Args:
-        head: Name of a head.
-        callbacks: The node `callbacks` of the run's configuration.
-    """
+    """Find out which form the scores of a head have."""
     if head in (SOFTMAX, ZERO_SHOT):
         return "probabilities"
     if head == BASELINE:

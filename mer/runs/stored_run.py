@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 class Run:
     """A run directory, complete or not; each file is read once, when it is asked for.
 
-    Args:
-        directory: Run directory.
-        trust: Packages that its files may name beside the listed classes of mer.
-
     Raises:
         MerError: If the directory holds no run. Later, if a file in it is damaged.
     """

@@ -106,13 +106,6 @@ def check(
 ) -> None:
     """Write the signatures of a run, and refuse it if twins leak.
 
-    Args:
-        run_dir: Run directory.
-        settings: Settings of the run; `data.distinct` holds pairs that are no twins.
-        corpus: Samples of the folds.
-        macro: Samples of macro-pretraining; persons of the corpus leave it.
-        folds: Who trains and who is tested.
-
     Raises:
         MerError: If twins leak, or the pictures differ from those that the run began with.
     """
@@ -152,14 +145,7 @@ def sort_out(
     sides: Iterable[tuple[Iterable[str], set[str]]],
     distinct: Iterable[Sequence[str]],
 ) -> Split:
-    """Find the twins of a table and tell which leak.
-
-    Args:
-        table: See `table_of`.
-        sides: Tested samples, and samples that are learnt from, of each fold; macro samples are
-            learnt from in every fold.
-        distinct: Pairs of ids that the user knows to be different recordings.
-    """
+    """Find the twins of a table and tell which leak."""
     person_of = dict(zip(table["sample_id"], table["person"], strict=True))
     macro = set(table.loc[table["role"] == "macro", "sample_id"])
     learnt = {sample: train for tested, train in sides for sample in tested}

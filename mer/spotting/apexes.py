@@ -89,10 +89,6 @@ def choose_apexes(table: pd.DataFrame, settings: Prepare, cache: str | Path, nam
 def annotation_error(table: pd.DataFrame) -> ApexError | None:
     """How far apexes that were spotted or in the middle lie from annotated ones.
 
-    Args:
-        table: Samples with `onset`, `apex`, `offset`, `apex_source`; what `choose_apexes` gave has
-            `annotated_apex` too.
-
     Returns:
         The error; None where no sample has another apex than the annotated one.
     """

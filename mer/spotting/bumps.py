@@ -71,12 +71,7 @@ class Scale:
     """Moments compared with those round them at one scale, and what regions do at rest there."""
 
     def __init__(self, reach: float, rest: float) -> None:
-        """Begin without a moment.
-
-        Args:
-            reach: Seconds to the moments before and after.
-            rest: Motion that is expected at rest, px.
-        """
+        """Begin with seconds to the moments before and after, and px of motion expected at rest."""
         self.reach = reach
         self.noise = np.full(COUNT, rest)
         self.times, self.levels, self.eyes = Series(), Series(), Series()

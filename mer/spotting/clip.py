@@ -23,11 +23,6 @@ def spot_clip(
     to the last frame, as a drifting head does, is taken out, and a region counts in multiples of
     its noise, the difference between a frame and its neighbours.
 
-    Args:
-        frames: Frames from onset to offset; a little more on both sides does no harm.
-        finder: Finds the face.
-        margin: Free space around the face, see `faces.similarity`.
-
     Returns:
         Numbers of the first frame, the apex and the last frame, and the motion at the apex in px of
         a crop of 224 px; None where no frame shows a face or the clip has less than three.

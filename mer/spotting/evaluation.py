@@ -121,11 +121,6 @@ def evaluate(dataset: LongVideos, settings: Settings | None = None, workers: int
     Micro-expressions are compared with spotted intervals of at most half a second, others with
     longer ones; `all` compares without regard to length.
 
-    Args:
-        dataset: The videos.
-        settings: When a motion is an expression.
-        workers: Processes.
-
     Raises:
         MerError: If a video gives no frame.
     """

@@ -87,13 +87,7 @@ class Motion(NamedTuple):
 
 
 class Patches:
-    """Small windows of a neutral picture whose shift can be looked for in other pictures.
-
-    Args:
-        picture: float32 (H, W).
-        middles: (R, 2), x and y in pixels.
-        radius: Standard deviation of the windows' weight in pixels.
-    """
+    """Small windows of a neutral picture whose shift can be looked for in other pictures."""
 
     def __init__(self, picture: np.ndarray, middles: np.ndarray, radius: float) -> None:
         """Cut the windows out of the neutral picture."""

@@ -23,11 +23,7 @@ class Candidate(NamedTuple):
 
 
 class Candidates:
-    """The candidates of one face that are not certain yet.
-
-    Args:
-        growth: How much larger a motion must be over a longer time to be the longer one.
-    """
+    """The candidates of one face that are not certain yet."""
 
     def __init__(self, growth: float) -> None:
         self.growth = growth

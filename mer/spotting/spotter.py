@@ -111,12 +111,7 @@ class Spotter:
         return said
 
     def watch(self, frames: Frames, spotted: Callable[[Expression], None]) -> None:
-        """Take all frames of a stream; those of a camera until Ctrl-C.
-
-        Args:
-            frames: The stream.
-            spotted: Called with each expression as soon as it is certain.
-        """
+        """Take all frames of a stream, those of a camera until Ctrl-C, and tell what is certain."""
         try:
             for frame in frames:
                 for one in self.add(frame):

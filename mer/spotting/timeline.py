@@ -19,14 +19,7 @@ def timeline(
     table: pd.DataFrame,
     threshold: float,
 ) -> Plot:
-    """Draw one row per face.
-
-    Args:
-        name: Name of the video.
-        faces: Faces that were seen, those that are drawn.
-        table: Spotted intervals, see `mer.spotting.evaluation.COLUMNS`.
-        threshold: Motion from which an expression was looked for, in multiples of a face at rest.
-    """
+    """Draw one row per face."""
     rows = max(len(faces), 1)
     figure, places = axes(0.6 + 1.3 * rows, 7.5, rows)
     for place, face in zip(places, faces, strict=False):

@@ -69,13 +69,7 @@ class Tracker:
     def __init__(
         self, confidence: float = 0.5, min_face: float = 60.0, margin: float = 0.15
     ) -> None:
-        """Remember the settings.
-
-        Args:
-            confidence: Least score of a face, 0 to 1.
-            min_face: Least width of a face in pixels.
-            margin: Free space around the face, see `faces.similarity`.
-        """
+        """Remember the least score and width (px) of a face, and the free space around it."""
         self.tracks: list[Track] = []
         self.ended: list[Track] = []
         self.too_small: list[float] = []
@@ -89,9 +83,6 @@ class Tracker:
 
     def update(self, frame: Frame) -> dict[int, Motion]:
         """Follow the faces into a frame.
-
-        Args:
-            frame: The frame.
 
         Returns:
             Number of a face -> its motion.

@@ -59,14 +59,7 @@ class Split(NamedTuple):
 def write_baseline(
     run_dir: Path, settings: Settings, dataset: UnifiedDataset, folds: Sequence[Fold]
 ) -> None:
-    """Write `baseline.parquet` of a run whose folds are all done, unless it is there.
-
-    Args:
-        run_dir: Run directory.
-        settings: Settings of the run.
-        dataset: Its samples as inputs.
-        folds: Its folds; each SVM is fitted on `train` alone, as the heads are.
-    """
+    """Write `baseline.parquet` of a run whose folds are all done, unless it is there."""
     if not _is_due(run_dir, settings, folds):
         return
     splits = [Split(*map(dataset.positions, (fold.train, fold.test))) for fold in folds]
@@ -116,11 +109,6 @@ def seconds(task: Task, splits: Sequence[Split]) -> float:
 
 def fit(task: Task, splits: Sequence[Split], alone: bool = False) -> list[NDArray[np.float64]]:
     """Fit an SVM on the training samples of each split and score its test samples.
-
-    Args:
-        task: The samples.
-        splits: Who is fitted on and who is scored.
-        alone: Whether this process does it all.
 
     Returns:
         Scores of each split's test samples, as `SVMHead.scores` gives them. Shape: (B, K) each.

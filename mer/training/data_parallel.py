@@ -37,15 +37,7 @@ def fit(
     """Train on `macro.devices` devices; the weights are those that the callback has kept.
 
     The given module gets to know the samples that were used (`MERModule.seen`), and no weights.
-
-    Args:
-        settings: Settings of the run.
-        module: The network before its training.
-        data: Its samples; each device trains a share of them and validates all.
-        folder: Folder of the history.
-        keeper: Keeps weights.
-        checkpoint: Training state to continue from.
-        meanwhile: Called every second.
+    `meanwhile` is called every second.
 
     Raises:
         MerError: If a process is killed.

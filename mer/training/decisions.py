@@ -69,10 +69,6 @@ def decide_pipeline(
 ) -> dict[str, Any]:
     """Choose the pipeline with the best pooled UF1; of equal ones the first.
 
-    Args:
-        judged: Pipeline -> positions, class numbers and predicted classes of the same samples.
-        n_classes: K.
-
     Returns:
         `candidates`, `uf1`, `chosen`, and `predicted`: the predicted classes of each candidate.
 
@@ -102,11 +98,6 @@ def _best(
 
 def decide(trials: Trials, parts: Sequence[Part], n_classes: int) -> dict[str, Any]:
     """Choose epochs, SVM and thresholds from what the inner networks say.
-
-    Args:
-        trials: `protocol.inner`, `model.epochs` and the heads of its settings count.
-        parts: One per inner split.
-        n_classes: K.
 
     Returns:
         Choice -> `candidates`, `uf1` (pooled over the splits, one per candidate), `chosen`; of

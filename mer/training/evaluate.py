@@ -99,11 +99,6 @@ def evaluate(
 ) -> dict[str, Any]:
     """Predict the test samples of every fold again and score them.
 
-    Args:
-        run_dir: Run directory of a finished run.
-        overrides: Changed settings, see `load_config`.
-        trust: Packages that the run may name beside the listed objects of mer.
-
     Returns:
         `heads` as in `metrics.json`, `different_labels` (head -> number of samples whose label
         differs from the stored one) and, with overrides, `written`: the file that keeps the scores.

@@ -26,11 +26,6 @@ def settings_like(composed: Settings, words: Sequence[str], trust: Iterable[str]
     What a run chose inside its folds (`protocol.inner`, the epoch of `selection=validation`) is
     chosen anew, on everybody.
 
-    Args:
-        composed: Settings as typed; their logger and directory are kept.
-        words: Words that were typed.
-        trust: Packages that the run may name beside the listed objects of mer.
-
     Raises:
         MerError: If the run cannot stand for a model, or words would change its settings.
     """

@@ -39,13 +39,7 @@ SCORED = ("validation", "test")
 
 
 def run_fold(run: RunContext, fold: Fold, announce: bool = True) -> None:
-    """Train the network of one fold, or take a kept one; fit the heads; write the predictions.
-
-    Args:
-        run: The run.
-        fold: Who trains, validates, is tested.
-        announce: Whether to log what is transferred, which is the same for every fold.
-    """
+    """Train the network of one fold, or take a kept one; fit the heads; write the predictions."""
     started = time.time()
     job = begin(run, fold, announce)
     try:
@@ -74,14 +68,7 @@ def begin(
     announce: bool,
     compute: Callable[[Job, Fold], Part] | None = None,
 ) -> Job:
-    """Clear the folder of a fold and make what is chosen inside it; see `run_fold`.
-
-    Args:
-        run: The run.
-        fold: Who trains, validates, is tested.
-        announce: Whether to log what is transferred.
-        compute: Gives an inner split of a job at once, where there is no network to train.
-    """
+    """Clear the folder of a fold and make what is chosen inside it; see `run_fold`."""
     folder = rundir.fold_folder(run.run_dir, fold.name)
     sides = Sides(*map(run.dataset.positions, (fold.train, fold.validation, fold.test)))
     for name in FILES:  # of an interrupted training, or links to a kept network
@@ -98,13 +85,6 @@ def conclude(
     started: float,
 ) -> None:
     """Write heads, predictions, evidence and record of a fold.
-
-    Args:
-        job: The fold; its heads are fitted.
-        module: Its network; see `fold_evidence.write`.
-        outputs: Side -> predicted batches.
-        record: What is worth recording of the training; `used` is what `used_samples` gave.
-        started: When the fold began, in seconds since the epoch.
 
     Raises:
         MerError: If other samples took part than the fold says; see `fold_evidence.write`.

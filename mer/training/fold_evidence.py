@@ -40,12 +40,6 @@ def of_training(
 ) -> dict[str, Any]:
     """Collect whose samples a trained network has learnt from; its provenance names their persons.
 
-    Args:
-        job: The fold.
-        module: The network.
-        data: The loaders that it was trained with.
-        macro: Mean and standard deviation of macro-pretraining, if the network shall have these.
-
     Returns:
         `trained`, `validated`, `shown`, `normalised`, `features`; see `mer.runs.evidence`.
 
@@ -77,13 +71,6 @@ def write(
     test: pd.DataFrame,
 ) -> None:
     """Write the evidence of a fold, unless it contradicts the fold's sides.
-
-    Args:
-        job: The fold; its heads are fitted.
-        module: Its network; None for a kept one, unless the fold is `predicted_again`.
-        used: What `of_training` gave.
-        outputs: Side -> predicted batches.
-        test: Predictions of the test side, thresholds applied.
 
     Raises:
         MerError: If other samples took part than the fold says, or predictions are not what network

@@ -21,10 +21,6 @@ REPORT = "pretraining.json"
 def given_weights(settings: Settings, tested: Collection[str]) -> Path:
     """Take the weights of a file into the cache, under a name that changes with its content.
 
-    Args:
-        settings: Settings of the run; `macro.weights` is the file.
-        tested: Persons whom the protocol tests, none of whom may have trained the weights.
-
     Returns:
         The checkpoint in the cache.
 

@@ -38,12 +38,6 @@ def attach(
 ) -> None:
     """Let heads know their sources.
 
-    Args:
-        heads: The heads of a fold.
-        settings: Settings of the run.
-        dataset: The samples as the input of the fold's network.
-        tested: Persons whom the fold tests.
-
     Raises:
         MerError: If weights were trained by one of them, or cannot be read.
     """
@@ -80,10 +74,6 @@ def from_stores(
 
 class SourceOfSamples:
     """Computes rows of a source from prepared samples, whatever data they come from.
-
-    Args:
-        source: A source of a head, not the embedding of its network.
-        settings: Settings of the run.
 
     Raises:
         MerError: If the source cannot be had.
@@ -127,12 +117,7 @@ def is_weights(source: Source) -> bool:
 
 
 def problems(heads: Mapping[str, Head], settings: Settings) -> list[str]:
-    """What of the sources of heads cannot be had, each with the mend.
-
-    Args:
-        heads: Key under `callbacks` -> head.
-        settings: Settings of the run.
-    """
+    """What of the sources of heads cannot be had, each with the mend."""
     sentences = []
     for key, head in heads.items():
         for source in head.sources:

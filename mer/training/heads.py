@@ -63,12 +63,7 @@ def svm_heads(callbacks: Mapping[str, pl.Callback]) -> dict[str, SVMHead]:
 
 
 def problems(nodes: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
-    """Find callbacks that cannot be made, and heads whose names are not theirs alone.
-
-    Args:
-        nodes: See `make_callbacks`.
-        classes: Names of the classes.
-    """
+    """Find callbacks that cannot be made, and heads whose names are not theirs alone."""
     sentences: list[str] = []
     heads: dict[str, Head] = {}
     for key, node in nodes.items():

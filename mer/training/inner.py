@@ -192,13 +192,7 @@ def made(choices: Mapping[str, Any]) -> dict[str, Any]:
 def apply_thresholds(
     frame: pd.DataFrame, chosen: Mapping[str, Any], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Let the chosen offsets decide the predicted classes; probabilities and scores stay.
-
-    Args:
-        frame: See `mer.training.predictions.to_frame`.
-        chosen: See `choose`.
-        classes: Names of the K classes.
-    """
+    """Let the chosen offsets decide the predicted classes; probabilities and scores stay."""
     frame = frame.copy()
     for head, offsets in chosen.get("thresholds", {}).items():
         if head in frame:

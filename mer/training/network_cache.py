@@ -75,14 +75,7 @@ class KeptNetwork:
         return (self.folder / "record.json").exists() and integrity.intact(self.folder)
 
     def keep(self, fold_folder: Path, outputs: Outputs, record: dict[str, Any]) -> None:
-        """Keep a fold's network.
-
-        Args:
-            fold_folder: Folder with its files.
-            outputs: Side (train, validation, test) -> predicted batches with `index`, `logits`,
-                `embedding`.
-            record: Content of `fold.json`.
-        """
+        """Keep a fold's network."""
         self.folder.mkdir(exist_ok=True)
         write_json(self.key.record, self.folder / "settings.json")
         for name in FILES:
@@ -122,14 +115,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 def fit_on_outputs(
     heads: Sequence[Head], outputs: Outputs, labels: NDArray[np.int64], n_classes: int
 ) -> None:
-    """Fit heads on kept embeddings, and add their scores to the batches of every side.
-
-    Args:
-        heads: Fitted in place.
-        outputs: See `KeptNetwork.keep`.
-        labels: Class number of every sample of the data set. Shape: (N,).
-        n_classes: K.
-    """
+    """Fit heads on kept embeddings, and add their scores to the batches of every side."""
     (train,) = outputs["train"]
     index = train["index"].numpy()
     fit_heads(heads, train["embedding"].double().numpy(), labels[index], n_classes, index)

@@ -50,11 +50,6 @@ def problems(
 ) -> list[str]:
     """Predict some samples of a fold once more and compare, unless it is not one of those.
 
-    Args:
-        job: The fold; its heads are fitted.
-        module: Its network.
-        outputs: Predicted batches of the test side.
-
     Returns:
         A sentence for each difference.
     """

@@ -26,11 +26,6 @@ def predict(
 ) -> list[dict[str, torch.Tensor]]:
     """Predict batches on the module's device; its mode and the random state stay as they were.
 
-    Args:
-        module: A network.
-        loader: Batches with `image` and `index`.
-        heads: Fitted heads, which add their scores.
-
     Returns:
         One mapping per batch, as of `MERModule.predict_step`, on the device, and `<name>_scores`
         (B, K) of each head, on the CPU.

@@ -77,11 +77,6 @@ def run(
 ) -> dict[str, Any]:
     """Carry out a run in its directory, or finish one that was interrupted.
 
-    Args:
-        config: Composed configuration (`conf/train.yaml`), or the settings read from it.
-        run_dir: New, empty, or the directory of the same run.
-        observers: Called at the start, after every fold and at the end.
-
     Returns:
         The content of `metrics.json`; its `status` is `complete`, `incomplete` or, of a model on
         everybody, `untested`.
@@ -371,12 +366,6 @@ class _InRunningOrder:
     """Calls the observers fold by fold in running order, whatever order the folds finish in.
 
     Epochs are told as they come, those of workers, too, from the histories on disk.
-
-    Args:
-        run: The run.
-        selected: Folds of this process, finished or not.
-        pending: Folds that this process trains, in running order.
-        observers: Observers to call.
     """
 
     def __init__(

@@ -44,11 +44,7 @@ class Samples(Protocol):
 
 @contextlib.contextmanager
 def fold_threads(settings: Settings) -> Iterator[int]:
-    """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number.
-
-    Args:
-        settings: Settings of the run; `trainer.threads=null` leaves the number alone.
-    """
+    """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number."""
     before, wanted = torch.get_num_threads(), settings.trainer.threads
     if wanted is None or not on_cpu(settings):
         yield before
@@ -67,15 +63,7 @@ def module_arguments(
     train: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Any]:
-    """Plain arguments of a module; all that is fitted comes from the training side.
-
-    Args:
-        settings: Settings of the run.
-        node: Settings of fine-tuning or of pretraining: optimizer, class weights, label smoothing.
-        dataset: Samples of the training side among others.
-        train: Positions of the training side. Shape: (M,).
-        seed: Seed of the order, the augmentation and the dropout.
-    """
+    """Plain arguments of a module; all that is fitted comes from the training side."""
     backbone = to_plain(settings.backbone)
     mean, std = dataset.statistics(train, backbones.input_stats(backbone))
     weighting = node.class_weights

@@ -49,13 +49,7 @@ class Outcome(Enum):
 def train(
     run: RunContext, engine: Engine, folds: Sequence[Fold]
 ) -> Generator[tuple[str, Outcome], None, None]:
-    """Train folds in this process and in workers; yield the outcome of each as it is known.
-
-    Args:
-        run: The run.
-        engine: Trains the folds of this process; workers choose the same.
-        folds: The folds that are not done yet, in running order.
-    """
+    """Train folds in this process and in workers; yield the outcome of each as it is known."""
     names = [fold.name for fold in folds]
     pieces = [names[start : start + engine.width] for start in range(0, len(names), engine.width)]
     announce = iter([True])

@@ -36,11 +36,6 @@ _INPUT = ("name", "center", "scale", "blur")
 def network(settings: Settings, run_dir: Path, macro: Path | None = None) -> Path | None:
     """Find the checkpoint that scores samples without any fit, of a run with synthetic motion.
 
-    Args:
-        settings: Settings of the run.
-        run_dir: Run directory, which keeps the checkpoint.
-        macro: Weights of its macro-pretraining, at the start of a run.
-
     Returns:
         The checkpoint; None if the run has no synthetic motion, or keeps none.
     """

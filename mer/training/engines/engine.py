@@ -21,12 +21,7 @@ class Engine(Protocol):
     trains_networks: bool
 
     def run_folds(self, folds: Sequence[Fold], announce: bool) -> None:
-        """Train some folds and write what `mer.training.fold.run_fold` writes.
-
-        Args:
-            folds: Not more than the width.
-            announce: Whether to log what is transferred, which is the same for every fold.
-        """
+        """Train some folds and write what `mer.training.fold.run_fold` writes."""
 
 
 class OneByOne:
@@ -45,10 +40,5 @@ class OneByOne:
 
 
 def choose(run: RunContext, pending: int) -> Engine:
-    """The fastest engine that can train the folds of a run.
-
-    Args:
-        run: The run.
-        pending: Number of its folds that are to be trained.
-    """
+    """The fastest engine that can train the folds of a run."""
     return frozen.engine(run, pending) or parallel.engine(run, pending) or OneByOne(run)

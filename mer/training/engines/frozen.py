@@ -141,11 +141,7 @@ def fit_softmax(
 
 
 class Frozen:
-    """Fits the softmax and the heads of a run's folds.
-
-    Args:
-        run: A run that `applies`.
-    """
+    """Fits the softmax and the heads of a run's folds."""
 
     width = 1
 

@@ -55,12 +55,7 @@ def _on_gpu(settings: Settings) -> bool:
 
 
 def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
-    """Make the engine of parallel folds; None where folds are trained one by one.
-
-    Args:
-        run: The run.
-        pending: Number of its folds that are to be trained.
-    """
+    """Make the engine of parallel folds; None where folds are trained one by one."""
     if not pending or not _on_gpu(run.settings):
         return None
     found = obstacles(run.settings)
@@ -77,12 +72,7 @@ def engine(run: RunContext, pending: int) -> "ParallelFolds | None":
 
 
 class ParallelFolds:
-    """Trains the folds of a run, several at a time.
-
-    Args:
-        run: The run.
-        pending: Number of its folds that are to be trained.
-    """
+    """Trains the folds of a run, several at a time."""
 
     trains_networks = True
 
