@@ -141,7 +141,7 @@ def predict_spotted(
 ) -> ClipPrediction:
     """Follow the faces of a clip, spot their expressions, and label each.
 
-    A camera is watched until Ctrl-C. Arguments and errors are those of `predict_annotated`.
+    A camera is watched until Ctrl-C.
     """
     prepare = predictor.facts.prepare
     found: list[FoundExpression] = []

@@ -29,7 +29,7 @@ def may_be_shown(settings: Settings, dataset: UnifiedDataset, faces: bool) -> bo
 
 
 def examples(dataset: UnifiedDataset, predictions: pd.DataFrame, count: int) -> list[Example]:
-    """Draw the surest wrong and the surest right predictions, half of each where there are enough."""
+    """Draw the surest wrong and right predictions, half of each where there are enough."""
     chosen = choose(predictions, dataset.classes, count)
     positions = dataset.positions(chosen["sample_id"].tolist())
     images = [dataset.image(int(position)) for position in positions]

@@ -44,7 +44,7 @@ class Samples(Protocol):
 
 @contextlib.contextmanager
 def fold_threads(settings: Settings) -> Iterator[int]:
-    """Let torch use `trainer.threads` threads inside, where one CPU trains a fold; give the number."""
+    """Let torch use `trainer.threads` threads where one CPU trains a fold; give the number."""
     before, wanted = torch.get_num_threads(), settings.trainer.threads
     if wanted is None or not on_cpu(settings):
         yield before
