@@ -53,9 +53,7 @@ def test_the_svm_is_taken_where_there_is_one_and_the_row_says_so(tmp_path: Path)
 
 def test_a_head_or_part_that_no_run_has_is_an_error_with_those_there_are(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"softmax": 0.6})
-    message = (
-        "head svm, part pooled. There are the heads softmax, majority and the parts pooled, casme2"
-    )
+    message = "head svm, part pooled. There are the heads softmax, majority and the parts pooled"
     with pytest.raises(MerError, match=re.escape(message)):
         compared([run], head="svm")
     with pytest.raises(MerError, match="part smic"):
