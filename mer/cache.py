@@ -314,11 +314,7 @@ def _settings(path: Path, kind: str) -> str:
 
 
 def empty(chosen: Iterable[Entry]) -> list[Entry]:
-    """Remove entries, never one that is in use.
-
-    Returns:
-        Those that were removed.
-    """
+    """Remove entries, never one that is in use; return those that were removed."""
     return [entry for entry in chosen if _remove(entry.path)]
 
 

@@ -145,9 +145,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     The smallest of m is multiplied by m, the next by m - 1, and so on; none gets smaller than one
     before it, and none exceeds 1.
 
-    Returns:
-        Corrected values in the order in which they were given.
-
     Raises:
         MerError: If a value is no probability.
     """

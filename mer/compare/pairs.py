@@ -109,11 +109,7 @@ def _pairs(
 
 
 def _test(one: tuple[Run, str | None], other: tuple[Run, str | None], part: str) -> paired.Paired:
-    """Join heads of two runs by sample id and test the second against the first.
-
-    Raises:
-        MerError: If they must not be compared, or predictions are missing or not those due.
-    """
+    """Join heads of two runs by sample id and test the second against the first."""
     (first, _), (run, _) = one, other
     reasons = [note for note in grounds([first, run], part) if note.startswith(FORBIDDEN)]
     if reasons:

@@ -135,14 +135,7 @@ def answer(
     fps: str,
     progress: Callable[..., Any],
 ) -> tuple[str, dict[str, Any]]:
-    """Look at a clip and remove it, with its folder; `frames` and `fps` are as they were typed.
-
-    Returns:
-        The result as HTML, and as plain values.
-
-    Raises:
-        MerError: If the clip cannot be read, or has no such frames.
-    """
+    """Look at a clip and remove it, with its folder; `frames` and `fps` are as they were typed."""
     try:
         numbers = [int(number) for number in _numbers(frames, "Onset, apex and offset", (0, 2, 3))]
         result = predictor.predict_video(

@@ -52,11 +52,7 @@ class Facts:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], path: Path, trust: Iterable[str] = ()) -> "Facts":
-        """Read what `as_dict` gave.
-
-        Raises:
-            MerError: If something is missing, wrong, or names other code.
-        """
+        """Read what `as_dict` gave."""
         needed = ("classes", "heads", "prepare", "input")
         lacking = [f"no {key}" for key in needed if not plain.get(key)]
         raise_all(f"{path} does not say what a prediction needs; export it again:", lacking)

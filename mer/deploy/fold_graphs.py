@@ -56,11 +56,7 @@ def load(
 
 
 def shipped(name: str) -> Deployed:
-    """Load weights that come with the package; they give classes and action units by themselves.
-
-    Raises:
-        MerError: If there are no such weights.
-    """
+    """Load weights that come with the package; they give classes and action units by themselves."""
     mean, facts = trained_models.shipped(name)
     network = mean.networks[0]
     assert isinstance(network, ZeroShotNetwork)
@@ -91,10 +87,6 @@ def _graphs(
 
     Returns:
         Name -> module; name -> sources.
-
-    Raises:
-        MerError: If there is no such head, it cannot be part of a file, or its module gives other
-            scores.
     """
     made = {head.name: head for head in heads_of(make_callbacks(network.settings.callbacks))}
     names = list(made) if wanted is None else [name for name in made if name in wanted]

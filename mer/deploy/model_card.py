@@ -46,11 +46,7 @@ LEFT_OUT = ("prepare.workers", "input.cache_gb")
 
 
 def text(facts: Mapping[str, Any], run_dir: Path | None, fold: str, checks: Iterable[str]) -> str:
-    """Write the card of a model, of a run's fold or (without a run) of the package.
-
-    Returns:
-        Markdown.
-    """
+    """Write the card, in Markdown, of a run's fold or (without a run) of weights of the package."""
     parts = _shipped(facts) if run_dir is None else _trained(Run(run_dir), fold)
     blocks = [
         f"# {facts['name']}",

@@ -23,9 +23,8 @@ PARTS = 8
 def explain(predictor: "Predictor", sample: Sample) -> NDArray[np.float32] | None:
     """Hold one part of the face still after the other.
 
-    Returns:
-        Fall of the main head's score of the class that it favours, 0 where it rises, a smooth
-        mean over the parts that hold a cell. Shape: (GRID, GRID). None where no part matters.
+    Gives the mean fall of the main head's score of its favoured class (GRID, GRID), smoothed; None
+    where no part matters.
     """
     edges = np.linspace(0, 1, PARTS + 1)
     windows = [

@@ -84,11 +84,7 @@ def _largest(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
 
 
 def require_equal(expected: Scores, found: Scores, path: Path) -> None:
-    """Refuse a file that is not its model.
-
-    Raises:
-        MerError: If a score differs by more than `TOLERANCE`, or a label does.
-    """
+    """Refuse a file that is not its model."""
     largest, labels = differences(expected, found)
     if largest > TOLERANCE or labels:
         raise MerError(
@@ -98,11 +94,7 @@ def require_equal(expected: Scores, found: Scores, path: Path) -> None:
 
 
 def require_close(found: list[Change], precision: str) -> None:
-    """Refuse a smaller file that changes too much.
-
-    Raises:
-        MerError: With what it changes of each head.
-    """
+    """Refuse a smaller file that changes too much."""
     if any(change.too_much for change in found):
         raise MerError(
             f"{precision} changes too much (allowed: {100 * MOST_LABELS:.0f} % of the labels, "

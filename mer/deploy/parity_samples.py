@@ -48,11 +48,7 @@ class ParitySamples(NamedTuple):
 
 
 def of_fold(run_dir: Path, fold: str, trust: Iterable[str] = ()) -> ParitySamples:
-    """Build samples of all sides of a fold.
-
-    Raises:
-        MerError: If the data cannot be read.
-    """
+    """Build samples of all sides of a fold."""
     trust = tuple(trust)
     cfg = fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust)
     try:
@@ -100,14 +96,7 @@ def of_shipped(name: str) -> ParitySamples:
 def fold_images(
     run_dir: Path, fold: str, side: str, count: int | None = None, trust: Iterable[str] = ()
 ) -> Images:
-    """Build inputs of so many samples on one side of a fold, or of all, not normalised.
-
-    Returns:
-        Shape: (N, C, S, S), float32.
-
-    Raises:
-        MerError: If the data cannot be read.
-    """
+    """Build inputs (N, C, S, S) of so many samples on one side of a fold, or of all."""
     dataset = _dataset(load_config(run_dir, trust=trust))
     splits = run_files.read_table(run_dir / "splits.parquet", ["fold", "sample_id", "side"])
     samples = splits["sample_id"][(splits["fold"] == fold) & (splits["side"] == side)]

@@ -22,9 +22,6 @@ def write_float16(source: Path, path: Path) -> None:
     """Store the weights of the network in half precision; all is computed in float32 as before.
 
     Heads, which are in float64, stay as they are.
-
-    Raises:
-        MerError: If the packages for it are not installed.
     """
     onnx = onnx_package()
     model = onnx.load(source)
@@ -49,9 +46,6 @@ def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
     The first and the last convolution stay float, and so do transformer blocks, the classifier and
     the heads. Weights take all 8 bits: with 7, which processors without VNNI are said to need,
     networks that are little sure change a third of their labels (experiments/2026-11-export).
-
-    Raises:
-        MerError: If the packages for it are not installed.
     """
     onnx = onnx_package()
     try:

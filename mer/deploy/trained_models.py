@@ -34,11 +34,7 @@ class Model(NamedTuple):
 
 
 def shipped(name: str) -> Model:
-    """Open weights that come with the package.
-
-    Raises:
-        MerError: If there are no such weights.
-    """
+    """Open weights that come with the package."""
     name = name.removeprefix(ready_weights.PREFIX)
     if name not in ready_weights.READY:
         raise MerError(

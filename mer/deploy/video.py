@@ -71,11 +71,7 @@ def predict_annotated(
     fps: float | None = None,
     progress: Progress | None = None,
 ) -> ClipPrediction:
-    """Label one expression of a clip whose frames are known; see `Predictor.predict_video`.
-
-    Raises:
-        MerError: If the source cannot be read, or has no such frames.
-    """
+    """Label one expression of a clip whose frames are known; see `Predictor.predict_video`."""
     numbers = [onset, apex] + ([] if offset is None else [offset])
     if numbers != sorted(numbers):
         raise MerError(f"onset, apex and offset are frames {numbers}; expected them in this order")

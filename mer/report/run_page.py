@@ -55,9 +55,6 @@ def write(run_dir: Path, choices: Choices) -> list[Path]:
 
     The names carry `-ORACLE` and `-LEAKY` as those of the predictions do.
 
-    Returns:
-        What was written, the page first.
-
     Raises:
         MerError: If there is no run, or its directory cannot be written to.
     """

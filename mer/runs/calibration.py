@@ -235,11 +235,7 @@ def judge_run(
     predictions: pd.DataFrame,
     names: Iterable[str] | None = None,
 ) -> dict[str, Judged]:
-    """Calibrate the heads of a finished run.
-
-    Returns:
-        Head -> how it was calibrated.
-    """
+    """Calibrate the heads of a finished run: by default all of its predictions."""
     folds = list(dict.fromkeys(predictions["fold"]))
     callbacks = callbacks_of(run_dir, config, folds)
     frame, words = predictions, TESTED
@@ -262,11 +258,7 @@ def write(run_dir: Path, config: Mapping[str, Any], found: Mapping[str, Calibrat
 
 
 def read(run_dir: Path) -> dict[str, Calibration]:
-    """Read the calibration of the heads of a run; empty for one that is not complete.
-
-    Raises:
-        MerError: If the file is damaged.
-    """
+    """Read the calibration of the heads of a run; empty for one that is not complete."""
     path = find(run_dir, FILE)
     plain = {} if path is None else run_files.read_json(path)
     return {head: from_plain(values) for head, values in plain.items()}

@@ -59,11 +59,7 @@ def problems(
     predictions: pd.DataFrame,
     classes: Sequence[str],
 ) -> list[str]:
-    """Contradictions between the evidence of a fold, its sides and its predictions.
-
-    Returns:
-        A sentence for each.
-    """
+    """Contradictions between a fold's evidence, sides and predictions, in sentences."""
     ids = {side: set(samples) for side, samples in sides.items()}
     train = ids["train"]
     validated = ids["test"] if oracle else ids["validation"]

@@ -25,13 +25,10 @@ FILE = "label_access.json"
 
 
 def record(run_dir: Path, predictions: pd.DataFrame, how: str) -> int:
-    """Remember that some predictions were compared with the test labels.
+    """Remember that some predictions were compared with the test labels; number the look.
 
     The same predicted classes again are no new look, so a finished run may be started again, and
     evaluated from its weights.
-
-    Returns:
-        Number of the look at these predictions; 1 is the first.
     """
     digest = digest_of(predictions)
     known = looks(run_dir)

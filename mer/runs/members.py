@@ -83,11 +83,7 @@ def table_of(run: Run, head: str, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def nodes_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The node `ensemble` of a configuration; empty where it is a run's.
-
-    Raises:
-        MerError: If it is no list of members.
-    """
+    """The node `ensemble` of a configuration; empty where it is a run's."""
     nodes = config.get(KEY) or []
     plain: Any = OmegaConf.to_container(nodes) if OmegaConf.is_config(nodes) else nodes
     if problem := misfit(plain, _FORM, KEY):
@@ -96,11 +92,7 @@ def nodes_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def require_networks(run_dir: Path, config: Mapping[str, Any]) -> None:
-    """Refuse an ensemble where networks are needed.
-
-    Raises:
-        MerError: With its members.
-    """
+    """Refuse an ensemble where networks are needed."""
     if nodes := nodes_of(config):
         runs = dict.fromkeys(os.path.normpath(run_dir / node["run"]) for node in nodes)
         raise MerError(
@@ -154,9 +146,6 @@ def check(members: Sequence[Member]) -> None:
     """Refuse members that were not judged on the same ground, or whose scores are none to report.
 
     A member with `selection=oracle` is let in: the mark passes on to the ensemble.
-
-    Raises:
-        MerError: With all reasons.
     """
     problems = [] if len(members) > 1 else ["an ensemble has two members or more"]
     seen: dict[tuple[str, str], str] = {}

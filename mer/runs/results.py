@@ -209,9 +209,6 @@ def score(
         scores per class and, where samples come several times, the number of `predictions`. The
         head `majority` always says the most frequent label, and has the expected scores of
         guessing in `chance`.
-
-    Raises:
-        MerError: If a class has no sample among the labels.
     """
     counts = predictions["label"].value_counts()
     absent = [name for name in classes if name not in counts.index]

@@ -104,11 +104,7 @@ def _part(corpus: Corpus, role: str) -> pd.DataFrame:
 def check(
     run_dir: Path, settings: Settings, corpus: Corpus, macro: Corpus | None, folds: Sequence[Fold]
 ) -> None:
-    """Write the signatures of a run, and refuse it if twins leak.
-
-    Raises:
-        MerError: If twins leak, or the pictures differ from those that the run began with.
-    """
+    """Write the signatures of a run, and refuse it if twins leak."""
     table = table_of(corpus, macro)
     path = run_dir / FILE
     if not path.exists():

@@ -61,11 +61,7 @@ def open_like(path: Path) -> Run:
 
 
 def require_like(settings: Settings) -> None:
-    """Refuse settings that are not those of the run whose scores shall stand for them.
-
-    Raises:
-        MerError: With all that differ; or as `open_like` does.
-    """
+    """Refuse settings that are not those of the run whose scores shall stand for them."""
     if settings.protocol.like is None:
         return
     theirs = rundir.flatten(open_like(Path(settings.protocol.like)).config)

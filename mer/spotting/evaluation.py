@@ -120,9 +120,6 @@ def evaluate(dataset: LongVideos, settings: Settings | None = None, workers: int
 
     Micro-expressions are compared with spotted intervals of at most half a second, others with
     longer ones; `all` compares without regard to length.
-
-    Raises:
-        MerError: If a video gives no frame.
     """
     spot = functools.partial(_spot_one, settings)
     videos: dict[str, Video] = {}

@@ -73,9 +73,6 @@ class Spotter:
             settings: When a motion is an expression.
             confidence: Least score of a face, 0 to 1.
             min_face: Least width of a face in pixels.
-
-        Raises:
-            MerError: If `fps` cannot be right.
         """
         check_rate(fps)
         self.fps = fps
@@ -123,11 +120,7 @@ class Spotter:
             spotted(one)
 
     def add(self, frame: Frame) -> list[Expression]:
-        """Take the next frame.
-
-        Returns:
-            Expressions that have ended with it.
-        """
+        """Take the next frame; return expressions that have ended with it."""
         self.frames, self.seconds = self.frames + 1, frame.time
         if (self.frames - 1) % self._every:
             return []
@@ -150,11 +143,7 @@ class Spotter:
         return sorted(spotted, key=lambda one: (one.onset.time, one.face))
 
     def close(self) -> list[Expression]:
-        """End the video.
-
-        Returns:
-            Expressions that were not over yet.
-        """
+        """End the video; return expressions that were not over yet."""
         spotted = [one for watcher in self._watchers.values() for one in watcher.close()]
         self._watchers.clear()
         self._tracker.close()

@@ -111,11 +111,7 @@ class Frames:
 
 
 def check_rate(fps: float) -> None:
-    """Refuse a frame rate that cannot be right.
-
-    Raises:
-        MerError: If it is out of bounds.
-    """
+    """Refuse a frame rate that cannot be right."""
     if not SLOWEST <= fps <= FASTEST:
         raise MerError(f"fps={fps}: expected {SLOWEST:g} to {FASTEST:g} frames per second")
 

@@ -82,11 +82,7 @@ class Tracker:
         self._finder.close()
 
     def update(self, frame: Frame) -> dict[int, Motion]:
-        """Follow the faces into a frame.
-
-        Returns:
-            Number of a face -> its motion.
-        """
+        """Follow the faces into a frame: number of a face -> its motion."""
         self.ended = []
         look = frame.time - self._looked >= LOOK - 1e-6
         if look:

@@ -25,11 +25,7 @@ NAME_BYTES = 200
 
 
 def check(settings: Settings) -> None:
-    """Find the contradictions in a configuration.
-
-    Raises:
-        MerError: With all of them; each names the key, its value and the mend.
-    """
+    """Find the contradictions in a configuration."""
     schemes = {"labels": settings.labels}
     schemes |= {"macro.labels": settings.macro.labels} if settings.macro.enabled else {}
     problems: list[str] = []
@@ -80,11 +76,7 @@ def check(settings: Settings) -> None:
 
 
 def check_names(settings: Settings, found: Sequence[Source]) -> None:
-    """Find persons whose names cannot be those of folders, before any sample is prepared.
-
-    Raises:
-        MerError: With all of them.
-    """
+    """Find persons whose names cannot be those of folders, before any sample is prepared."""
     if settings.protocol.name not in ("loso", "loso_per_dataset"):
         return
     long = {
@@ -101,11 +93,7 @@ def check_names(settings: Settings, found: Sequence[Source]) -> None:
 
 
 def check_sides(settings: Settings, folds: Sequence[Fold]) -> None:
-    """Find folds that cannot be trained, before any is.
-
-    Raises:
-        MerError: With all of them.
-    """
+    """Find folds that cannot be trained, before any is."""
     problems = [
         f"fold {fold.name}: a single sample to train on; batch normalisation needs two or more"
         for fold in folds

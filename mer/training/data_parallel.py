@@ -38,9 +38,6 @@ def fit(
 
     The given module gets to know the samples that were used (`MERModule.seen`), and no weights.
     `meanwhile` is called every second.
-
-    Raises:
-        MerError: If a process is killed.
     """
     count = settings.macro.devices
     variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}

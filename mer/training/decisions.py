@@ -71,9 +71,6 @@ def decide_pipeline(
 
     Returns:
         `candidates`, `uf1`, `chosen`, and `predicted`: the predicted classes of each candidate.
-
-    Raises:
-        MerError: If they are not the same samples.
     """
     names, (places, _, _) = list(judged), next(iter(judged.values()))
     others = [name for name in names if not np.array_equal(judged[name][0], places)]

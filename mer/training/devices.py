@@ -12,11 +12,7 @@ from mer.errors import MerError
 
 
 def devices(settings: Settings) -> list[torch.device]:
-    """Devices that `trainer.devices` names; on a CPU several are as many processes.
-
-    Raises:
-        MerError: If this machine does not have them.
-    """
+    """Devices that `trainer.devices` names; on a CPU several are as many processes."""
     wanted: Any = settings.trainer.devices
     name = settings.trainer.accelerator
     accelerator = _accelerator(name)
@@ -41,12 +37,7 @@ def on_cpu(settings: Settings) -> bool:
 
 
 def check(settings: Settings) -> None:
-    """Find out whether a run can have its devices.
-
-    Raises:
-        MerError: If this machine does not have them, if macro-pretraining asks for more than there
-            are, or if torchrun has started this process as one of several.
-    """
+    """Find out whether a run can have its devices."""
     there = len(devices(settings))
     if settings.macro.enabled and settings.macro.devices > there:
         raise MerError(

@@ -84,11 +84,7 @@ def conclude(
     record: dict[str, Any],
     started: float,
 ) -> None:
-    """Write heads, predictions, evidence and record of a fold.
-
-    Raises:
-        MerError: If other samples took part than the fold says; see `fold_evidence.write`.
-    """
+    """Write heads, predictions, evidence and record of a fold."""
     run, fold, folder = job.run, job.fold, job.folder
     write_states(job.heads, folder / "heads.pt")
     table, classes = run.corpus.table, run.corpus.classes
@@ -186,11 +182,7 @@ def _kept_or_trained(
 
 
 def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
-    """Train the network and the heads of a fold.
-
-    Returns:
-        The network, side -> predicted batches, and what is worth recording.
-    """
+    """Train the network and the heads of a fold."""
     settings = job.run.settings
     module, data = make(job)
     keeper = None if settings.selection == "last" else KeepBest(module.monitor, module.mode)

@@ -42,9 +42,6 @@ def of_training(
 
     Returns:
         `trained`, `validated`, `shown`, `normalised`, `features`; see `mer.runs.evidence`.
-
-    Raises:
-        MerError: If one of the fold's test persons trained the network.
     """
     run, seen = job.run, module.seen
     seen.watch(False)
@@ -70,12 +67,7 @@ def write(
     outputs: Outputs,
     test: pd.DataFrame,
 ) -> None:
-    """Write the evidence of a fold, unless it contradicts the fold's sides.
-
-    Raises:
-        MerError: If other samples took part than the fold says, or predictions are not what network
-            and heads give for the samples; all contradictions are listed.
-    """
+    """Write the evidence of a fold, unless it contradicts the fold's sides."""
     run, fold = job.run, job.fold
     table, classes = run.dataset.table, run.corpus.classes
     fitted = {head.name: head.fitted_on for head in job.heads}

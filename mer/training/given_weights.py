@@ -21,9 +21,6 @@ REPORT = "pretraining.json"
 def given_weights(settings: Settings, tested: Collection[str]) -> Path:
     """Take the weights of a file into the cache, under a name that changes with its content.
 
-    Returns:
-        The checkpoint in the cache.
-
     Raises:
         MerError: If the file is no checkpoint of a macro-pretraining, or a tested person is among
             those who trained it.

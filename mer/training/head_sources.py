@@ -36,11 +36,7 @@ Source = str | Mapping[str, Any]
 def attach(
     heads: Sequence[Head], settings: Settings, dataset: UnifiedDataset, tested: set[str]
 ) -> None:
-    """Let heads know their sources.
-
-    Raises:
-        MerError: If weights were trained by one of them, or cannot be read.
-    """
+    """Let heads know their sources."""
     for head in heads:
         rows = {}
         for source in head.sources:
@@ -73,11 +69,7 @@ def from_stores(
 
 
 class SourceOfSamples:
-    """Computes rows of a source from prepared samples, whatever data they come from.
-
-    Raises:
-        MerError: If the source cannot be had.
-    """
+    """Computes rows of a source from prepared samples, whatever data they come from."""
 
     def __init__(self, source: Source, settings: Settings) -> None:
         self.input = inputs.make(_input(source, settings, settings.input))

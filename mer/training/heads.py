@@ -22,17 +22,11 @@ from mer.files import write_whole
 def make_callbacks(
     nodes: Mapping[str, Any], svm: Mapping[str, Any] | None = None
 ) -> dict[str, pl.Callback]:
-    """Make the callbacks of a configuration.
+    """Make the callbacks of a configuration: key -> callback.
 
     Args:
         nodes: The node `callbacks`: key -> `_target_` and its arguments, or null for none.
         svm: Settings that replace those of the head named svm, as `protocol.inner` chooses them.
-
-    Returns:
-        Key -> callback.
-
-    Raises:
-        MerError: If one cannot be made.
     """
     made = {key: _make(key, node) for key, node in nodes.items() if node is not None}
     if svm:
@@ -78,11 +72,7 @@ def problems(nodes: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
 
 
 def write_states(heads: Iterable[Head], path: Path) -> None:
-    """Write the state of fitted heads: name -> `state_dict` of the head.
-
-    Raises:
-        MerError: If a state holds anything but tensors and plain values.
-    """
+    """Write the state of fitted heads: name -> `state_dict` of the head."""
     states = {head.name: dict(head.state_dict()) for head in heads}
     try:
         content = _saved(states)

@@ -145,11 +145,7 @@ class _Study:
         return index, labels, scores.argmax(axis=1)
 
     def _parts(self, name: str) -> list[Part]:
-        """What the networks of the inner splits say under a pipeline, trained if they are not yet.
-
-        Raises:
-            MerError: If they rest on samples outside of the fold's training side.
-        """
+        """What the inner networks say under a pipeline, trained if they are not yet."""
         trials = self.trials[name]
         number = f"{list(self.trials).index(name)}-" if name else ""
         files = [self.folder / f"inner-{number}{place}.npz" for place in range(len(self.splits))]

@@ -13,7 +13,7 @@ from mer.training.trainer import fold_threads
 
 
 def make(name: str, folder: Path, words: list[str] | None = None) -> tuple[Path, str]:
-    """Train weights of the package anew, or find them in the cache, and write their file.
+    """Train weights of the package anew, or find them in the cache; give their file and SHA-256.
 
     On one machine the file is the same to the last bit each time: the training has one thread.
 
@@ -21,9 +21,6 @@ def make(name: str, folder: Path, words: list[str] | None = None) -> tuple[Path,
         name: A name of `mer.models.ready_weights.READY`.
         folder: Where the file `NAME.ckpt` goes.
         words: Settings beside those of the weights, such as `paths.cache=FOLDER`.
-
-    Returns:
-        The file and its SHA-256.
     """
     fixed = ["data.macro=null", "trainer.accelerator=cpu", "trainer.threads=1"]
     settings = typed(compose([*READY[name].words, *fixed, "run.dir=unused", *(words or [])]))

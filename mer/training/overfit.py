@@ -16,11 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def check(run: RunContext) -> None:
-    """Ask the network of each fold for the classes of its own training samples.
-
-    Raises:
-        MerError: If one is wrong.
-    """
+    """Ask the network of each fold for the classes of its own training samples."""
     dataset, foreign = run.dataset, trust.names(to_plain(run.settings)).values()
     for fold in run.folds:
         path = fold_folder(run.run_dir, fold.name) / "model.ckpt"

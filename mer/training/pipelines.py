@@ -29,11 +29,7 @@ def names(settings: Settings) -> list[str]:
 
 
 def settings_of(settings: Settings, name: str) -> Settings:
-    """Settings of a run under one of its pipelines.
-
-    Raises:
-        MerError: If they cannot be used.
-    """
+    """Settings of a run under one of its pipelines."""
     return changed(settings, nested(settings.protocol.inner.pipelines[name]))
 
 

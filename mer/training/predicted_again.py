@@ -48,11 +48,7 @@ def _step(folds: int) -> int:
 def problems(
     job: Job, module: MERModule, outputs: Sequence[Mapping[str, torch.Tensor]]
 ) -> list[str]:
-    """Predict some samples of a fold once more and compare, unless it is not one of those.
-
-    Returns:
-        A sentence for each difference.
-    """
+    """Predict some samples of a fold once more; say what differs. Of other folds nothing."""
     if not (outputs and is_one(job)):
         return []
     folds, close = len(job.run.folds), _tolerance(job)

@@ -80,10 +80,6 @@ def run(
     Returns:
         The content of `metrics.json`; its `status` is `complete`, `incomplete` or, of a model on
         everybody, `untested`.
-
-    Raises:
-        MerError: If the configuration contradicts itself, data are missing, or the directory
-            belongs to a run with another configuration.
     """
     settings = shortened(config if isinstance(config, Settings) else typed(config))
     with when_stopped("Prepared samples are kept; the same command goes on."):

@@ -226,11 +226,7 @@ class _Slot:
         self.tally.add(loss.detach(), logits.detach(), self.label)
 
     def scores(self, epoch: int) -> dict[str, float]:
-        """Loss and scores of the epoch, float32 as Lightning logs them.
-
-        Raises:
-            MerError: If the loss is not finite.
-        """
+        """Loss and scores of the epoch, float32 as Lightning logs them."""
         values = self.tally.compute(lambda tensor, reduce_op: tensor)
         self.module.check_loss(epoch, values["loss"])
         return {f"train/{name}": float(np.float32(values[name])) for name in sorted(values)}
