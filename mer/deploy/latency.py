@@ -22,7 +22,7 @@ from mer.deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
 from mer.deploy.graph import Deployed
 from mer.deploy.loading import load
 from mer.deploy.measurement import Measurement, milliseconds, summarise
-from mer.deploy.parity_samples import CALIBRATION, fold_images
+from mer.deploy.parity_samples import of_fold
 from mer.deploy.predictor import Predictor
 from mer.errors import MerError
 from mer.prepare.faces import FaceFinder
@@ -58,7 +58,8 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
         pairs = _pairs(settings, run_dir, fold, samples)
         engines: dict[str, Engine] = {}
         own = list(trust.names(cfg).values())
-        for variant, engine in _open(run_dir, fold, own):
+        compared = of_fold(run_dir, fold, own)
+        for variant, engine in _open(run_dir, fold, own, compared.calibration):
             if isinstance(engine, MerError):
                 yield Measurement(
                     "latency", "input to label", variant, "ms", None, repeats=0,
@@ -66,7 +67,7 @@ def measure(cfg: DictConfig, samples: int, rounds: int) -> Iterator[Measurement]
                 )  # fmt: skip
             else:
                 engines[variant] = engine
-        test = fold_images(run_dir, fold, "test", trust=own)
+        test = compared.images[compared.held_out]
         note = f"{cfg.backbone.name} at {cfg.input.size} px, input {cfg.input.name}"
         made = inputs.make(settings.input)
         with load(run_dir, fold, own) as model:
@@ -146,7 +147,9 @@ def live(picture: Picture, seconds: int) -> Iterator[Measurement]:
     yield summarise("latency", "follow and spot", "", "frames/s", rates, note=note)
 
 
-def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, Engine | MerError]]:
+def _open(
+    run_dir: Path, fold: str, own: Sequence[str], calibration: Image
+) -> Iterator[tuple[str, Engine | MerError]]:
     """Open each engine in each precision, or give the reason why it cannot run here."""
     model = fold_graphs.load(run_dir, fold, own)
 
@@ -157,8 +160,7 @@ def _open(run_dir: Path, fold: str, own: Sequence[str]) -> Iterator[tuple[str, E
         if not plain.exists():
             model_files.write_onnx(model, plain)
         if precision == "int8" and not small.exists():
-            images = fold_images(run_dir, fold, "train", CALIBRATION, own)
-            small_files.write_int8(plain, images, small)
+            small_files.write_int8(plain, calibration, small)
         return small if precision == "int8" else plain
 
     for name in ENGINES:

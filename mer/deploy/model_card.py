@@ -81,7 +81,7 @@ def _shipped(facts: Mapping[str, Any]) -> list[str]:
 
 def _trained(run: Run, fold: str) -> list[str]:
     manifest = run_files.read_table(run.directory / "manifest.parquet")
-    splits = run_files.read_table(run.directory / "splits.parquet", ["fold", "sample_id", "side"])
+    splits = run_files.read_table(run.directory / "splits.parquet")
     side = splits[splits["fold"] == fold].set_index("sample_id")["side"]
     table = manifest.assign(side=manifest["sample_id"].map(side))
     trained, tested = (table[table["side"] == name] for name in ("train", "test"))

@@ -53,9 +53,8 @@ def write_onnx(model: Deployed, path: Path) -> None:
             f"{', '.join(sized[:3])}; let the network resize by torch.nn.functional.interpolate, "
             "mode bilinear"
         )
-    onnx.helper.set_model_props(written, {KEY: json.dumps(model.facts)})
     onnx.checker.check_model(written)
-    onnx.save(written, path)
+    save(written, path, model.facts)
 
 
 def write_pt2(model: Deployed, path: Path) -> None:
@@ -100,12 +99,16 @@ def onnx_package() -> Any:
     return onnx
 
 
-def write_facts(path: Path, facts: dict[str, Any]) -> None:
-    """Replace the metadata of an ONNX file."""
+def save(model: Any, path: Path, facts: dict[str, Any]) -> None:
+    """Write an ONNX model with its metadata."""
     onnx = onnx_package()
-    model = onnx.load(path)
     onnx.helper.set_model_props(model, {KEY: json.dumps(facts)})
     onnx.save(model, path)
+
+
+def write_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Replace the metadata of an ONNX file."""
+    save(onnx_package().load(path), path, facts)
 
 
 @contextmanager

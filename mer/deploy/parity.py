@@ -67,25 +67,20 @@ def changes(
     ]
 
 
-def differences(expected: Scores, found: Scores) -> tuple[float, int]:
-    """Largest difference of any score (equal infinities count 0), and how many labels differ."""
-    heads = expected.scores.items()
-    largest = max(_largest(values, found.scores[head]) for head, values in heads)
-    if expected.units is not None and found.units is not None:
-        largest = max(largest, _largest(expected.units, found.units))
-    return largest, sum(
-        int((numbers != found.classes[head]).sum()) for head, numbers in expected.classes.items()
-    )
-
-
 def _largest(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """Largest difference; equal infinities count 0."""
     both = np.isfinite(one) | np.isfinite(other)
     return float(np.abs(one[both] - other[both]).max()) if both.any() else 0.0
 
 
 def require_equal(expected: Scores, found: Scores, path: Path) -> None:
     """Refuse a file that is not its model."""
-    largest, labels = differences(expected, found)
+    pairs = [(values, found.scores[head]) for head, values in expected.scores.items()]
+    if expected.units is not None and found.units is not None:
+        pairs.append((expected.units, found.units))
+    largest = max(_largest(*pair) for pair in pairs)
+    classes = expected.classes.items()
+    labels = sum(int((numbers != found.classes[head]).sum()) for head, numbers in classes)
     if largest > TOLERANCE or labels:
         raise MerError(
             f"{path.name.lstrip('.')} would not be the model: scores differ by up to {largest:.2g} "

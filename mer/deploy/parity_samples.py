@@ -6,7 +6,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
 from mer.config.composition import compose, typed
 from mer.data import sources
@@ -50,15 +49,16 @@ class ParitySamples(NamedTuple):
 def of_fold(run_dir: Path, fold: str, trust: Iterable[str] = ()) -> ParitySamples:
     """Build samples of all sides of a fold."""
     trust = tuple(trust)
-    cfg = fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust)
+    settings = typed(fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust))
     try:
-        dataset = _dataset(cfg)
+        corpus = sources.load(settings, "micro")
+        dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
     except MerError as error:
         raise MerError(
             f"A file is compared with its model on the samples of the run, which are not here; "
             f"{error}"
         ) from error
-    splits = run_files.read_table(run_dir / "splits.parquet", ["fold", "sample_id", "side"])
+    splits = run_files.read_table(run_dir / "splits.parquet")
     side = splits[splits["fold"] == fold].set_index("sample_id")["side"]
     ids = np.array(sorted(side.index), dtype=object)
     held_out = (side[ids] == "test").to_numpy()
@@ -91,22 +91,6 @@ def of_shipped(name: str) -> ParitySamples:
         calibration["image"].numpy().copy(),
         f"{COMPARED} samples of synthetic motion that the model has not seen",
     )
-
-
-def fold_images(
-    run_dir: Path, fold: str, side: str, count: int | None = None, trust: Iterable[str] = ()
-) -> Images:
-    """Build inputs (N, C, S, S) of so many samples on one side of a fold, or of all."""
-    dataset = _dataset(load_config(run_dir, trust=trust))
-    splits = run_files.read_table(run_dir / "splits.parquet", ["fold", "sample_id", "side"])
-    samples = splits["sample_id"][(splits["fold"] == fold) & (splits["side"] == side)]
-    return _images(dataset, _spread(dataset.positions(sorted(samples)), count or len(samples)))
-
-
-def _dataset(cfg: DictConfig) -> UnifiedDataset:
-    settings = typed(cfg)
-    corpus = sources.load(settings, "micro")
-    return UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
 
 
 def _images(dataset: UnifiedDataset, positions: NDArray[np.int64]) -> Images:

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer.deploy.graph import INPUT
-from mer.deploy.model_files import KEY, onnx_package, quiet, read_facts
+from mer.deploy.model_files import onnx_package, quiet, read_facts, save
 from mer.errors import MerError
 
 #: Arrays of fewer numbers stay as they are.
@@ -37,7 +36,7 @@ def write_float16(source: Path, path: Path) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _save(model, path, {**read_facts(source), "precision": "float16"})
+    save(model, path, {**read_facts(source), "precision": "float16"})
 
 
 def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
@@ -70,7 +69,7 @@ def write_int8(source: Path, images: NDArray[np.float32], path: Path) -> None:
             )
     finally:
         prepared.unlink(missing_ok=True)
-    _save(onnx.load(path), path, {**facts, "precision": "int8"})
+    save(onnx.load(path), path, {**facts, "precision": "int8"})
 
 
 def _float_nodes(model: Any, blocks: Sequence[str]) -> list[str]:
@@ -80,12 +79,6 @@ def _float_nodes(model: Any, blocks: Sequence[str]) -> list[str]:
     trained = [name for name in names if name not in pretrained]
     of_blocks = [name for name in names if any(f"/{block}/" in name for block in blocks)]
     return [*trained[:1], *trained[-1:], *pretrained[:1], *pretrained[-1:], *of_blocks]
-
-
-def _save(model: Any, path: Path, facts: dict[str, Any]) -> None:
-    onnx = onnx_package()
-    onnx.helper.set_model_props(model, {KEY: json.dumps(facts)})
-    onnx.save(model, path)
 
 
 class _Calibration:

@@ -76,9 +76,7 @@ def take(
 
 
 def _sides(run: Run, networks: Networks) -> list[Split]:
-    splits = run_files.read_table(
-        run.directory / "splits.parquet", ["fold", "sample_id", "side"]
-    ).astype("str")
+    splits = run_files.read_table(run.directory / "splits.parquet").astype("str")
     train = splits[splits["side"] == "train"].groupby("fold")["sample_id"]
     fitted = {fold: networks.dataset.positions(ids.tolist()) for fold, ids in train}
     return [Split(fitted[fold], tested) for fold, tested in networks.tested.items()]

@@ -28,7 +28,7 @@ from mer.runs.observers import RunContext
 from mer.training import fold_evidence, head_sources, inner, pipelines, predicted_again, zero_shot
 from mer.training.decisions import Part, Trials
 from mer.training.devices import fold_device
-from mer.training.fold_network import Job, Sides, data_of, macro_constants, make, seeded_module
+from mer.training.fold_network import Job, Sides, data_of, make, seeded_module
 from mer.training.heads import heads_of, make_callbacks, plain_of, write_states
 from mer.training.network_cache import FILES, KeptNetwork, Outputs, fit_on_outputs
 from mer.training.predictions import predict, to_frame
@@ -199,7 +199,7 @@ def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
     trainer.fit(
         module, data.open_to(np.concatenate([data.train_positions, data.validation_positions]))
     )
-    used = used_samples(job, module, data)
+    used = fold_evidence.of_training(job, module, data)
     trainer.save_checkpoint(job.folder / "model.ckpt", weights_only=True)
     module.to(fold_device(settings))
     with trainer.precision_plugin.forward_context():
@@ -210,11 +210,6 @@ def _train(job: Job) -> tuple[MicroFinetuneModule, Outputs, dict[str, Any]]:
         "used": used,
     }
     return module, outputs, record
-
-
-def used_samples(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> dict[str, Any]:
-    """Collect whose samples a trained network has learnt from; see `fold_evidence.of_training`."""
-    return fold_evidence.of_training(job, module, data, macro_constants(job.run))
 
 
 def outputs_of(job: Job, module: MicroFinetuneModule, data: MERDataModule) -> Outputs:

@@ -25,6 +25,7 @@ from mer.protocols import LEAKY
 from mer.runs import evidence
 from mer.runs.head_columns import with_offsets
 from mer.training import head_sources, inner, predicted_again
+from mer.training.fold_network import macro_constants
 from mer.training.heads import heads_of, make_callbacks
 from mer.training.network_cache import Outputs
 
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
 Constants = tuple[Sequence[float], Sequence[float]]
 
 
-def of_training(
-    job: Job, module: MERModule, data: MERDataModule, macro: Constants | None
-) -> dict[str, Any]:
+def of_training(job: Job, module: MERModule, data: MERDataModule) -> dict[str, Any]:
     """Collect whose samples a trained network has learnt from; its provenance names their persons.
 
     Returns:
@@ -50,6 +49,7 @@ def of_training(
     module.provenance["persons"] = sorted({*module.provenance["persons"], *persons})
     if run.settings.protocol.name not in LEAKY:
         refuse_known_persons(module.provenance, set(table["person"].iloc[job.sides.test]))
+    macro = macro_constants(run)
     normalised = [evidence.MACRO] if macro else list(job.fold.train)
     return {
         "trained": evidence.ids_of(table, trained),

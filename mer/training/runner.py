@@ -6,7 +6,6 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 """
 
 import contextlib
-import functools
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -292,28 +291,17 @@ def _pretrained(
     """The macro weights that every fold begins with; None without macro-pretraining."""
     if not settings.macro.enabled:
         return None
+
+    def tell(*epoch: Any) -> None:
+        for observer in observers:
+            observer.pretraining(PretrainingEpoch(settings, run_dir, *epoch))
+
     with when_stopped("Finished epochs of macro-pretraining are kept; the same command goes on."):
         # Nobody is tested by a model on everybody, but it takes the weights that were judged.
         persons = set(corpus.table["person"])
-        tell = functools.partial(_tell, settings, run_dir, observers)
         weights = macro_weights(settings, macro, persons, tell)
     claims.claim(run_dir, settings, replace=False)
     return weights
-
-
-def _tell(
-    settings: Settings,
-    run_dir: Path,
-    observers: Sequence[Observer],
-    folder: Path,
-    number: int,
-    values: dict[str, float],
-    error: BaseException | None,
-) -> None:
-    """Call the observers for an epoch of macro-pretraining."""
-    epoch = PretrainingEpoch(settings, run_dir, folder, number, values, error)
-    for observer in observers:
-        observer.pretraining(epoch)
 
 
 def _kept(run: RunContext) -> str:

@@ -29,7 +29,7 @@ from mer.models.seen_samples import SeenSamples
 from mer.protocols import Fold
 from mer.runs import curves
 from mer.runs.observers import RunContext
-from mer.training import fold, fold_network, pipelines
+from mer.training import fold, fold_evidence, fold_network, pipelines
 from mer.training.decisions import Part
 from mer.training.devices import fold_device
 from mer.training.fold_network import Job, Sides
@@ -224,7 +224,7 @@ class _Embedded:
         )
         module.seen = SeenSamples()
         module.seen.extend("train", train.numpy())
-        used = fold.used_samples(job, module, self._data)
+        used = fold_evidence.of_training(job, module, self._data)
         if self._report:
             (job.folder / "transfer.txt").write_text(self._report)
         save_network(module, job.folder / "model.ckpt", 1, 1)

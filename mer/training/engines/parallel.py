@@ -18,7 +18,7 @@ from mer.models.checkpoints import save_network
 from mer.models.modules import MicroFinetuneModule
 from mer.protocols import Fold
 from mer.runs.observers import RunContext
-from mer.training import fold, fold_network
+from mer.training import fold, fold_evidence, fold_network
 from mer.training.devices import fold_device
 from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
 from mer.training.fold_network import Job
@@ -117,7 +117,7 @@ class ParallelFolds:
 
     def _conclude(self, job: Job, training: FoldTraining, started: float) -> None:
         module = cast("MicroFinetuneModule", training.module)
-        used = fold.used_samples(job, module, training.data)
+        used = fold_evidence.of_training(job, module, training.data)
         epochs = self.run.settings.model.epochs
         save_network(module, job.folder / "model.ckpt", epochs, epochs * training.shape[1])
         module.to(self.device)
