@@ -10,9 +10,10 @@ The shipped weights need no run: `mer.load("motion-xxs")`.
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Score(Protocol):
         """Score prepared samples."""
 
 
-class Predictor:
+class Predictor(AbstractContextManager["Predictor"]):
     """A model that labels clips; made by `mer.load`.
 
     Threads may share one. Use it as a context manager, or call `close`: it holds a face finder,
@@ -70,10 +71,6 @@ class Predictor:
         flow = facts.prepare.flow
         # Of inputs without flow too: the strength of the motion is needed.
         self._prepare = replace(facts.prepare, flow=flow if flow.used is not None else Flow())
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Close the face finder."""

@@ -38,12 +38,15 @@ KEPT = 100
 #: What to do where nothing is spotted.
 NAME_FRAMES = "If you know its frames, name them: --onset N --apex M (in Python onset=N, apex=M)"
 
+#: Pairs that are scored at once.
+BATCH = 32
+
 #: Points of the motion of a face over time that are kept.
 POINTS = 2000
 
 
 def predict_pairs(
-    predictor: "Predictor", pairs: Iterable[tuple[str, Any, Any]], batch: int = 32
+    predictor: "Predictor", pairs: Iterable[tuple[str, Any, Any]]
 ) -> Iterator[ClipPrediction]:
     """Label pairs of onset and apex, each a clip of its own."""
     waiting: list[tuple[str, Any]] = []
@@ -57,7 +60,7 @@ def predict_pairs(
 
     for name, onset, apex in pairs:
         waiting.append((name, predictor.prepare(onset, apex)))
-        if len(waiting) == batch:
+        if len(waiting) == BATCH:
             yield from score()
     yield from score()
 

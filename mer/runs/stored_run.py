@@ -216,7 +216,7 @@ class Run:
 def _remarks(path: Path) -> list[Remark]:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)[list(Remark._fields)]
     rows = table.itertuples(index=False, name=None)
-    return [Remark(*texts, int(samples)) for *texts, samples in rows]
+    return [Remark(item, action, reason, int(count)) for item, action, reason, count in rows]
 
 
 def load_run(directory: str | Path, trust: Iterable[str] = ()) -> Run:

@@ -67,6 +67,9 @@ _RADIUS = 0.09
 #: Blur of the crop in pixels, which also keeps sensor noise from being sampled as texture.
 _BLUR = 1.2
 
+#: Steps of the least squares.
+STEPS = 3
+
 #: Median correlation of the regions with the neutral picture below which they show something else.
 LOST = 0.5
 
@@ -116,10 +119,10 @@ class Patches:
         windows = windows - np.einsum("rij,ij->r", windows, self._weight)[:, None, None]
         return windows, np.sqrt(np.einsum("rij,rij,ij->r", windows, windows, self._weight)) + 1e-6
 
-    def shifts(self, picture: np.ndarray, steps: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    def shifts(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find where the windows have gone: shifts (R, 2) in pixels, and correlations (R,)."""
         shifts = np.zeros_like(self.middles)
-        for _ in range(steps):
+        for _ in range(STEPS):
             windows, _ = self._centred(self._cut(picture, self.middles + shifts))
             error = windows - self._neutral
             slope = np.einsum("raij,rij,ij->ra", self._slopes, error, self._weight)
@@ -221,18 +224,17 @@ def _after(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])
 
 
-def aligned(picture: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Cut a face out as gray of mean 100, float32 (size, size), blurred before it is made smaller.
+def aligned(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Cut a face out as gray of mean 100, float32 (SIZE, SIZE), blurred before it is made smaller.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
         matrix: (2, 3), picture to crop.
-        size: Side of the crop in pixels.
     """
     import cv2
 
     back = _inverse(matrix)
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ back[:, :2].T + back[:, 2]
+    corners = np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]]) @ back[:, :2].T + back[:, 2]
     height, width = picture.shape[:2]
     left, top = np.clip(np.floor(corners.min(axis=0)) - 8, 0, (width - 1, height - 1)).astype(int)
     right, bottom = np.maximum(np.ceil(corners.max(axis=0)) + 8, (left + 1, top + 1)).astype(int)
@@ -242,6 +244,6 @@ def aligned(picture: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.nda
     gray = cv2.GaussianBlur(gray, (0, 0), _BLUR / scale)
     shifted = np.column_stack([matrix[:, :2], matrix[:, :2] @ (left, top) + matrix[:, 2]])
     crop = cv2.warpAffine(
-        gray, shifted, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        gray, shifted, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(crop * (100 / max(float(crop.mean()), 1.0)), np.float32)

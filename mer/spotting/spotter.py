@@ -7,8 +7,8 @@ where an expression begins, peaks and ends.
 
 from array import array
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Self
 
 from mer.spotting.intervals import Watcher
 from mer.spotting.spotted_expression import Expression, Settings
@@ -47,7 +47,7 @@ class Face:
     blinks: list[float] = field(default_factory=list)
 
 
-class Spotter:
+class Spotter(AbstractContextManager["Spotter"]):
     """Spots expressions while frames come in.
 
     Use it as a context manager: the face model must be closed.
@@ -82,10 +82,6 @@ class Spotter:
         self._tracker = Tracker(confidence, min_face)
         self._watchers: dict[int, Watcher] = {}
         self._every = max(1, round(fps / RATE))
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Release the face model; what was not asked for with `close` is lost."""

@@ -7,6 +7,7 @@ gives to its frames, so that a video of variable frame rate is measured in secon
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ class Frame(NamedTuple):
     picture: np.ndarray
 
 
-class Frames:
+class Frames(AbstractContextManager["Frames"]):
     """A stream of frames; iterate over it once.
 
     Attributes:
@@ -70,10 +71,6 @@ class Frames:
         self.numbers = numbers
         self.warnings: list[str] = warnings if warnings is not None else []
         self._frames, self._release, self._progress = frames, close, progress
-
-    def __enter__(self) -> "Frames":
-        """Return itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Release the source."""

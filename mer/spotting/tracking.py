@@ -21,6 +21,9 @@ RENEW = 1.0
 #: Seconds after which a face that is not found any more has left.
 GONE = 0.5
 
+#: Free space around a face, see `faces.similarity`.
+MARGIN = 0.15
+
 #: Least overlap (intersection over union of boxes) of a face with itself at the look before.
 SAME = 0.3
 
@@ -50,11 +53,11 @@ class Track:
     renewed: float
     motion: FaceMotion = field(default_factory=FaceMotion)
 
-    def find_again(self, landmarks: np.ndarray, margin: float, time: float) -> None:
+    def find_again(self, landmarks: np.ndarray, time: float) -> None:
         """Take new landmarks."""
         self.landmarks, self.seen = landmarks, time
         self.width = float(np.ptp(landmarks[:, 0]))
-        self.matrix = faces.similarity(landmarks, SIZE, margin)
+        self.matrix = faces.similarity(landmarks, SIZE, MARGIN)
 
 
 class Tracker:
@@ -66,15 +69,13 @@ class Tracker:
         too_small: Widths of faces that were left out.
     """
 
-    def __init__(
-        self, confidence: float = 0.5, min_face: float = 60.0, margin: float = 0.15
-    ) -> None:
-        """Remember the least score and width (px) of a face, and the free space around it."""
+    def __init__(self, confidence: float = 0.5, min_face: float = 60.0) -> None:
+        """Remember the least score and width (px) of a face."""
         self.tracks: list[Track] = []
         self.ended: list[Track] = []
         self.too_small: list[float] = []
         self._finder = faces.FaceFinder(confidence)
-        self._min_face, self._margin = min_face, margin
+        self._min_face = min_face
         self._count, self._looked = 0, -np.inf
 
     def close(self) -> None:
@@ -130,7 +131,7 @@ class Tracker:
         again: set[int] = set()
         for share, place, track in pairs:
             if share >= SAME and place not in taken and track.number not in again:
-                track.find_again(found[place], self._margin, frame.time)
+                track.find_again(found[place], frame.time)
                 taken.add(place)
                 again.add(track.number)
         for track in list(self.tracks):
@@ -138,7 +139,7 @@ class Tracker:
                 self._end(track)
         for place, landmarks in enumerate(found):
             if place not in taken:
-                matrix = faces.similarity(landmarks, SIZE, self._margin)
+                matrix = faces.similarity(landmarks, SIZE, MARGIN)
                 width = float(np.ptp(landmarks[:, 0]))
                 now = frame.time
                 track = Track(self._count, landmarks, matrix, now, now, now, width, now)

@@ -1,7 +1,7 @@
 """A model on everybody with the settings of a run that a protocol has judged."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ BESIDE = r"(trainer|paths)\.|data\.(root|(micro|macro)\.[^.]+\.root)="
 FOLLOWED = r"\+*(protocol(\.like)?|run\.dir|logger[.\w]*|hydra[./\w]*)="
 
 
-def settings_like(composed: Settings, words: Sequence[str], trust: Iterable[str] = ()) -> Settings:
+def settings_like(composed: Settings, words: Sequence[str]) -> Settings:
     """Take over the settings of the run that `protocol.like` names.
 
     What a run chose inside its folds (`protocol.inner`, the epoch of `selection=validation`) is
@@ -38,7 +38,7 @@ def settings_like(composed: Settings, words: Sequence[str], trust: Iterable[str]
         "paths.KEY=..., data.root=..., logger=...); leave these words out:",
         (word for word in words if not re.match(f"{BESIDE}|{FOLLOWED}", word)),
     )
-    cfg = load_config(like, [one for one in words if re.match(BESIDE, one)], trust)
+    cfg = load_config(like, [one for one in words if re.match(BESIDE, one)])
     if maker.is_own(like / "config.yaml"):
         cfg.data.generate = bool(judged.get("data.generate"))
     theirs = typed(cfg)
