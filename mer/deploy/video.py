@@ -20,17 +20,13 @@ from mer.deploy.prediction import ClipPrediction, FoundExpression, Moment, Predi
 from mer.errors import MerError
 from mer.prepare.sample import Sample
 from mer.spotting.frames import Source, open_frames, require_numbers
-from mer.spotting.spotted_expression import Expression, Settings
+from mer.spotting.spotted_expression import MACRO, MICRO, Expression, Settings
 from mer.spotting.spotter import Spotter, strongest
 from mer.spotting.stream import Frame, Frames, Progress
 from mer.spotting.tracking import Tracker
 
 if TYPE_CHECKING:
     from mer.deploy.predictor import Predictor
-
-#: Seconds from onset to offset of the longest micro-expression, and of the longest expression at
-#: all (Yan et al., J. Nonverbal Behav. 37, 2013; Ekman, Ann. N.Y. Acad. Sci. 1000, 2003).
-LONGEST_MICRO, LONGEST = 0.5, 4.0
 
 #: Expressions of a clip that keep their arrays, so that their pictures can be drawn; 0.6 MB each.
 KEPT = 100
@@ -161,7 +157,7 @@ def predict_spotted(
     elif not found:
         seen = (
             f"{spotter.seconds:.2f} s are too short to know the face at rest"
-            if spotter.seconds < LONGEST_MICRO
+            if spotter.seconds < MICRO
             else strongest(spotter.faces, Settings().threshold)
         )
         reason = f"no expression was spotted: {seen}. {NAME_FRAMES}"
@@ -219,13 +215,13 @@ def thinned(times: Sequence[float], levels: Sequence[float]) -> tuple[tuple[floa
 
 def of_length(prediction: Prediction, seconds: float) -> Prediction:
     """Take the length of an interval into account, from its onset to its offset or apex."""
-    if seconds > LONGEST:
-        reason = f"{seconds:.1f} s are too long for one expression ({LONGEST:g} s at most)"
+    if seconds > MACRO:
+        reason = f"{seconds:.1f} s are too long for one expression ({MACRO:g} s at most)"
         return replace(prediction, label=None, confidence=None, reason=reason)
-    if round(seconds, 1) > LONGEST_MICRO:
+    if round(seconds, 1) > MICRO:
         warning = (
             f"It lasts {seconds:.2f} s: an expression, but no micro-expression "
-            f"({LONGEST_MICRO:g} s at most)"
+            f"({MICRO:g} s at most)"
         )
         return replace(prediction, warnings=(*prediction.warnings, warning))
     return prediction

@@ -84,23 +84,13 @@ def may_differ(key: str) -> bool:
 
 def result(run_dir: Path, settings: Settings) -> dict[str, Any]:
     """What `metrics.json` says of a finished run on everybody, beside what every run says."""
-    if settings.protocol.like is not None:
-        like = open_like(Path(settings.protocol.like))
-        calibration.write(run_dir, to_plain(settings), calibration.read(like.directory))
-    return {
-        "status": rundir.UNTESTED,
-        "scores": NO_SCORES,
-        "like": None
-        if settings.protocol.like is None
-        else _scores(run_dir, settings.protocol.like),
-    }
-
-
-def _scores(run_dir: Path, like: str) -> dict[str, Any]:
-    """Pooled scores of the run that stands for another, and how to find it."""
-    run = open_like(Path(like))
-    return {
-        "run": os.path.relpath(like, run_dir),
+    content: dict[str, Any] = {"status": rundir.UNTESTED, "scores": NO_SCORES, "like": None}
+    if settings.protocol.like is None:
+        return content
+    run = open_like(Path(settings.protocol.like))
+    calibration.write(run_dir, to_plain(settings), calibration.read(run.directory))
+    content["like"] = {
+        "run": os.path.relpath(run.directory, run_dir),
         "checksums": sha256(run.directory / checksums.FILE),
         "protocol": run.get("protocol.name"),
         "selection": run.get("selection"),
@@ -108,3 +98,4 @@ def _scores(run_dir: Path, like: str) -> dict[str, Any]:
         "heads": {head: parts["pooled"] for head, parts in run.all_scores.items()},
         "warnings": run.warnings,
     }
+    return content

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from mer.spotting.stream import Frame
 
-#: Longest micro-expression and longest macro-expression in seconds.
+#: Seconds from onset to offset of the longest micro-expression, and of the longest expression at
+#: all (Yan et al., J. Nonverbal Behav. 37, 2013; Ekman, Ann. N.Y. Acad. Sci. 1000, 2003).
 MICRO, MACRO = 0.5, 4.0
 
 
