@@ -96,8 +96,7 @@ class Networks:
 
     def batch(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """Inputs of some samples as the network takes them. Shape: (B, C, S, S), float32."""
-        images = np.stack([self.dataset.image(int(position)) for position in positions])
-        return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+        return torch.from_numpy(self.dataset.images(positions).transpose(0, 3, 1, 2).copy())
 
 
 def _require_store(settings: Settings, source: sources.Source) -> None:

@@ -229,6 +229,15 @@ def judge(
     return Judged(made, right, before, after, weights)
 
 
+def validation(run_dir: Path, folds: Iterable[str], table: pd.DataFrame) -> pd.DataFrame | None:
+    """Labelled predictions for the validation persons of all folds; None without any."""
+    files = [fold_folder(run_dir, fold) / "validation.parquet" for fold in folds]
+    if not all(file.is_file() for file in files):
+        return None
+    frame = pd.concat(map(run_files.read_table, files), ignore_index=True)
+    return frame.assign(label=frame["sample_id"].map(table.set_index("sample_id")["label"]))
+
+
 def judge_run(
     run_dir: Path,
     config: Mapping[str, Any],
@@ -238,12 +247,8 @@ def judge_run(
     """Calibrate the heads of a finished run: by default all of its predictions."""
     folds = list(dict.fromkeys(predictions["fold"]))
     callbacks = callbacks_of(run_dir, config, folds)
-    frame, words = predictions, TESTED
-    files = [fold_folder(run_dir, fold) / "validation.parquet" for fold in folds]
-    if all(file.is_file() for file in files):
-        frame, words = pd.concat(map(run_files.read_table, files), ignore_index=True), VALIDATION
-        labels = predictions.set_index("sample_id")["label"]
-        frame = frame.assign(label=frame["sample_id"].map(labels))
+    validated = validation(run_dir, folds, predictions)
+    frame, words = (predictions, TESTED) if validated is None else (validated, VALIDATION)
     classes = list(config["labels"]["classes"])
     return {
         head: judge(frame, head, classes, {f: form_of(head, callbacks[f]) for f in folds}, words)

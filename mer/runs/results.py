@@ -82,11 +82,7 @@ def _pool(run_dir: Path, settings: Settings) -> dict[str, Any]:
         judged = calibration.judge_run(run_dir, config, predictions)
         calibration.write(run_dir, config, {head: one.calibration for head, one in judged.items()})
         result["fold_diagnostics"] = fold_diagnostics(predictions, result["classes"])
-        validation = [fold_folder(run_dir, name) / "validation.parquet" for name in names]
-        if all(path.exists() for path in validation):
-            frame = pd.concat(map(run_files.read_table, validation), ignore_index=True)
-            labels = manifest.set_index("sample_id")["label"]
-            frame["label"] = frame["sample_id"].map(labels)
+        if (frame := calibration.validation(run_dir, names, manifest)) is not None:
             result["validation"] = score(frame, result["classes"], settings.seed, per_dataset=False)
     write_json(result, run_dir / marked("metrics.json", to_plain(settings)))
     if missing:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mer.errors import MerError, one_line
 from mer.files import mend_of_entry
@@ -89,6 +91,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         if longest > forms.LONGEST_TEXT:
             raise ValueError(f"a text of {longest:,} bytes")
     return pd.read_parquet(path)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an `.npz` file; see `read`."""
+
+    def load(path: Path) -> dict[str, NDArray[Any]]:
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    return read(path, load, dict)
 
 
 def read_csv(path: Path) -> pd.DataFrame:

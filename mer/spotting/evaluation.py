@@ -196,13 +196,9 @@ def _compared(video: LongVideo, table: pd.DataFrame) -> pd.DataFrame:
 
 def _annotation(video: LongVideo, number: int | None) -> dict[str, Any]:
     one = None if number is None else video.expressions[number]
-    return {
-        "annotated_onset": None if one is None else one.onset,
-        "annotated_apex": None if one is None else one.apex,
-        "annotated_offset": None if one is None else one.offset,
-        "annotated_kind": None if one is None else one.kind,
-        "emotion": None if one is None else one.emotion,
-    }
+    places = ("onset", "apex", "offset", "kind")
+    annotated = {f"annotated_{name}": getattr(one, name, None) for name in places}
+    return {**annotated, "emotion": getattr(one, "emotion", None)}
 
 
 def write_intervals(table: pd.DataFrame, folder: Path, stem: str, facts: Mapping[str, Any]) -> None:

@@ -213,16 +213,6 @@ def _train(split: Fold, file: Path, table: pd.DataFrame, train: Train, every: bo
     write_whole(file, lambda to: np.savez(to, allow_pickle=False, **arrays, **index))
 
 
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """What `_train` has written."""
-
-    def load(file: Path) -> dict[str, NDArray[Any]]:
-        with np.load(file) as arrays:
-            return dict(arrays)
-
-    return run_files.read(file, load, dict)
-
-
 def _others(table: pd.DataFrame, fold: Fold, parts: Sequence[Part]) -> list[str]:
     """Samples outside of a fold's training side that trained or judged an inner network."""
     sides = [side for part in parts for side in (part.train_positions, part.positions)]
@@ -232,7 +222,7 @@ def _others(table: pd.DataFrame, fold: Fold, parts: Sequence[Part]) -> list[str]
 def _read(file: Path, table: pd.DataFrame, classes: Sequence[str]) -> Part:
     """Read a finished inner split; labels join the rows by position."""
     number = {name: place for place, name in enumerate(classes)}
-    labels, arrays = table["label"].map(number).to_numpy(np.int64), _arrays(file)
+    labels, arrays = table["label"].map(number).to_numpy(np.int64), run_files.read_arrays(file)
     return Part(
         labels[arrays["train_index"]],
         labels[arrays["validation_index"]],

@@ -101,15 +101,10 @@ class KeptNetwork:
             if (self.folder / name).exists():
                 link_or_copy(self.folder / name, fold_folder / name)
         outputs: Outputs = {}
-        for name, array in run_files.read(self.folder / "outputs.npz", _arrays, dict).items():
+        for name, array in run_files.read_arrays(self.folder / "outputs.npz").items():
             side, _, key = name.partition("_")
             outputs.setdefault(side, [{}])[0][key] = torch.from_numpy(array)
         return outputs, run_files.read_json(self.folder / "record.json")
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path) as arrays:
-        return dict(arrays)
 
 
 def fit_on_outputs(
