@@ -47,11 +47,7 @@ class Weights(NamedTuple):
 
 
 class Artefacts:
-    """One run directory.
-
-    Args:
-        run_dir: Run directory.
-    """
+    """One run directory."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir

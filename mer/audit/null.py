@@ -105,12 +105,6 @@ def null_test(
     Each repetition is a run directory `null/permutation-<number>` below the run's own (with
     `-epochs-<epochs>` if those are given). Finished folds stay there, so the next call goes on.
 
-    Args:
-        run_dir: Run directory.
-        permutations: Number of repetitions.
-        epochs: Epochs of each fold; None for the run's own.
-        trust: Packages that the run may name beside the listed objects of mer.
-
     Raises:
         MerError: If this is no run directory, it names code that is not trusted, the data are
             missing, or another process trains one of the folds.

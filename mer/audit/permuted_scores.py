@@ -74,11 +74,6 @@ def compare(
 ) -> list[PermutedScore]:
     """Compare scores on permuted labels with those expected without a leak.
 
-    Args:
-        frames: Per repetition `label`, `dataset`, `person` and the columns.
-        columns: Columns with predicted class names, one per head.
-        classes: Class names in order.
-
     Returns:
         UF1 and UAR of each column.
     """

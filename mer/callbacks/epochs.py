@@ -65,11 +65,7 @@ class AfterEpoch(pl.Callback):
 
 
 class StopAfter(pl.Callback):
-    """End the training after some epochs, on the learning-rate schedule of all of them.
-
-    Args:
-        epochs: Epochs to train.
-    """
+    """End the training after some epochs, on the learning-rate schedule of all of them."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs

@@ -277,10 +277,6 @@ def add_scores(heads: Iterable[Head], batch: dict[str, torch.Tensor]) -> None:
 def name_problems(heads: Mapping[str, Head], classes: Sequence[str]) -> list[str]:
     """Find heads whose names or columns are not theirs alone.
 
-    Args:
-        heads: Key under `callbacks` -> head.
-        classes: Names of the classes.
-
     Returns:
         A sentence for each.
     """

@@ -47,10 +47,6 @@ class Entry(NamedTuple):
 def entries(kind: str, config_dir: Path | None = None) -> list[Entry]:
     """List what can be chosen.
 
-    Args:
-        kind: One of `KINDS`.
-        config_dir: Folder with the user's own configuration files.
-
     Raises:
         MerError: If there is no such kind or folder.
     """

@@ -76,9 +76,6 @@ def check_words(words: list[str]) -> "DictConfig | None":
     options other than `-m` and `--config-dir` (`--help`, ...) are left to Hydra, which may then
     read other files.
 
-    Args:
-        words: Words typed after `mer train`.
-
     Returns:
         The configuration, or None where Hydra has to compose it.
 
@@ -113,11 +110,6 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
 
     Bad overrides are set aside one by one until the rest composes, so that all of them are reported
     at once and suggestions come from the configuration that the good ones give.
-
-    Args:
-        error: Hydra's error for `overrides`.
-        overrides: Words as typed by the user.
-        config_name: The primary file in `conf_dir()`, without its ending.
     """
     from hydra.errors import HydraException
 

@@ -45,12 +45,7 @@ def readable(word: str) -> str | None:
 
 
 def sentence(word: str, problem: str) -> str:
-    """Say what to type in place of a word, exactly as bash takes it.
-
-    Args:
-        word: What Hydra could not read.
-        problem: Why not, in Hydra's words.
-    """
+    """Say what to type in place of a word, exactly as bash takes it."""
     mend = readable(word)
     if mend is None:
         return f"{word}: {problem}; keys are made of a-z, 0-9, _ and dots"

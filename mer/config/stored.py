@@ -28,9 +28,6 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read(path: Path) -> DictConfig:
     """Read the configuration of a run as it stands; nothing in it is carried out.
 
-    Args:
-        path: `config.yaml` of a run directory, or of one of its folds.
-
     Raises:
         MerError: If it is damaged or out of bounds, if it holds an interpolation, which could read
             this machine's environment (`mer train` writes values), or if the directory is refused.

@@ -21,10 +21,6 @@ class EpochOrder(Sampler[tuple[int, int]]):
     """The samples of each epoch in an order that the seed and the epoch's number decide.
 
     Yields (place, epoch), so that who loads a sample knows the epoch. Lightning sets the epoch.
-
-    Args:
-        count: Number of samples.
-        seed: Another one gives other orders.
     """
 
     def __init__(self, count: int, seed: int) -> None:

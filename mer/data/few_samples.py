@@ -21,14 +21,7 @@ def shortened(settings: Settings) -> Settings:
 
 
 def few(settings: Settings, name: str, reading: Reading, scheme: Mapping[str, Any]) -> Reading:
-    """Keep the samples of a dataset that a debugging run takes; all of them in another run.
-
-    Args:
-        settings: Settings of the run.
-        name: Name of the dataset.
-        reading: What its reader gave.
-        scheme: Label scheme of its role.
-    """
+    """Keep the samples of a dataset that a debugging run takes; all of them in another run."""
     if settings.debug is None:
         return reading
     protocol = settings.protocol

@@ -27,10 +27,6 @@ class OpenSamples(UnifiedDataset):
     """The samples of another dataset, at their positions.
 
     Labels of closed samples are -1, and empty in `table`.
-
-    Args:
-        whole: All samples.
-        positions: Positions of those that are open. Shape: (M,).
     """
 
     def __init__(self, whole: UnifiedDataset, positions: NDArray[np.int64]) -> None:
@@ -83,12 +79,7 @@ class OpenSamples(UnifiedDataset):
 
 
 class OpenInputs:
-    """The inputs of open samples.
-
-    Args:
-        inputs: Those of all samples.
-        dataset: Which samples are open.
-    """
+    """The inputs of open samples."""
 
     def __init__(self, inputs: Inputs, dataset: OpenSamples) -> None:
         self.dataset: UnifiedDataset = dataset

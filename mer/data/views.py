@@ -27,12 +27,7 @@ class Inputs(Protocol):
 
 
 class FreshInputs:
-    """Inputs of a dataset, augmented anew in every epoch.
-
-    Args:
-        dataset: All samples.
-        augmentation: Augmentation of the inputs; None leaves them as they are.
-    """
+    """Inputs of a dataset, augmented anew in every epoch."""
 
     def __init__(self, dataset: UnifiedDataset, augmentation: Augmentation | None) -> None:
         self.dataset, self.augmentation = dataset, augmentation

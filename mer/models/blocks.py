@@ -60,10 +60,6 @@ def select(backbone: nn.Module, blocks: str | Sequence[str]) -> list[str]:
 def freeze(backbone: nn.Module, blocks: str | Sequence[str]) -> list[nn.Module]:
     """Stop the gradients of a selection of a backbone.
 
-    Args:
-        backbone: Changed in place.
-        blocks: See `select`.
-
     Returns:
         The batch norms in it, whose statistics have to stand still.
     """

@@ -67,9 +67,6 @@ def _without_files(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project, without running any code that it may hold.
 
-    Args:
-        path: The file.
-
     Returns:
         At least `state_dict`, `hyper_parameters` and `mer` (what it says of its making). It is
         shared by all who ask: not to be changed.
@@ -105,14 +102,7 @@ def _read(path: Path, written: int) -> dict[str, Any]:
 
 
 def save_network(module: pl.LightningModule, path: Path, epochs: int, steps: int) -> None:
-    """Write a trained module as `trainer.save_checkpoint(weights_only=True)` does, with none.
-
-    Args:
-        module: The module.
-        path: The new file.
-        epochs: Epochs that it was trained.
-        steps: Steps that it was trained.
-    """
+    """Write a trained module as `trainer.save_checkpoint(weights_only=True)` does, with none."""
     checkpoint: dict[str, Any] = {
         "epoch": epochs,
         "global_step": steps,

@@ -11,12 +11,7 @@ from mer.metrics import scores_from_confusion
 
 
 class EpochTally:
-    """Loss and confusion counts of one epoch; they stay on the device and are read once.
-
-    Args:
-        n_classes: K.
-        device: Device of the counts.
-    """
+    """Loss and confusion counts of one epoch; they stay on the device and are read once."""
 
     def __init__(self, n_classes: int, device: torch.device) -> None:
         self.n_classes = n_classes

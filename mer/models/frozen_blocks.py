@@ -38,12 +38,7 @@ ORDER: dict[type[nn.Module], tuple[str, ...]] = {
 
 
 class FrozenBlocks(nn.Module):
-    """A copy of a model's normalisation and of its frozen first blocks, in evaluation mode.
-
-    Args:
-        module: The model.
-        names: The blocks, in order of execution.
-    """
+    """A copy of a model's normalisation and of its frozen first blocks, in evaluation mode."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -95,9 +90,6 @@ def split_off(module: MERModule) -> FrozenBlocks | None:
     """Make a model take the features of its frozen first blocks in place of images.
 
     Weights, their names and checkpoints stay as they are; `module.later_blocks = None` undoes it.
-
-    Args:
-        module: The model, with all its weights in place.
 
     Returns:
         The frozen blocks, or None if the first block is not frozen or the order of the blocks is

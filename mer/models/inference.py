@@ -14,10 +14,6 @@ def predict_batches(
 ) -> list[dict[str, torch.Tensor]]:
     """Predict batches on the module's device.
 
-    Args:
-        module: A network with the `predict_step` of `MERModule`.
-        loader: Batches with `image` and `index`.
-
     Returns:
         One mapping per batch, as of `MERModule.predict_step`, on the device.
     """

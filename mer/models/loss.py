@@ -22,11 +22,6 @@ def build(
     A user's class gets the node's other keys, and `weight` (K,) and `label_smoothing` if its
     arguments name them.
 
-    Args:
-        node: `_target_` and its arguments; None for cross entropy.
-        class_weights: Weight of each of the K classes, or None for equal ones.
-        label_smoothing: Share of the target that is spread over all classes, in [0, 1).
-
     Raises:
         MerError: If the loss cannot be built, or does not take weights or smoothing that are set.
     """

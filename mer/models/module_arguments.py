@@ -9,9 +9,6 @@ from mer.models import insertion
 def problems(given: Mapping[str, Any]) -> list[str]:
     """Find values that contradict each other or lie out of their range.
 
-    Args:
-        given: Arguments of `mer.models.modules.MERModule`, defaults included.
-
     Returns:
         A sentence for each.
     """

@@ -9,12 +9,7 @@ from torch import nn
 
 
 class Pixels(nn.Module):
-    """A backbone without weights, whose embedding is the image in one row.
-
-    Args:
-        in_chans: Channels C of the input.
-        num_classes: Not used; timm's networks take it.
-    """
+    """A backbone without weights, whose embedding is the image in one row."""
 
     def __init__(self, in_chans: int, num_classes: int = 0) -> None:
         super().__init__()

@@ -78,9 +78,6 @@ def named(weights: str | None) -> Path | None:
 def checkpoint(weights: str) -> Path:
     """Find and verify the checkpoint that `backbone.weights` names.
 
-    Args:
-        weights: `mer:` and a name of `READY`.
-
     Raises:
         MerError: If there is no such name, or the file is missing or altered.
     """

@@ -55,11 +55,6 @@ def load_file(backbone: nn.Module, cfg: Mapping[str, Any], in_chans: int) -> Non
 
     A first convolution for RGB is adapted to `in_chans` as timm does for its own weights.
 
-    Args:
-        backbone: Network to fill.
-        cfg: The backbone's node; `name` and `weights` matter.
-        in_chans: Channels of the input.
-
     Raises:
         MerError: If the file is not there, not readable, or lacks a tensor of the network.
     """
