@@ -68,7 +68,7 @@ def heading(head: str) -> str:
 def with_offsets(head: str, scores: NDArray[np.float64], offsets: ArrayLike) -> NDArray[np.float64]:
     """Add to each class what `protocol.inner` chose; of the softmax to its logarithm. (N, K)."""
     with np.errstate(divide="ignore"):
-        return np.asarray((np.log(scores) if head == SOFTMAX else scores) + offsets)
+        return (np.log(scores) if head == SOFTMAX else scores) + np.asarray(offsets, np.float64)
 
 
 def read_states(path: Path) -> dict[str, Any]:
