@@ -20,7 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from mer import metrics
 from mer.deploy import fold_graphs, model_files, parity_samples, small_files
 from mer.deploy.engines import open_engine
-from mer.deploy.trained_models import finished
+from mer.runs.rundir import require_finished
 
 Images = NDArray[np.float32]
 
@@ -70,7 +70,7 @@ def main(run_dir: Path, out: Path) -> None:
     """Write the table of a run."""
     torch.set_num_threads(1)
     rows, milliseconds = [], {}
-    for fold in finished(run_dir):
+    for fold in require_finished(run_dir):
         model = fold_graphs.load(run_dir, fold)
         samples = parity_samples.of_fold(run_dir, fold)
         test, labels = samples.images[samples.held_out], samples.labels[samples.held_out]

@@ -22,15 +22,15 @@ from sklearn.svm import SVC
 import mer
 from mer import datasets
 from mer.config.composition import compose, typed
-from mer.config.settings import Prepare
+from mer.config.settings import Input, Prepare
+from mer.data import inputs
 from mer.deploy import fold_graphs, model_files, parity_samples
 from mer.deploy.engines import open_engine
 from mer.deploy.latency import live
-from mer.deploy.sample_input import load, to_input
 from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.prepare.faces import FaceFinder
-from mer.prepare.sample import prepare_pictures
+from mer.prepare.sample import Sample, prepare_pictures, read_picture
 from mer.runs import rundir
 from mer.training import runner
 
@@ -64,6 +64,11 @@ def eager(run_dir: Path, fold: str) -> Callable[[np.ndarray], object]:
         return softmax.numpy(), svm.decision_function(embedding.numpy()).argmax(axis=1)
 
     return run
+
+
+def to_input(sample: Sample, options: Input) -> np.ndarray:
+    """Build the input of a prepared sample. Shape: (1, C, S, S), float32."""
+    return np.ascontiguousarray(inputs.make(options).build(sample).transpose(2, 0, 1)[None])
 
 
 def main(data: Path, run_dir: Path, size: int) -> None:
@@ -110,7 +115,7 @@ def main(data: Path, run_dir: Path, size: int) -> None:
         }
         for turn in range(ROUNDS):
             for pair in files:
-                pictures = timed("decode", "", lambda both: list(map(load, both)), pair)
+                pictures = timed("decode", "", lambda both: list(map(read_picture, both)), pair)
                 timed("face", "", finder.find, pictures[0])
                 for variant, (prepare, both, _) in ways.items():
                     if variant != "and one thread of the engine":
@@ -127,7 +132,7 @@ def main(data: Path, run_dir: Path, size: int) -> None:
                 found.clear()  # models were loaded
         for predictor in library.values():
             predictor.close()
-    for figure in live(load(files[0][0]), seconds=20):
+    for figure in live(read_picture(files[0][0]), seconds=20):
         print(figure)
     rows = []
     for (step, variant), values in found.items():

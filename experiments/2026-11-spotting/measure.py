@@ -16,7 +16,15 @@ from mer.spotting.clip import spot_clip
 from mer.spotting.frames import open_frames
 from mer.spotting.spotted_expression import Expression
 from mer.spotting.spotter import Spotter
-from mer.spotting.spotting_scores import Counts, apex_error, count, pair, recognition_f1, strs
+from mer.spotting.spotting_scores import (
+    Counts,
+    apex_error,
+    count,
+    pair,
+    pooled,
+    recognition_f1,
+    strs,
+)
 from mer.spotting.stream import Frame
 from mer.synthetic.camera import film
 from mer.synthetic.long_recordings import LongRecording, film_video, plan_video
@@ -58,8 +66,11 @@ def long(seed: int, number: int) -> None:
     for video, found in spotted(seed, number):
         for kind in totals:
             mine = [e for e in found if kind == "all" or (e.kind == "micro") == (kind == "micro")]
-            totals[kind] += count(
-                [(e.onset.number, e.offset.number) for e in mine], borders(video, kind)
+            totals[kind] = pooled(
+                [
+                    totals[kind],
+                    count([(e.onset.number, e.offset.number) for e in mine], borders(video, kind)),
+                ]
             )
         pairs = pair([(e.onset.number, e.offset.number) for e in found], borders(video))
         errors += [abs(found[a].apex.number - video.events[b].clip.apex) for a, b in pairs]
@@ -99,7 +110,9 @@ def recognise(seed: int, number: int) -> None:
             mine = [one for one in found if one.kind == "micro"]
             events = [event for event in video.events if event.kind == "micro"]
             pairs = pair([(e.onset.number, e.offset.number) for e in mine], borders(video, "micro"))
-            total += Counts(len(pairs), len(mine) - len(pairs), len(events) - len(pairs))
+            total = pooled(
+                [total, Counts(len(pairs), len(mine) - len(pairs), len(events) - len(pairs))]
+            )
             for a, b in pairs:
                 sample = model.prepare(mine[a].onset.picture, mine[a].apex.picture)
                 (prediction,) = model.predict_samples([sample], followed=True)
