@@ -39,7 +39,9 @@ _SCORES = {
     "confusion": Maybe(Each(list, Each(list, int))),
 }
 _HEADS = Each(dict, Each(dict, _SCORES))
-_VALIDATION = Each(dict, Each(dict, {name: Maybe(form) for name, form in _SCORES.items()}))
+#: Validation persons of several folds count once, so their matrices have fractions.
+_OF_VALIDATION = {**_SCORES, "confusion": Each(list, Each(list, NUMBER))}
+_VALIDATION = Each(dict, Each(dict, {name: Maybe(form) for name, form in _OF_VALIDATION.items()}))
 
 #: Name of a file -> its form: a type, several types, a list of forms, or keys with a form each.
 FORMS: dict[str, Any] = {

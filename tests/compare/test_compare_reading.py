@@ -179,8 +179,9 @@ def test_real_runs_are_read_as_they_were_written(
 ) -> None:
     from mer.training import runner
 
-    words = ["protocol.validation=0.3", "macro.enabled=false", "model.epochs=1"]
-    words += ["protocol.n_splits=2"]
+    # Of three folds some have the same validation persons, who count once.
+    words = ["protocol.validation=0.5", "macro.enabled=false", "model.epochs=1"]
+    words += ["protocol.n_splits=3"]
     results = [
         runner.run(tiny_config(*words, f"seed={seed}"), tmp_path / str(seed)) for seed in (0, 1)
     ]
@@ -190,7 +191,9 @@ def test_real_runs_are_read_as_they_were_written(
         expected = result["heads"]["svm"]["pooled"]
         assert row["uf1"] == expected["uf1"]
         assert [row["uar_low"], row["uar_high"]] == expected["intervals"]["uar"]
-        assert row["validation"] == result["validation"]["svm"]["pooled"]["uf1"]
+        validation = result["validation"]["svm"]["pooled"]
+        assert validation["predictions"] > validation["samples"]
+        assert row["validation"] == validation["uf1"]
         assert row["parameters"] == result["cost"]["parameters"]
         assert row["samples"] == expected["samples"]
     # A busy machine is noted, too.
