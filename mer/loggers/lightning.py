@@ -99,7 +99,9 @@ class LightningLogger(Observer):
             return
         stands_for = {"save_dir": str(run_dir), "run_name": run_dir.name, "name": run_dir.name}
         null = [name for name, value in self.node.items() if value is None]
-        filled = {name: stands_for[name] for name in null if name in stands_for}
+        filled: dict[str, Any] = {name: stands_for[name] for name in null if name in stands_for}
+        if self.node.get("online") is False:
+            filled["online"] = 0  # with False Lightning's logger of Comet writes no archive either
         self._logger = trust.build({**self.node, **filled}, "logger")
         versions = [""]
 
@@ -133,12 +135,22 @@ class LightningLogger(Observer):
                 self._careful("confusion matrices", lambda: self._confusion(result))
                 if may_be_shown(self._context.settings, self._context.dataset, self.faces):
                     self._careful("example pictures", self._examples)
-        self._careful("the end", lambda: self._logger.finalize("success"))
+        self._close("success")
 
     def fail(self, error: BaseException) -> None:
         """Close the logger."""
         if self._logger is not None:
-            self._careful("the end", lambda: self._logger.finalize("failed"))
+            self._close("failed")
+
+    def _close(self, status: str) -> None:
+        """Close the logger; Comet's experiment would last as long as the process."""
+
+        def part() -> None:
+            self._logger.finalize(status)
+            if self.name == "CometLogger":
+                self._logger.experiment.end()
+
+        self._careful("the end", part)
 
     def _careful(self, what: str, part: Callable[[], Any]) -> None:
         with log_values.careful(f"{self.name}: {what}", self._lost):

@@ -1,6 +1,7 @@
 """What was typed for a run, as Hydra knows it: names and settings of the W&B run are made of it."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,13 @@ class Typed(NamedTuple):
             if (key in self.varied if self.sweep else not is_aside(key) and not is_volatile(key))
         }
         names = short_names(list(kept))
-        return " ".join(f"{names[key]}={value}" for key, value in kept.items())
+        return " ".join(f"{names[key]}={short(value)}" for key, value in kept.items())
+
+
+def short(value: str) -> str:
+    """A value as a name shows it: a drawn number with four digits."""
+    long = re.fullmatch(r"-?\d*\.\d{5,}(e[-+]?\d+)?", value)
+    return f"{float(value):.4g}" if long else value
 
 
 def is_aside(key: str) -> bool:

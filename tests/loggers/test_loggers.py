@@ -255,5 +255,19 @@ def test_a_second_logger_is_named_in_the_list(words: list[str], meant: str) -> N
         compose(words)
 
 
+def test_comet_writes_an_archive_unless_it_is_asked_to_send(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = {}
+    monkeypatch.setattr("mer.config.trust.build", lambda node, key: made.update(node))
+    for words in ((), ("logger.comet.online=true",)):
+        node = compose(["logger=comet", *words]).logger.comet
+        (logger,) = make_observers({"comet": node})
+        logger._open(tmp_path)
+        # Lightning's logger asks whether it `is False`, and then writes nothing at all.
+        assert made["online"] is not False and bool(made["online"]) == bool(words)
+        assert made["mode"] == "create" and not made["log_code"]
+
+
 def test_wandb_sends_nothing_by_default() -> None:
     assert compose(["logger=wandb"]).logger.wandb.mode == "offline"

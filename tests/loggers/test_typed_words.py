@@ -150,6 +150,21 @@ def test_the_sweep_file_of_the_page_types_a_run_that_works(
     assert metric[0] == "val" and settings.protocol.validation > 0
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("48.498544783421536", "48.5"),
+        ("0.00012345678", "0.0001235"),
+        ("1.23456789e-05", "1.235e-05"),
+        ("0.0012", "0.0012"),
+        ("20261129", "20261129"),
+        ("resnet18.a1_in1k", "resnet18.a1_in1k"),
+    ],
+)
+def test_a_drawn_number_is_short_in_a_name(value: str, shown: str) -> None:
+    assert typed_words.short(value) == shown
+
+
 def test_a_run_that_python_has_started_was_not_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     assert typed_words.read() == Typed()
