@@ -43,7 +43,7 @@ _PUBLIC = {
     "ClipPrediction": "mer.deploy.prediction",
     "Prediction": "mer.deploy.prediction",
     "Predictor": "mer.deploy.predictor",
-    "cross_validate": "mer.training.runner",
+    "cross_validate": "mer.training.cross_validation",
     "load": "mer.deploy.loading",
     "load_run": "mer.runs.stored_run",
     "prepare_samples": "mer.data.sources",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from mer.models.modules import MicroFinetuneModule as MicroFinetuneModule
     from mer.runs.stored_run import Run as Run
     from mer.runs.stored_run import load_run as load_run
-    from mer.training.runner import cross_validate as cross_validate
+    from mer.training.cross_validation import cross_validate as cross_validate
 
 
 def __getattr__(name: str) -> Any:
