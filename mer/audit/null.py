@@ -99,6 +99,7 @@ def null_test(
     permutations: int = PERMUTATIONS,
     epochs: int | None = None,
     trust: Iterable[str] = (),
+    places: Sequence[str] = (),
 ) -> NullTest:
     """Train a run's configuration on permuted labels and compare its scores with the expected ones.
 
@@ -112,7 +113,7 @@ def null_test(
     from mer.training import runner
     from mer.training.evaluate import load_config
 
-    cfg = load_config(run_dir, trust=trust)
+    cfg = load_config(run_dir, list(places), trust)
     ending = "" if epochs is None else f"-epochs-{epochs}"
     folders = [run_dir / "null" / f"permutation-{seed}{ending}" for seed in range(permutations)]
     log.info(_duration(run_dir, folders, epochs))

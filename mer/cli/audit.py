@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mer.cli.options import add_trust
+from mer.cli.options import add_trust, split_places
 from mer.errors import MerError
 from mer.files import write_json
 from mer.runs import terminal
@@ -37,7 +37,12 @@ def main(argv: list[str]) -> int:
         description=__doc__.split("\n")[0],
         epilog="Exit status: 0 all checks pass, 1 one fails, 4 one could not be made.",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run directory")
+    parser.add_argument(
+        "words",
+        metavar="RUN",
+        nargs="+",
+        help="run directory; with --null also data.root=FOLDER, where its data are now",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     null = parser.add_argument_group(
         "--null",
@@ -52,12 +57,18 @@ def main(argv: list[str]) -> int:
     )
     add_trust(parser)
     arguments = parser.parse_intermixed_args(argv)
-    arguments.runs = with_run(arguments.runs, is_rest_of_run)
+    words, arguments.places = split_places(arguments.words)
+    arguments.runs = with_run([Path(word) for word in words], is_rest_of_run)
+    if not words:
+        parser.error("name a RUN")
     require_runs(arguments.runs, is_rest_of_run)
     if arguments.null:
         return _null(arguments)
-    if arguments.permutations or arguments.epochs or arguments.trust:
-        raise MerError("--permutations, --epochs and --trust go with --null: mer audit --null RUN")
+    if arguments.permutations or arguments.epochs or arguments.trust or arguments.places:
+        raise MerError(
+            "--permutations, --epochs, --trust and data.root=FOLDER go with --null: mer audit "
+            "--null RUN"
+        )
 
     from mer.audit.verdict import STATUS, audit, comparable, worst
 
@@ -98,7 +109,9 @@ def _null(arguments: argparse.Namespace) -> int:
     tests = []
     for run_dir in arguments.runs:
         repetitions = arguments.permutations or PERMUTATIONS
-        tests.append(null_test(run_dir, repetitions, arguments.epochs, arguments.trust))
+        tests.append(
+            null_test(run_dir, repetitions, arguments.epochs, arguments.trust, arguments.places)
+        )
         _write(tests[-1].as_json(), run_dir / "null.json")
     if arguments.json:
         print(json.dumps([test.as_json() for test in tests], indent=2))

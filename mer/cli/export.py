@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mer.cli.options import add_trust
+from mer.cli.options import add_trust, split_places
 from mer.deploy.export import FORMATS, PRECISIONS, export
 
 
@@ -16,6 +16,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mer export", description=__doc__)
     parser.add_argument(
         "model", metavar="MODEL", help="run directory, or weights of the package: mer:motion-xxs"
+    )
+    parser.add_argument(
+        "places", nargs="*", metavar="data.root=FOLDER", help="where the run's data are now"
     )
     parser.add_argument(
         "--fold", metavar="NAME", help="which fold; by default the first, or that on everybody"
@@ -43,9 +46,12 @@ def main(argv: list[str]) -> int:
         "--heads", metavar="NAMES", help="heads beside the softmax, e.g. svm,mine; by default all"
     )
     add_trust(parser)
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
+    others, places = split_places([given.model, *given.places])
+    if len(others) != 1:
+        parser.error(f"name one MODEL; found {', '.join(others) or 'none'}")
     path = export(
-        given.model,
+        others[0],
         given.fold,
         given.format,
         given.precision,
@@ -53,6 +59,7 @@ def main(argv: list[str]) -> int:
         given.trust,
         None if given.heads is None else given.heads.split(","),
         given.lossy,
+        places,
     )
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

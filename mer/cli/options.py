@@ -1,6 +1,8 @@
 """Options that several commands have."""
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mer.errors import raise_all
@@ -42,6 +44,24 @@ def require_writable(
             for fault in output_faults(f"{option}{path}", Path(path), is_folder)
         ],
     )
+
+
+def split_places(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part words into those that say where data and cache are now, and all others.
+
+    Raises:
+        MerError: With all words of the form KEY=VALUE that say something else.
+    """
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    raise_all(
+        "this cannot be set here, only where data and cache are now:",
+        [
+            f"{word}: type data.root=FOLDER, data.micro.NAME.root=FOLDER or paths.cache=FOLDER"
+            for word in settings
+            if not re.fullmatch(r"(data\.((micro|macro)\.[^.=]+\.)?root|paths\.cache)=.+", word)
+        ],
+    )
+    return [word for word in words if word not in settings], settings
 
 
 def add_config_dir(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mer.cli.options import add_trust
+from mer.cli.options import add_trust, split_places
 from mer.runs.run_folders import require_runs, with_run
 
 
@@ -15,7 +15,10 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="mer report", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="run directory, finished or not"
+        "words",
+        nargs="+",
+        metavar="RUN",
+        help="run directory, finished or not; also data.root=FOLDER, where its data are now",
     )
     parser.add_argument(
         "--figures", action="store_true", help="also write figures/*.png, *.pdf and table.tex"
@@ -30,13 +33,20 @@ def main(argv: list[str]) -> int:
     )
     add_trust(parser)
     arguments = parser.parse_intermixed_args(argv)
-    runs = with_run(arguments.runs)
+    words, places = split_places(arguments.words)
+    runs = with_run([Path(word) for word in words])
+    if not runs:
+        parser.error("name a RUN")
     require_runs(runs, writes=True)
 
     from mer.report.run_page import Choices, write
 
     choices = Choices(
-        arguments.figures, arguments.pictures, arguments.quick, tuple(arguments.trust)
+        arguments.figures,
+        arguments.pictures,
+        arguments.quick,
+        tuple(arguments.trust),
+        tuple(places),
     )
     for run in runs:
         for path in write(run, choices):

@@ -76,7 +76,8 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
             except MerError as error:
                 problems.append(f"data.{role}.{name}: {error}")
     headline = (
-        f"Datasets could not be read (data={settings.data.name}, data.root={settings.data.root})."
+        f"Datasets could not be read (data={settings.data.name}, data.root={settings.data.root}; "
+        "data.root=FOLDER names another folder)."
     )
     unset = "MER_DATA" not in os.environ and settings.data.root == "data"
     if not settings.data.generate and unset:

@@ -52,6 +52,7 @@ def export(
     trust: Iterable[str] = (),
     heads: Sequence[str] | None = None,
     lossy: bool = False,
+    places: Sequence[str] = (),
 ) -> Path:
     """Write a model into one file, prove on real samples what it gives, and describe it beside it.
 
@@ -65,6 +66,7 @@ def export(
         trust: Packages that the run may name beside the listed objects of mer.
         heads: Names of the heads that the file holds beside the softmax; None takes all.
         lossy: Whether to write an int8 or float16 file that changes too much.
+        places: Where the run's data are now, such as `data.root=FOLDER`.
 
     Returns:
         The file.
@@ -76,7 +78,7 @@ def export(
     from mer.deploy import model_card
 
     raise_all("No file can be written:", _faults(Path(source), form, precision, out))
-    made = _open(source, fold, tuple(trust), heads)
+    made = _open(source, fold, tuple(trust), heads, places)
     path = out or made.path.with_name(made.path.name + PRECISIONS[precision] + FORMATS[form])
     said: list[str] = []
 
@@ -106,7 +108,11 @@ def _faults(source: Path, form: str, precision: Precision, out: Path | None) -> 
 
 
 def _open(
-    source: Path | str, fold: str | None, trust: tuple[str, ...], heads: Sequence[str] | None
+    source: Path | str,
+    fold: str | None,
+    trust: tuple[str, ...],
+    heads: Sequence[str] | None,
+    places: Sequence[str],
 ) -> Source:
     """Open the model of a run's fold, or weights of the package."""
     from mer.models.ready_weights import PREFIX, READY
@@ -127,7 +133,7 @@ def _open(
 
     model = fold_graphs.load(run_dir, chosen, trust, heads)
     folder = run_dir if chosen == EVERYBODY else rundir.fold_folder(run_dir, chosen)
-    samples = parity_samples.of_fold(run_dir, chosen, trust)
+    samples = parity_samples.of_fold(run_dir, chosen, trust, places)
     return Source(model, samples, run_dir, chosen, folder / "model")
 
 

@@ -1,6 +1,6 @@
 """Samples that an exported file is compared with its model on, and calibrated with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -46,17 +46,20 @@ class ParitySamples(NamedTuple):
     words: str
 
 
-def of_fold(run_dir: Path, fold: str, trust: Iterable[str] = ()) -> ParitySamples:
-    """Build samples of all sides of a fold."""
-    trust = tuple(trust)
-    settings = typed(fold_config(run_dir, load_config(run_dir, trust=trust), fold, trust=trust))
+def of_fold(
+    run_dir: Path, fold: str, trust: Iterable[str] = (), places: Sequence[str] = ()
+) -> ParitySamples:
+    """Build samples of all sides of a fold; `places` says where data are now (`data.root=...`)."""
+    trust, overrides = tuple(trust), list(places)
+    cfg = load_config(run_dir, overrides, trust)
+    settings = typed(fold_config(run_dir, cfg, fold, overrides, trust))
     try:
         corpus = sources.load(settings, "micro")
         dataset = UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input)
     except MerError as error:
         raise MerError(
-            f"A file is compared with its model on the samples of the run, which are not here; "
-            f"{error}"
+            "A file is compared with its model on the samples of the run, which are not here; if "
+            f"they were moved, add data.root=FOLDER. {error}"
         ) from error
     splits = run_files.read_table(run_dir / "splits.parquet")
     side = splits[splits["fold"] == fold].set_index("sample_id")["side"]

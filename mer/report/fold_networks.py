@@ -3,7 +3,7 @@
 A report never prepares or trains: the page says what is missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from mer.config import trust as trusted
 from mer.config.composition import typed
 from mer.config.settings import Settings
 from mer.data import sources
@@ -21,7 +20,7 @@ from mer.models.checkpoints import load_module
 from mer.models.modules import MicroFinetuneModule
 from mer.runs import rundir
 from mer.runs.stored_run import Run
-from mer.training.evaluate import fold_config
+from mer.training.evaluate import fold_config, load_config
 
 
 class Absent(Exception):
@@ -36,10 +35,10 @@ class Networks:
             are others.
     """
 
-    def __init__(self, run: Run, trust: tuple[str, ...] = ()) -> None:
+    def __init__(self, run: Run, trust: tuple[str, ...] = (), places: Sequence[str] = ()) -> None:
         self.run_dir, self.trust = run.directory, trust
         try:
-            cfg = trusted.load(run.directory / "config.yaml", trust)
+            cfg = load_config(run.directory, list(places), trust)
         except MerError as error:
             raise Absent(str(error)) from error
         for name, node in (OmegaConf.select(cfg, "data.micro") or {}).items():
@@ -47,7 +46,10 @@ class Networks:
                 continue
             root = Path(cfg.data.root, node.root).expanduser()
             if not root.exists():
-                raise Absent(f"The data are not here: data.micro.{name} is to be at {root}.")
+                raise Absent(
+                    f"The data are not here: data.micro.{name} is to be at {root}. If they were "
+                    "moved, add data.root=FOLDER."
+                )
         try:
             settings = typed(cfg)
             found = sources.read(settings, "micro")["micro"]

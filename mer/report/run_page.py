@@ -48,6 +48,7 @@ class Choices(NamedTuple):
     pictures: bool = False
     quick: bool = False
     trust: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def write(run_dir: Path, choices: Choices) -> list[Path]:
@@ -231,7 +232,7 @@ def _networks(run: Run, choices: Choices) -> tuple[Networks | None, str]:
     if choices.quick:
         return None, QUICK
     try:
-        return Networks(run, choices.trust), ""
+        return Networks(run, choices.trust, choices.places), ""
     except Absent as absent:
         log.warning("Some sections stay empty: %s", absent)
         return None, f"Not here: {absent}"

@@ -204,10 +204,10 @@ def test_what_a_file_changes_is_counted_by_head() -> None:
     assert Change("svm", 1000, 3, 0.1, 0.8, 0.78).too_much
 
 
-def test_without_the_samples_of_the_run_there_is_no_file(
-    everybody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_the_samples_of_the_run_there_is_no_file_until_their_place_is_named(
+    everybody: Path, tiny_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MER_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("MER_SYNTH", str(tmp_path / "nowhere"))
     (tmp_path / "moved").mkdir()
     copied = tmp_path / "moved" / "mine"
     copied.mkdir()
@@ -216,9 +216,15 @@ def test_without_the_samples_of_the_run_there_is_no_file(
             target = copied / path.relative_to(everybody)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    with pytest.raises(MerError, match="compared with its model on the samples of the run"):
+    with pytest.raises(
+        MerError, match=r"which are not here; if they were moved, add data\.root=FOLDER"
+    ):
         export(copied)
     assert not list(copied.glob("*.onnx"))
+    places = [word for word in tiny_words if word.startswith(("data.root=", "paths.cache="))]
+    file = tmp_path / "moved.onnx"
+    assert main(["export", str(copied), *places, "--heads", "svm", "--out", str(file)]) == 0
+    assert file.is_file()
 
 
 def test_weights_of_the_package_have_neither_folds_nor_other_heads(
