@@ -29,11 +29,10 @@ def state_folder(session_folder: Path) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def quick_composition() -> Iterator[None]:
     """Compose configurations as always, but each choice of files once."""
-    from mer.config import composition
-    from tests.composed import quick
+    from tests.composed import once_per_choice
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "_compose", quick(composition._compose))
+        once_per_choice(patch)
         yield
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mer.config import composition
 from mer.config.composition import compose, conf_dir, to_plain, typed
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.runs import rundir
 from mer.training import checks
+from tests import composed
 
 FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
 STUDIES = Path(__file__).parents[2] / "experiments"
@@ -150,8 +150,10 @@ def test_all_contradictions_are_reported_at_once() -> None:
     ],
 )
 def test_the_composition_of_the_tests_is_hydras(words: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        composed.use(patch, composed.list_files, composed.merge_files)
+        whole = OmegaConf.to_yaml(compose(words))
     for _ in range(2):
-        quick = composition._compose(words, "train")
-        whole = composition._compose.__wrapped__(words, "train")
-        assert OmegaConf.to_yaml(quick) == OmegaConf.to_yaml(whole)
+        quick = compose(words)
+        assert OmegaConf.to_yaml(quick) == whole
         quick.model.epochs = 7  # the next one is none the wiser
