@@ -61,15 +61,10 @@ class Grid(NamedTuple):
     marked: set[tuple[int, int]]
 
 
-def show(
-    paths: Sequence[Path], head: str | None = None, part: str = "pooled", sort: str | None = None
-) -> None:
-    """Read runs and print them side by side; see `read` and `side_by_side`.
-
-    Scores on test persons are left out where the runs are of a sweep or search.
-    """
+def show(paths: Sequence[Path]) -> None:
+    """Read runs and print them side by side; without test scores those of a sweep or search."""
     runs = read(paths)
-    to_terminal(side_by_side(runs, head, part, sort, test=not to_choose_from(runs)))
+    to_terminal(side_by_side(runs, test=not to_choose_from(runs)))
 
 
 def to_terminal(comparison: Comparison, tests: Sequence[Pairs] = ()) -> None:

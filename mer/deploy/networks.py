@@ -18,7 +18,7 @@ from mer.models.modules import MERModule
 from mer.prepare.sample import Sample
 from mer.runs.head_columns import SOFTMAX, ZERO_SHOT, with_offsets
 from mer.runs.standard_scores import sums_of_margins
-from mer.training.head_sources import SourceOfSamples
+from mer.training.head_sources import SourceOfSamples, images
 from mer.training.zero_shot import Judge
 
 Array = NDArray[np.float64]
@@ -136,9 +136,3 @@ class ZeroShotNetwork:
         return grad_cam.explain(
             self.judge.module, self.judge.seen(images(self.judge.input, [sample]))
         )
-
-
-def images(made: inputs.SampleInput, samples: Sequence[Sample]) -> torch.Tensor:
-    """Build the inputs of samples. Shape: (B, C, S, S), float32."""
-    built = np.stack([made.build(sample) for sample in samples])
-    return torch.from_numpy(built).permute(0, 3, 1, 2)

@@ -77,11 +77,16 @@ class SourceOfSamples:
 
     def __call__(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Compute a row for each of some samples. Shape: (N, W)."""
-        built = np.stack([self.input.build(sample) for sample in samples])
-        images = torch.from_numpy(built).permute(0, 3, 1, 2)
+        built = images(self.input, samples)
         if self._module is not None:
-            return _embed(self._module, images, self.input.kind)
-        return images.flatten(1).double().numpy()
+            return _embed(self._module, built, self.input.kind)
+        return built.flatten(1).double().numpy()
+
+
+def images(made: inputs.SampleInput, samples: Sequence[Sample]) -> torch.Tensor:
+    """Build the inputs of samples. Shape: (B, C, S, S), float32."""
+    built = np.stack([made.build(sample) for sample in samples])
+    return torch.from_numpy(built).permute(0, 3, 1, 2)
 
 
 def whose(head: Head, settings: Settings, dataset: UnifiedDataset) -> dict[str, list[str]]:
@@ -172,8 +177,8 @@ def _embedded(
     """Embeddings of all samples by given weights. Shape: (N, E)."""
     module = _network(source, trusted)
     parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // PART))
-    images = (torch.from_numpy(dataset.images(part)).permute(0, 3, 1, 2) for part in parts)
-    return np.concatenate([_embed(module, part, dataset.kind) for part in images])
+    built = (torch.from_numpy(dataset.images(part)).permute(0, 3, 1, 2) for part in parts)
+    return np.concatenate([_embed(module, part, dataset.kind) for part in built])
 
 
 def _embed(module: MERModule, images: torch.Tensor, kind: inputs.InputKind) -> NDArray[np.float64]:
