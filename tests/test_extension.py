@@ -130,15 +130,22 @@ def test_its_protocol_gives_sound_folds(lab: Path) -> None:
     assert set(first.test) | set(second.test) == set(table["sample_id"])
 
 
-def test_a_reader_of_the_run_names_whom_it_trusts(
-    run_dir: Path, capsys: pytest.CaptureFixture[str]
+def test_another_reader_of_the_run_names_whom_it_trusts(
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for command in ("evaluate", "export"):
-        assert main([command, str(run_dir)]) == 2
-        shown = capsys.readouterr().err
-        assert "backbone._target_=mylab.backbone.SmallNet" in shown
-        assert "--trust" in shown
-    assert main(["evaluate", str(run_dir), *TRUST, "--trust", "torch"]) == 0
+    assert main(["evaluate", str(run_dir)]) == 0  # whoever made it has typed the names
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path))  # somebody else's secret
+        for command in ("evaluate", "export"):
+            assert main([command, str(run_dir)]) == 2
+            shown = capsys.readouterr().err
+            assert "backbone._target_=mylab.backbone.SmallNet" in shown
+            assert "--trust" in shown
+        data = [f"data.root={run_dir.parent / 'data'}", f"paths.cache={run_dir.parent / 'cache'}"]
+        assert main(["evaluate", str(run_dir), *TRUST, "--trust", "torch", *data]) == 0
 
 
 def test_it_is_reported_compared_audited_and_exported(

@@ -3,7 +3,8 @@
 What a user types or composes (`conf/`, `--config-dir`, Python) is the user's own and may name any
 class or function. A configuration or checkpoint that is read from a file may come from somebody
 else. It may name the objects of mer that `LISTED` holds, and those of packages that the user
-trusts by name (`--trust mypackage`, or the variable `MER_TRUST=mypackage,another`).
+trusts by name (`--trust mypackage`, or the variable `MER_TRUST=mypackage,another`). Files of a run
+that this user made (`mer.config.maker`) may also name what its configuration names.
 """
 
 import hashlib
@@ -201,9 +202,11 @@ def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
     Raises:
         MerError: With every such `_target_`.
     """
-    trusted = packages(trust)
+    trusted, targets = packages(trust), names(node)
+    if any(target not in LISTED | trusted for target in map(str, targets.values())):
+        trusted |= _own_names(path)
     problems, suggested = [], set()
-    for key, target in names(node).items():
+    for key, target in targets.items():
         if isinstance(target, str) and (target in LISTED or target in trusted):
             continue
         package = str(target).partition(".")[0]
@@ -223,6 +226,19 @@ def check(node: Any, path: Path, trust: Iterable[str] = ()) -> None:
         f"it{mend or ', run it again from your own configuration'}:",
         problems,
     )
+
+
+def _own_names(path: Path) -> set[str]:
+    """Exact names in the configuration of the run that a file belongs to, if this user made it.
+
+    What else lies in such a run may have been changed by others, and can name nothing more.
+    """
+    from mer.config import maker, stored
+
+    folders = (path.parent, path.parent.parent.parent)  # of the run, and of the run of a fold
+    configs = [folder / "config.yaml" for folder in folders]
+    found = [names(stored.read_plain(config)) for config in configs if maker.is_own(config)]
+    return {str(target) for targets in found for target in targets.values()}
 
 
 def packages(trust: Iterable[str] = ()) -> set[str]:

@@ -1,5 +1,6 @@
 """What a file may name: exact names of mer and trusted packages; everything else is refused."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from mer.config import stored, trust
+from mer.config import maker, stored, trust
 from mer.errors import MerError
 
 #: A general importer that lies in mer: beginnings of names must not be trusted.
@@ -77,6 +78,31 @@ def test_a_module_that_fails_to_import_says_why(package: Path) -> None:
     (package / "broken.py").write_text("import nothing_of_this_name\n")
     with pytest.raises(MerError, match=r"mylab\.broken cannot be imported: No module named"):
         trust.resolve("mylab.broken.Head", "callbacks.mine")
+
+
+def test_files_of_a_run_that_this_user_made_may_name_what_its_configuration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "run" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text("backbone: {_target_: mylab.heads.Head}")
+    maker.mark_file(config)
+    checkpoint = tmp_path / "run" / "folds" / "a" / "model.ckpt"
+    same, more = {"_target_": "mylab.heads.Head"}, {"_target_": "mylab.heads.Other"}
+    for file in (config, checkpoint):
+        trust.check({"backbone": same}, file)
+        with pytest.raises(MerError, match=r"add --trust mylab .*\n  - .*mylab.heads.Other$"):
+            trust.check({"backbone": same, "head": more}, file)
+    # A copy carries the names as long as it is the same text, and nobody else's.
+    other = tmp_path / "elsewhere" / "folds" / "a" / "model.ckpt"
+    shutil.copytree(config.parent, tmp_path / "elsewhere")
+    trust.check({"backbone": same}, other)
+    (tmp_path / "elsewhere" / "config.yaml").write_text("backbone: {_target_: mylab.heads.Head} ")
+    with pytest.raises(MerError, match="add --trust mylab"):
+        trust.check({"backbone": same}, other)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody"))
+    with pytest.raises(MerError, match="add --trust mylab"):
+        trust.check({"backbone": same}, config)
 
 
 def test_files_may_name_listed_objects_alone(tmp_path: Path) -> None:
