@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mer.audit.check_predictions import _offsets
+from mer.audit.findings import Findings
 from mer.cli import main
 from tests.audit.tampering import (
     change,
@@ -139,3 +143,15 @@ def test_a_baseline_without_its_predictions_is_found(run_dir: Path) -> None:
     assert failures(run_dir)["predictions"] == (
         "of the baseline there are scores or predictions, not both."
     )
+
+
+def test_a_head_without_thresholds_is_judged_by_its_scores_alone() -> None:
+    chosen = SimpleNamespace(provenance={"inner": {"thresholds": {"svm": [0.0, 0.5]}}})
+    inner = {"n_splits": 2, "choose": ["thresholds"]}
+    config = {"protocol": {"inner": inner}}
+    run = cast(Any, SimpleNamespace(config=config, done=["one"], weights=lambda fold: chosen))
+    rows, findings = pd.DataFrame({"fold": ["one", "one"]}), Findings()
+    offsets = {head: _offsets(run, rows, head, 2, findings) for head in ("svm", "zero_shot")}
+    assert np.array_equal(offsets["svm"], [[0.0, 0.5]] * 2)
+    assert np.array_equal(offsets["zero_shot"], np.zeros((2, 2)))
+    assert not findings.problems + findings.gaps
