@@ -16,8 +16,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "own-data.md"
 
 
 def described() -> tuple[list[str], list[str]]:
-    """The lines of the page's table, and the words of the command below it."""
-    found = re.search(r"```csv\n(.*?)\n```.*?```bash\nmer (.*?)\n```", PAGE.read_text(), re.DOTALL)
+    """The lines of the page's table, and the words of the first training below it."""
+    found = re.search(
+        r"```csv\n(.*?)\n```.*?```bash\nmer (train [^#\n]*)", PAGE.read_text(), re.DOTALL
+    )
     assert found is not None
     return found[1].splitlines(), found[2].split()
 

@@ -107,10 +107,8 @@ def _require_data(settings: Settings) -> None:
     """Say what is missing of the datasets before anything heavy is imported."""
     if settings.data.preset is not None or settings.protocol.like is not None:
         return
-    roles = ["micro", "macro"] if settings.macro.reads_datasets else ["micro"]
-    nodes = [node for role in roles for node in (getattr(settings.data, role) or {}).values()]
-    roots = [Path(settings.data.root, str((node or {}).get("root", ""))) for node in nodes]
-    if not all(root.expanduser().exists() for root in roots):
+    data, roles = settings.data, ["micro", "macro"] if settings.macro.reads_datasets else ["micro"]
+    if not all(data.path_of(node).exists() for _, _, node in data.nodes(*roles)):
         from mer.data import sources
 
         sources.read(settings, *roles)  # whose message names all of them

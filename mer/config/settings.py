@@ -7,6 +7,8 @@ called without Hydra; `mer.config.conversion` reads them from a composed configu
 can be imported from here.
 """
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr
@@ -194,6 +196,17 @@ class Data:
     micro: dict[str, dict[str, Any] | None] = made_by(dict)
     macro: dict[str, dict[str, Any] | None] | None = made_by(dict)
     distinct: list[Annotated[list[StrictStr], Field(min_length=2, max_length=2)]] = made_by(list)
+
+    def nodes(self, *roles: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Role, name and node of each dataset of some roles that is not switched off."""
+        for role in roles:
+            for name, node in (getattr(self, role) or {}).items():
+                if node is not None:
+                    yield role, name, node
+
+    def path_of(self, node: Mapping[str, Any]) -> Path:
+        """Where a dataset is to be, by its node."""
+        return Path(self.root, str(node.get("root", ""))).expanduser()
 
 
 @settings

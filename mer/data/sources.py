@@ -11,7 +11,7 @@ import pandas as pd
 from mer import datasets
 from mer.config import trust
 from mer.config.conversion import updated
-from mer.config.settings import Prepare, Settings
+from mer.config.settings import Data, Prepare, Settings
 from mer.data import inputs
 from mer.data.corpus import Corpus, combine
 from mer.data.few_samples import few
@@ -64,17 +64,14 @@ def read(settings: Settings, *roles: str) -> dict[str, list[Source]]:
     ensure_synthetic(settings)
     found: dict[str, list[Source]] = {role: [] for role in roles}
     problems = []
-    for role in roles:
-        for name, node in (getattr(settings.data, role) or {}).items():
-            if node is None:  # a dataset that was switched off
-                continue
-            try:
-                source = _read(settings.data.root, role, name, node)
-                scheme = scheme_of(settings, role)
-                reading = few(settings, name, source.reading, scheme)
-                found[role].append(source._replace(reading=reading))
-            except MerError as error:
-                problems.append(f"data.{role}.{name}: {error}")
+    for role, name, node in settings.data.nodes(*roles):
+        try:
+            source = _read(settings.data, role, name, node)
+            scheme = scheme_of(settings, role)
+            reading = few(settings, name, source.reading, scheme)
+            found[role].append(source._replace(reading=reading))
+        except MerError as error:
+            problems.append(f"data.{role}.{name}: {error}")
     headline = (
         f"Datasets could not be read (data={settings.data.name}, data.root={settings.data.root}; "
         "data.root=FOLDER names another folder)."
@@ -91,17 +88,16 @@ def scheme_of(settings: Settings, role: str) -> dict[str, Any]:
     return settings.labels if role == "micro" else settings.macro.labels
 
 
-def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
+def _read(data: Data, role: str, name: str, node: Mapping[str, Any]) -> Source:
     """Read one dataset by the reader that its node names."""
     options = dict(node)
-    if not isinstance(options.get("root"), str):
-        raise MerError(f"set root, the dataset's folder below {folder}")
+    if not isinstance(options.pop("root", None), str):
+        raise MerError(f"set root, the dataset's folder below {data.root}")
     if not isinstance(options.get("prepare") or {}, Mapping):
         raise MerError(f"prepare={options['prepare']}: set a mapping of keys below prepare")
     for key, what in (("persons", "a CSV file with subject,person"), ("reader", "its name")):
         if not isinstance(options.get(key), str | None):
             raise MerError(f"{key}={options[key]}: set {what}")
-    root = Path(folder, options.pop("root")).expanduser()
     prepare = options.pop("prepare", None) or {}
     reader, target = options.pop("reader", None), options.pop("_target_", None)
     if reader and target:
@@ -111,7 +107,9 @@ def _read(folder: str, role: str, name: str, node: Mapping[str, Any]) -> Source:
     own = trust.resolve(target, "") if target else None
     if own is not None and not callable(own):
         raise MerError(f"_target_={target} is no function")
-    return Source(name, prepare, datasets.read(own or reader or name, root, **options))
+    return Source(
+        name, prepare, datasets.read(own or reader or name, data.path_of(node), **options)
+    )
 
 
 def prepare(settings: Settings, source: Source) -> tuple[Store, list[Remark]]:

@@ -4,12 +4,10 @@ A report never prepares or trains: the page says what is missing.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from mer.config.composition import typed
 from mer.config.settings import Settings
@@ -39,19 +37,16 @@ class Networks:
         self.run_dir, self.trust = run.directory, trust
         try:
             cfg = load_config(run.directory, list(places), trust)
+            settings = typed(cfg)
         except MerError as error:
             raise Absent(str(error)) from error
-        for name, node in (OmegaConf.select(cfg, "data.micro") or {}).items():
-            if node is None:  # a dataset that was switched off
-                continue
-            root = Path(cfg.data.root, node.root).expanduser()
-            if not root.exists():
+        for _, name, node in settings.data.nodes("micro"):
+            if not (root := settings.data.path_of(node)).exists():
                 raise Absent(
                     f"The data are not here: data.micro.{name} is to be at {root}. If they were "
                     "moved, add data.root=FOLDER."
                 )
         try:
-            settings = typed(cfg)
             found = sources.read(settings, "micro")["micro"]
             for source in found:
                 _require_store(settings, source)

@@ -12,7 +12,6 @@ from typing import Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
@@ -22,6 +21,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from mer.config import trust
 from mer.errors import MerError, one_line, raise_all
 
 
@@ -117,7 +117,7 @@ def function(name: str | None) -> Any:
         MerError: If there is no such function.
     """
     try:
-        return None if name is None else get_method(name)
+        return None if name is None else trust.resolve(name, "hydra.sweeper.custom_search_space")
     except Exception as error:
         allowed = f"package.module.function(cfg, trial) ({one_line(error)})"
         raise option("custom_search_space", name, allowed) from error
