@@ -35,6 +35,7 @@ from mer.protocols import Fold
 from mer.runs import claims, environment, fold_order, results, run_files, rundir, terminal, twins
 from mer.search import nested_page, search_checks, summary, trials
 from mer.search.queue import Queue
+from mer.search.space import Space
 from mer.training.baseline import write_baseline
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ RUN, FILE = "nested", "nested.json"
 COMMON = ("data", "labels", "prepare", "protocol", "seed", "selection", "objective", "search")
 
 
-def check(cfg: DictConfig, keys: Sequence[str], options: Mapping[str, Any]) -> None:
+def check(cfg: DictConfig, space: Space, options: Mapping[str, Any]) -> None:
     """Find what a nested search cannot do.
 
     Args:
         cfg: Configuration that all trials share.
-        keys: Keys that are searched.
+        space: What is searched.
         options: Settings of the sweeper.
 
     Raises:
@@ -62,12 +63,12 @@ def check(cfg: DictConfig, keys: Sequence[str], options: Mapping[str, Any]) -> N
     """
     problems = [
         f"{key} is searched, but decides who is trained or tested; fix it for all folds"
-        for key in keys
+        for key in space.params
         if any(key == common or key.startswith(f"{common}.") for common in COMMON)
     ]
     if not isinstance(cfg.objective, str):
         problems.append("objective is a list; each fold needs one best trial, so set one name")
-    if options["n_trials"] is None and not search_checks.is_grid(options):
+    if options["n_trials"] is None and not search_checks.is_grid(options, space):
         problems.append("hydra.sweeper.n_trials is null; set the number of trials of each fold")
     raise_all("search.nested=true cannot work:", problems)
 

@@ -75,27 +75,29 @@ class Queue:
             tried = self.study.get_trials(deepcopy=False)
             defaults = [trial for trial in tried if DEFAULT in trial.user_attrs]
             again = defaults and all(map(has_failed, defaults))
-            if not tried or (again and "grid" not in self.study.user_attrs):
+            if not tried or again:
                 attributes = {DEFAULT: INSIDE if inside else OUTSIDE}
                 self.study.enqueue_trial(dict(values) if inside else {}, user_attrs=attributes)
 
-    def fill(self, seed: int, first: Mapping[str, Any] | None = None) -> None:
-        """Queue every point of the grid, once, in a random order.
+    def fill(self, seed: int) -> None:
+        """Queue every point of the grid that is not tried yet, or has failed, in a random order.
 
         Optuna's own grid sampler may give two workers the same point.
 
         Args:
             seed: Seed of the order.
-            first: A point that is queued already.
         """
         points = self.space.grid()
         if self.total is None or self.total > len(points):
             self.total = len(points)
         with self._lock:
-            if "grid" in self.study.user_attrs:
-                return
+            known = [
+                trial.params or trial.system_attrs.get("fixed_params")
+                for trial in self.study.get_trials(deepcopy=False)
+                if trial.state != TrialState.FAIL
+            ]
             for place in np.random.default_rng(seed).permutation(len(points)):
-                if points[place] != first:
+                if points[place] not in known:
                     self.study.enqueue_trial(points[place])
             self.study.set_user_attr("grid", len(points))
 
@@ -108,6 +110,8 @@ class Queue:
             self._requeue_killed()
             taken: list[Trial] = []
             while len(taken) < count and self._free() > 0:
+                if "grid" in self.study.user_attrs and not self.trials(TrialState.WAITING):
+                    break
                 trial = self.study.ask()
                 if trial.user_attrs.get(DEFAULT) != OUTSIDE:
                     for key, distribution in self.space.params.items():
@@ -162,9 +166,7 @@ class Queue:
         """Trials that may still be taken."""
         if self.total is None:
             return float("inf")
-        counted = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING]
-        if "grid" in self.study.user_attrs:
-            counted.append(TrialState.FAIL)  # a point that fails is not tried again
+        counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         taken = [t for t in self.trials(*counted) if t.user_attrs.get(DEFAULT) != OUTSIDE]
         return self.total - len(taken)
 

@@ -36,7 +36,7 @@ def check_options(options: Mapping[str, Any], cfg: DictConfig, space: Space) -> 
         if (name != "n_trials" or value is not None) and not (
             isinstance(value, int) and value >= 1
         ):
-            raise option(name, value, "1 or more")
+            raise option(name, value, "1 or more" + (", or null" if name == "n_trials" else ""))
     several = not isinstance(cfg.objective, str)
     names = list(cfg.objective) if several else [cfg.objective]
     directions = options["direction"]
@@ -55,17 +55,23 @@ def check_options(options: Mapping[str, Any], cfg: DictConfig, space: Space) -> 
         )
     if cfg.protocol.folds is not None:
         raise MerError("protocol.folds belongs to one run; a search trains all folds.")
-    if is_grid(options):
+    if is_grid(options, space):
         space.grid()
     else:
         build(options["sampler"], "sampler", "optuna.samplers.TPESampler", seed=0)
     build(options["pruner"], "pruner", "optuna.pruners.NopPruner")
 
 
-def is_grid(options: Mapping[str, Any]) -> bool:
-    """Whether a search goes through every combination of finite lists of values."""
-    sampler = options["sampler"]
-    return (sampler.get("_target_") if isinstance(sampler, Mapping) else sampler) == GRID
+def is_grid(options: Mapping[str, Any], space: Space) -> bool:
+    """Whether a search goes through every combination of finite lists of values.
+
+    So does any search that has as many trials as there are combinations, or more.
+    """
+    sampler, total = options["sampler"], options["n_trials"]
+    if (sampler.get("_target_") if isinstance(sampler, Mapping) else sampler) == GRID:
+        return True
+    size = space.size()
+    return None not in (size, total) and size <= total and not options["custom_search_space"]
 
 
 def check_seeds(cfg: DictConfig, space: Space, nested: bool) -> int:

@@ -41,6 +41,11 @@ class Space:
         """Describe the parameters as text, to compare them with a stored study's."""
         return {key: distribution_to_json(dist) for key, dist in sorted(self.params.items())}
 
+    def size(self) -> int | None:
+        """How many combinations of the parameters there are; None for no end."""
+        lists = [_values(distribution) for distribution in self.params.values()]
+        return None if None in lists else math.prod(len(one) for one in lists if one is not None)
+
     def grid(self) -> list[dict[str, Any]]:
         """Every combination of the parameters.
 

@@ -133,8 +133,8 @@ class Search:
         drawn = derived_seed(seed, "sampler", number, len(study.trials))
         sampler = options["sampler"]
         queue.begin(self.default, inside=self.has_default)
-        if search_checks.is_grid(options):
-            queue.fill(seed, self.default if self.has_default else None)
+        if search_checks.is_grid(options, self.space):
+            queue.fill(seed)
             sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
         study.sampler = build(sampler, "sampler", "optuna.samplers.TPESampler", seed=drawn)
         require_maker(study, study.sampler, self.folder)
@@ -259,7 +259,7 @@ class Search:
         search_checks.check_options(options, cfg, self.space)
         self.seeds = search_checks.check_seeds(self.config, self.space, self.nested)
         if self.nested:
-            nested.check(cfg, list(self.space.params), options)
+            nested.check(cfg, self.space, options)
         basic = "basic_launcher" in self.config.hydra.launcher._target_
         if options["n_jobs"] > 1 and basic:
             log.warning(
@@ -273,19 +273,18 @@ class Search:
         return rundir.lasting(cfg) | several | shared
 
     def _choices(self) -> tuple[dict[str, DictConfig], bool]:
-        """The default setting with each choice of each searched group; whether others may mend it.
+        """The default setting with each choice of each parameter; whether others may mend one.
 
         A choice may need another parameter than the default setting has.
         """
         finite = {
             key: values.choices
             for key, values in self.space.params.items()
-            if isinstance(values, CategoricalDistribution)
+            if isinstance(values, CategoricalDistribution) and not key.startswith("+")
         }
-        words = [f"{key}={one}" for key in finite if key in self._groups for one in finite[key]]
-        return {word: self._compose([*self.space.fixed, word])[0] for word in words}, len(
-            finite
-        ) > 1
+        words = [space.words({key: one}, self.space)[0] for key in finite for one in finite[key]]
+        configs = {word: self._compose([*self.space.fixed, word])[0] for word in words}
+        return configs, len(finite) > 1
 
     @cached_property
     def trial_config(self) -> DictConfig:

@@ -1,4 +1,4 @@
-"""Studies in memory whose trials are made by hand."""
+"""Studies in memory whose trials are made by hand, and what searches by a formula share."""
 
 import json
 from datetime import datetime, timedelta
@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+#: A range, and a formula of its values that stands for training.
+LR = "model.optimizer.lr=interval(0.001, 0.1)"
 
 FIXED = ["data=synthetic", "search=mobilevit_tpe", "model.epochs=3"]
 BOLD = "'<b>bold</b>'"
@@ -86,3 +90,15 @@ def with_a_front(folder: Path) -> Made:
     made.add([0.70, 20.0], lr=0.04)
     made.add([0.40, 30.0], lr=0.05)
     return made
+
+
+def lr(cfg: DictConfig) -> float:
+    """The learning rate, as the value of a trial."""
+    return float(cfg.model.optimizer.lr)
+
+
+def stored_trials(home: Path) -> list[FrozenTrial]:
+    """The trials of the one study in the folder of a search."""
+    address = f"sqlite:///{home / 'study.db'}"
+    (name,) = optuna.get_all_study_names(address)
+    return optuna.load_study(study_name=name, storage=address).trials

@@ -235,7 +235,7 @@ def test_a_stopped_search_goes_on_in_its_fold(
 ) -> None:
     home, calls = tmp_path / "search", []
 
-    def toy(cfg: DictConfig, run_dir: Path, alone: bool) -> None:
+    def toy(cfg: DictConfig, run_dir: Path, *_: object) -> None:
         calls.append((cfg.protocol.folds, cfg.trial.number))
         if len(calls) == 4:
             raise KeyboardInterrupt

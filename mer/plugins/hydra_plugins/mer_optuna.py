@@ -20,7 +20,8 @@ class OptunaSweeperConf:
     Attributes:
         direction: maximize | minimize, or a list with one for each objective.
         n_trials: Finished and pruned trials of the study in total, whichever process ran them. Null
-            goes on until it is stopped, or through the whole grid.
+            goes on until it is stopped, or through the whole grid. A space of no more points is
+            gone through once.
         n_jobs: Trials that are handed to the launcher together. The next ones start when all of
             them are done, so several workers (the same command, started again) are better.
         study_name: Name in the storage; null for `search`.
@@ -43,7 +44,7 @@ class OptunaSweeperConf:
     _target_: str = "hydra_plugins.mer_optuna.OptunaSweeper"
     _recursive_: bool = False
     direction: Any = "maximize"
-    n_trials: int | None = 20
+    n_trials: Any = 20
     n_jobs: int = 1
     study_name: str | None = None
     storage: str | None = None
