@@ -130,7 +130,7 @@ class LightningLogger(Observer):
         """Log scores, curves and pictures of a complete run, and close the logger."""
         if result["status"] == "complete":
             self._careful("scores", lambda: self._scores(result))
-            self._careful("learning curves", self._curves)
+            self._careful("learning curves", self._mean_curves)
             if hasattr(self._logger.experiment, "add_image") and not self._choosing:
                 self._careful("confusion matrices", lambda: self._confusion(result))
                 if may_be_shown(self._context.settings, self._context.dataset, self.faces):
@@ -179,11 +179,11 @@ class LightningLogger(Observer):
 
         self._careful(training, part)
 
-    def _curves(self) -> None:
+    def _mean_curves(self) -> None:
         names = [fold.name for fold in self._context.folds]
         for epoch, row in curves.mean(self._context.run_dir, names).iterrows():
-            known = {f"curves/{name}": float(value) for name, value in row.dropna().items()}
-            self._logger.log_metrics(known, step=int(str(epoch)))
+            known = {str(name): float(value) for name, value in row.dropna().items()}
+            self._curve("curves", int(str(epoch)), "curves", known)
 
     def _confusion(self, result: dict[str, Any]) -> None:
         for head, parts in result["heads"].items():

@@ -245,8 +245,8 @@ class WandbLogger(Observer):
         run, context = self._run, self._context
         parts: dict[str, Callable[[], None]] = {"scores": lambda: self._scores(result)}
         if result["status"] == "complete":
+            parts["learning curves"] = self._mean_curves
             parts["tables"] = lambda: wandb_contents.log_tables(run, context, self._choosing)
-            parts["learning curves"] = lambda: wandb_contents.log_mean_curves(run, context)
             if self._pictures():
                 parts["example pictures"] = lambda: wandb_contents.log_examples(
                     run, context, self.examples
@@ -261,6 +261,13 @@ class WandbLogger(Observer):
             with log_values.careful("W&B: what could not be logged", self._lost):
                 self._run.summary["not_logged"] = list(self._lost)
         self._finish(0)
+
+    def _mean_curves(self) -> None:
+        """Log the mean learning curves over the folds."""
+        names = [fold.name for fold in self._context.folds]
+        for epoch, row in curves.mean(self._context.run_dir, names).iterrows():
+            known = {f"curves/{name}": value for name, value in row.dropna().items()}
+            self._log_row(("curves", int(str(epoch))), {"curves/epoch": epoch, **known})
 
     def _pictures(self) -> bool:
         """Whether there are pictures to log: none of test persons while something is chosen."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mer.runs import curves, log_values, run_files
+from mer.runs import log_values, run_files
 from mer.runs.head_columns import heads
 from mer.runs.observers import RunContext
 from mer.runs.pictures import examples
@@ -29,14 +29,6 @@ def define_axes(run: Any) -> None:
         ("pretrain/*", "pretrain/epoch"),
     ):
         run.define_metric(pattern, step_metric=step, summary="none")
-
-
-def log_mean_curves(run: Any, context: RunContext) -> None:
-    """Log the mean learning curves over the folds, a row per epoch, against `curves/epoch`."""
-    names = [fold.name for fold in context.folds]
-    for epoch, row in curves.mean(context.run_dir, names).iterrows():
-        known = {f"curves/{name}": value for name, value in row.dropna().items()}
-        run.log({"curves/epoch": epoch, **known})
 
 
 def log_tables(run: Any, context: RunContext, choosing: bool) -> None:
