@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import shlex
 import socket
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,6 +119,21 @@ def keep(
     if not (named and {"name", "group"} <= set(kept)):
         raise MerError(f"{path} holds no id of a W&B run; remove it, and the run gets a new one")
     return kept, path
+
+
+def sync_command(written: Sequence[tuple[Path, str]]) -> str | None:
+    """The command that sends what was logged offline, all parts of it; None where nothing was.
+
+    Args:
+        written: Folder of W&B's files and id of each W&B run; one that makes an artifact comes
+            before those that use it.
+    """
+    found = [
+        str(part)
+        for folder, run in written
+        for part in sorted(folder.glob(f"wandb/offline-run-*-{run}"))
+    ]
+    return shlex.join(["wandb", "sync", *dict.fromkeys(found)]) if found else None
 
 
 def server() -> str:

@@ -6,7 +6,6 @@ each of several processes that share the folds of a run has its own, in one grou
 
 import importlib.util
 import logging
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -294,18 +293,10 @@ class WandbLogger(Observer):
         with log_values.careful("W&B: the end of the run", self._lost):
             run.finish(exit_code=exit_code)
             if self.mode == "offline" and self._group is None:  # a sweep would say it every time
-                log.info("W&B: to send this run, type: %s", shlex.join(self._sync(run.id)))
-
-    def _sync(self, run_id: str) -> list[str]:
-        """The command that sends all parts of a run, macro-pretraining first: a run uses it."""
-        run_dir, macro = self._context.run_dir, self._context.macro
-        written = [] if macro is None else [(macro.parent, identity.macro_run(macro.parent))]
-        written.append((run_dir, run_id))
-        return ["wandb", "sync"] + [
-            str(part)
-            for folder, one in written
-            for part in sorted(self._place(folder).glob(f"wandb/offline-run-*-{one}"))
-        ]
+                macro = None if self._context.macro is None else self._context.macro.parent
+                written = [] if macro is None else [(self._place(macro), identity.macro_run(macro))]
+                written.append((self._place(self._context.run_dir), run.id))
+                log.info("W&B: to send this run, type: %s", identity.sync_command(written))
 
     def _scores(self, result: dict[str, Any]) -> None:
         """All numbers of the run; of an incomplete one, that it is."""

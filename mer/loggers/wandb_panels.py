@@ -20,6 +20,7 @@ class Logged:
         directory: Run directory.
         known: Content of its `wandb.json`: id, project, name, group, macro_run.
         entity: User or team; None for the account's default.
+        dir: Folder of W&B's own files; None for the directories of the runs.
         config: Dotted key -> value of what decides its result.
         metrics: Content of `metrics.json`; empty while there is none.
         choosing: Whether it is a candidate, whose test scores nobody sees yet.
@@ -28,6 +29,7 @@ class Logged:
     directory: Path
     known: dict[str, Any]
     entity: str | None
+    dir: str | None
     config: dict[str, Any]
     metrics: dict[str, Any]
     choosing: bool

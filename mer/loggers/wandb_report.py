@@ -6,7 +6,6 @@ and kept without a network.
 """
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,7 @@ def _read(file: Path) -> Logged:
         directory,
         known,
         flat.get("logger.wandb.entity"),
+        flat.get("logger.wandb.dir"),
         {key: value for key, value in flat.items() if not is_volatile(key)},
         run_files.read_json(path) if path else {},
         choosing(config),
@@ -163,14 +163,12 @@ def default_entity() -> str:
 
 def sync_command(runs: Sequence[Logged]) -> str | None:
     """The command that sends what was logged offline; None where there is nothing."""
-    folders = [
-        str(folder)
-        for run in runs
-        for place in (run.known.get("macro_dir"), run.directory)
-        if place
-        for folder in sorted(Path(place).glob("wandb/offline-run-*"))
-    ]
-    return shlex.join(["wandb", "sync", *dict.fromkeys(folders)]) if folders else None
+    written = []
+    for run in runs:
+        for folder, name in ((run.known.get("macro_dir"), "macro_run"), (run.directory, "id")):
+            if folder is not None:
+                written.append((Path(run.dir or folder).expanduser(), str(run.known[name])))
+    return identity.sync_command(written)
 
 
 def _introduction(side: str) -> str:
