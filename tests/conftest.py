@@ -47,6 +47,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out of pages what takes most of their time: figures."""
+    from mer.pages.plots import Plot
+
+    monkeypatch.setattr(Plot, "source", "data:image/svg+xml;base64,")
+
+
 @pytest.fixture(scope="session")
 def tiny_corpora(session_folder: Path) -> Iterator[Path]:
     """Folder with the six synthetic datasets of preset `tiny`; each is read once per process.

@@ -148,6 +148,7 @@ def test_another_reader_of_the_run_names_whom_it_trusts(
         assert main(["evaluate", str(run_dir), *TRUST, "--trust", "torch", *data]) == 0
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_it_is_reported_compared_audited_and_exported(
     lab: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

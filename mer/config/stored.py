@@ -26,7 +26,15 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(path: Path) -> DictConfig:
-    """Read the configuration of a run as it stands; nothing in it is carried out.
+    """Read the configuration of a run as it stands, see `read_mapping`."""
+    try:
+        return OmegaConf.create(read_mapping(path))
+    except OmegaConfBaseException as error:
+        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+
+
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """Read the configuration of a run as plain values; nothing in it is carried out.
 
     Raises:
         MerError: If it is damaged or out of bounds, if it holds an interpolation, which could read
@@ -38,10 +46,7 @@ def read(path: Path) -> DictConfig:
         raise MerError(f"{path} is damaged (no mapping in it); copy the run again")
     for key, text in _interpolations(plain):
         raise MerError(f"{path}: `mer train` writes no interpolation, and {key} is {text}")
-    try:
-        return OmegaConf.create(plain)
-    except OmegaConfBaseException as error:
-        raise MerError(f"{path} is damaged ({one_line(error)}); copy the run again") from error
+    return plain
 
 
 def read_plain(path: Path) -> Any:

@@ -51,9 +51,7 @@ def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
             for name in PLANS:  # of a run that ended before its first fold
                 (run_dir / name).unlink(missing_ok=True)
             write_config(path, settings)
-        elif not maker.is_own(path) and OmegaConf.to_container(stored.read(path)) == _config(
-            settings
-        ):
+        elif not maker.is_own(path) and stored.read_mapping(path) == _config(settings):
             maker.mark_file(path)
 
 
@@ -111,7 +109,7 @@ def check(run_dir: Path, settings: Settings, replace: bool = True) -> bool:
     if not path.exists():
         _refuse_strangers(run_dir)
         return False
-    different = differences(*map(rundir.lasting, (stored.read(path), _config(settings))))
+    different = differences(*map(rundir.lasting, (stored.read_mapping(path), _config(settings))))
     if not replace or _has_begun(run_dir):
         raise_all(
             f"{run_dir} holds a run with another configuration. Set another run.dir, or the old "

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from mer.config import stored
 from mer.files import write_json
 from mer.protocols import LEAKY
 from mer.runs import run_files
 from mer.runs.head_columns import heads
-from mer.runs.rundir import find
+from mer.runs.rundir import find, flatten
 
 FILE = "label_access.json"
 
@@ -66,14 +65,14 @@ def warnings(run_dir: Path) -> list[str]:
     """Why the stored score of a run is none to report, in sentences; empty for a clean run."""
     sentences = []
     path = run_dir / "config.yaml"
-    config = stored.read(path) if path.exists() else OmegaConf.create()
-    if OmegaConf.select(config, "selection") == "oracle":
+    config = flatten(stored.read_mapping(path)) if path.exists() else {}
+    if config.get("selection") == "oracle":
         sentences.append("selection=oracle: the epoch of each fold was chosen on its test persons")
-    if (protocol := OmegaConf.select(config, "protocol.name")) in LEAKY:
+    if (protocol := config.get("protocol.name")) in LEAKY:
         sentences.append(f"protocol={protocol}: split by sample, so persons who trained are tested")
-    if (seed := OmegaConf.select(config, "labels.permutation")) is not None:
+    if (seed := config.get("labels.permutation")) is not None:
         sentences.append(f"labels.permutation={seed}: the labels of each person are permuted")
-    if (debug := OmegaConf.select(config, "debug.name")) is not None:
+    if (debug := config.get("debug.name")) is not None:
         sentences.append(f"debug={debug}: a run on few samples, to find mistakes in the code")
     before = _before(run_dir)
     if before:

@@ -128,6 +128,7 @@ def test_a_network_that_is_trained_on_test_samples_is_found(
     assert (run_dir / "null" / "permutation-0-epochs-20").is_dir()
 
 
+@pytest.mark.slow
 def test_workers_train_on_the_same_permuted_labels(run_dir: Path) -> None:
     one = null_test(run_dir, permutations=1)
     config = OmegaConf.load(run_dir / "config.yaml")

@@ -52,6 +52,7 @@ def write_run(directory: Path, rename: tuple[str, str] = ("", ""), mark: str = "
         "protocol": {"name": "loso", "validation": 0.0},
         "input": {"name": "flow", "size": 32},
         "backbone": {"name": "tiny"},
+        "callbacks": {},
         "model": {"epochs": 5, "optimizer": {"name": "adamw", "lr": 0.001}},
     }
     save_config(OmegaConf.create(config), directory)

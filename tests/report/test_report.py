@@ -110,6 +110,7 @@ def test_nothing_is_loaded_from_outside_and_nothing_runs(page: Page, finished: P
     assert "default-src 'none'" in words
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_names_from_files_are_neither_html_nor_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_run_that_has_not_begun_has_a_page(tmp_path: Path) -> None:
     assert "The samples are not read yet." in page.sections["Data"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_warnings_stand_above_everything_and_in_the_table_for_a_paper(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", mark="-ORACLE")
     frame = predictions()
@@ -201,6 +203,7 @@ def test_latex_prints_names_as_they_are() -> None:
     )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_command_line_prints_what_was_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

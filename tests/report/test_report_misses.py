@@ -50,6 +50,7 @@ def test_votes_are_turned_into_margins(tmp_path: Path) -> None:
     assert softmax == pytest.approx(np.array([0.95 - 0.025, 0.6 - 0.2]) * 3 / 2**0.5)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_samples_that_all_miss_are_listed(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     # The SVM misses s1/b, 1/b and 1/c; let the softmax miss s1/a and 1/c.
@@ -66,6 +67,7 @@ def test_samples_that_all_miss_are_listed(tmp_path: Path) -> None:
     assert page.table("sample")[0][:2] == ["samm/1/c", "surprise"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_of_an_ensemble(tmp_path: Path) -> None:
     for name in ("a", "b"):
         run_dir = write_run(tmp_path / name)

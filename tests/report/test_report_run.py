@@ -28,15 +28,11 @@ def finished(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> P
     return run_dir
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of the time and is not looked at."""
-    monkeypatch.setattr(Plot, "source", "data:image/svg+xml;base64,")
-
-
 @pytest.fixture(scope="module")
 def page(finished: Path) -> Page:
-    return read(finished)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Plot, "source", "data:image/svg+xml;base64,")  # takes most of the time
+        return read(finished)
 
 
 def of_real_persons(finished: Path, folder: Path) -> Path:
@@ -117,12 +113,11 @@ def test_missing_weights_are_named(finished: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_browser_opens_the_page_without_complaint(
-    page: Page, finished: Path, tmp_path: Path
-) -> None:
+def test_a_browser_opens_the_page_without_complaint(finished: Path, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs Chromium or Chrome on the PATH")
+    read(finished)
     done = subprocess.run(
         [
             browser,

@@ -1,5 +1,6 @@
 """Folds that train at the same time give what they give one by one, and lose nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from filelock import FileLock
 from mer import processes
 from mer.errors import MerError
 from mer.protocols import Fold
-from mer.runs import curves
+from mer.runs import curves, evidence
 from mer.runs.observers import Observer, Progress, RunContext
 from mer.training import fold as training_fold
 from mer.training import runner
@@ -91,6 +92,12 @@ def predictions(run_dir: Path) -> bytes:
     return (run_dir / "predictions.parquet").read_bytes()
 
 
+def proofs(run_dir: Path) -> dict[str, Any]:
+    """Whose samples took part in what, by fold."""
+    files = run_dir.glob(f"folds/*/{evidence.FILE}")
+    return {path.parent.name: json.loads(path.read_text()) for path in files}
+
+
 @pytest.fixture(scope="module")
 def plain(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
     """A run whose folds were trained one by one, and what its observer was told."""
@@ -116,6 +123,7 @@ def test_two_at_once_give_what_one_by_one_gives(
                 runner.run(tiny_config(*TWO, "logger=csv"), tmp_path / place, [history])
             assert 1 <= len(here) <= 3, "both have trained"
             assert predictions(tmp_path / place) == predictions(plain[0])
+            assert proofs(tmp_path / place) == proofs(plain[0])
             assert history.told == plain[1].told
             assert history.epochs == plain[1].epochs
             assert history.threads == {1}

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from mer.cli import main
-from mer.pages.plots import Plot
 from mer.runs import results
 from mer.training import fold as training_fold
 from tests.loggers.written_logs import home as home
@@ -232,10 +231,8 @@ def test_export_refuses_a_head_without_a_graph_and_takes_the_others(
     assert model_files.read_facts(file)["heads"] == ["svm", "softmax"]
 
 
-def test_the_report_shows_an_own_head_first(
-    run_dir: Path, metrics: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Plot, "source", "data:image/svg+xml;base64,")  # takes most of the time
+@pytest.mark.usefixtures("no_figures")
+def test_the_report_shows_an_own_head_first(run_dir: Path, metrics: dict) -> None:
     assert main(["report", str(run_dir), "--quick", "--trust", "own_heads"]) == 0
     page = (run_dir / "report.html").read_text()
     uf1 = metrics["heads"]["nearest"]["pooled"]["uf1"]
