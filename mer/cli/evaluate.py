@@ -23,11 +23,15 @@ def main(argv: list[str]) -> int:
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )
     arguments = parser.parse_intermixed_args(argv)
+    others = [word for word in arguments.overrides if "=" not in word]
+    if others:
+        parser.error(f"evaluate takes one RUN and KEY=VALUE; found also {', '.join(others)}")
     require_runs([arguments.run], writes=bool(arguments.overrides))
 
     from mer.runs import results, terminal
-    from mer.training.evaluate import evaluate
+    from mer.training.evaluate import evaluate, load_config
 
+    load_config(arguments.run, arguments.overrides, arguments.trust)  # refuses before it warns
     if arguments.overrides:
         log.warning(
             "this compares other predictions with the test labels of %s: the stored score stays as "

@@ -24,6 +24,7 @@ from mer.config.hydra_options import options_first, take_trust
 from mer.config.settings import Settings
 from mer.config.stored import check_folder
 from mer.errors import MerError, interruption
+from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,10 @@ def _with_directory(words: list[str]) -> list[str]:
 
 def _require_data(settings: Settings) -> None:
     """Say what is missing of the datasets before anything heavy is imported."""
-    if settings.data.preset is not None or settings.protocol.like is not None:
+    if settings.protocol.like is not None:
+        require_runs([Path(settings.protocol.like)])
+        return
+    if settings.data.preset is not None:
         return
     data, roles = settings.data, ["micro", "macro"] if settings.macro.reads_datasets else ["micro"]
     if not all(data.path_of(node).exists() for _, _, node in data.nodes(*roles)):

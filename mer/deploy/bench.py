@@ -74,6 +74,9 @@ def bench(
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise MerError(f"mer bench has no part {', '.join(unknown)}; there is {', '.join(PARTS)}.")
+    for part in parts:
+        if part != "startup":
+            _config(part, words, folder, quick)  # which refuses wrong words
     folder.mkdir(parents=True, exist_ok=True)
     figures: list[dict[str, Any]] = []
     result = {"format": FORMAT, "quick": quick, "words": list(words), "machine": machine()}
@@ -114,7 +117,15 @@ def _measure(part: str, words: Sequence[str], folder: Path, quick: bool) -> Iter
         return startup(1 if quick else 5)
     from mer.deploy import latency
 
-    cfg = compose(
+    cfg = _config(part, words, folder, quick)
+    if part == "throughput":
+        return throughput(cfg, epochs=2 if quick else 5, rounds=1 if quick else 3)
+    return latency.measure(cfg, samples=2 if quick else 30, rounds=1 if quick else 3)
+
+
+def _config(part: str, words: Sequence[str], folder: Path, quick: bool) -> "DictConfig":
+    """Compose the configuration of a part."""
+    return compose(
         [
             "data.preset=megc2019",
             f"data.root={folder / 'corpora'}/${{data.preset}}",
@@ -131,9 +142,6 @@ def _measure(part: str, words: Sequence[str], folder: Path, quick: bool) -> Iter
             *words,
         ]
     )
-    if part == "throughput":
-        return throughput(cfg, epochs=2 if quick else 5, rounds=1 if quick else 3)
-    return latency.measure(cfg, samples=2 if quick else 30, rounds=1 if quick else 3)
 
 
 def throughput(cfg: "DictConfig", epochs: int, rounds: int) -> Iterator[Measurement]:

@@ -71,7 +71,10 @@ def load_config(
                 "callbacks.svm_head.<setting>=<value>, or data.root=<folder>."
             )
         if OmegaConf.select(cfg, key, default=KeyError) is KeyError:
-            node = OmegaConf.select(cfg, key.rpartition(".")[0]) or {}
+            parent = key.rpartition(".")[0]
+            while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
+                parent = parent.rpartition(".")[0]
+            node = OmegaConf.select(cfg, parent) or {}
             raise MerError(f"`{key}` is not in {path}; there are: {', '.join(map(str, node))}.")
         OmegaConf.update(cfg, key, OmegaConf.create({"v": OmegaConf.create(f"v: {value}").v}).v)
     return cfg

@@ -1,0 +1,47 @@
+"""Wrong words of commands are a sentence, status 2, and nothing on the disk."""
+
+from pathlib import Path
+
+import pytest
+
+from mer import cli
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["app", "nosuch"], "there are no weights nosuch. A model is a run directory"),
+        (["app", "--port", "99999999"], "99999999 is not 1 to 65535"),
+        (["evaluate", "run", "run", "a=1"], "takes one RUN and KEY=VALUE; found also run"),
+        (["bench", "latency", "nope=1"], "there is no key nope"),
+        (["bench", "latency", "--json", "/dev/null"], "is a device, which would be replaced"),
+        (["weights", "--make", "motion-xxs", "--to", "file"], "--to file is a file; name a folder"),
+        (["synth", "out=file/new"], "file is a file, and no folder"),
+        (
+            ["train", "protocol=all", "protocol.like=sweep"],
+            "in it are 0. Name one, such as sweep/0",
+        ),
+        (["train", "run.dir=file"], "run.dir=file is a file; name a folder"),
+        (["prepare", "paths.cache=file"], "paths.cache=file is a file; name a folder"),
+        (["audit", "sweep", "data.root=x"], "Name one, such as sweep/0"),
+    ],
+)
+def test_wrong_words_are_told_at_once(
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "sweep" / "0").mkdir(parents=True)
+    (tmp_path / "sweep" / "0" / "config.yaml").touch()
+    before = sorted(tmp_path.rglob("*"))
+    try:
+        status = cli.main(words)
+    except SystemExit as leaving:  # argparse leaves this way
+        status = int(leaving.code or 0)
+    assert status == 2
+    assert sentence.lower() in capsys.readouterr().err.lower()
+    assert sorted(tmp_path.rglob("*")) == before
