@@ -50,6 +50,9 @@ def sentence(word: str, problem: str) -> str:
     if mend is None:
         return f"{word}: {problem}; keys are made of a-z, 0-9, _ and dots"
     key, _, value = word.partition("=")
+    if re.search(r"\b(interval|range)\(", value):
+        examples = "interval(0, 0.5), tag(log, interval(1e-4, 1e-2)) or range(10, 40, 10)"
+        return f"{word}: Hydra cannot read this; it takes numbers, as in {examples}"
     text = f"{word}: Hydra cannot read this; type {shlex.quote(mend)}"
     if "Unknown function" in problem:
         text = f"{word}: {problem}. If it is text, type {shlex.quote(mend)}"

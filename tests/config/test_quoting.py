@@ -87,6 +87,11 @@ def test_open_brackets_are_closed_and_text_is_quoted(word: str, form: str | None
     assert readable(word) == form
 
 
+@pytest.mark.parametrize("value", ["interval(a,b)", "tag(log, interval(1e-4,))", "range(x)"])
+def test_a_range_without_numbers_is_answered_with_ranges(value: str) -> None:
+    assert "it takes numbers, as in interval(0, 0.5)" in sentence(f"model.dropout={value}", "")
+
+
 def test_what_else_is_wrong_with_a_word_is_said_too(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "lr=[1", "seed=é", "modell=x"]) == 2
     lines = capfd.readouterr().err.splitlines()[1:]
