@@ -31,8 +31,8 @@ def main(argv: list[str]) -> int:
     from mer.runs import results, terminal
     from mer.training.evaluate import evaluate, load_config
 
-    load_config(arguments.run, arguments.overrides, arguments.trust)  # refuses before it warns
     if arguments.overrides:
+        load_config(arguments.run, arguments.overrides, arguments.trust)  # refuses before it warns
         log.warning(
             "this compares other predictions with the test labels of %s: the stored score stays as "
             "good as it is and the run will say so (1 later look); the score of the try is none to "
