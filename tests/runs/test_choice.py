@@ -30,7 +30,8 @@ def test_candidates() -> None:
 def _start(*words: str, **nodes: Any) -> list[str]:
     """The words of a sweep's jobs."""
     config = compose([word.partition("=")[0] + "=0.1" for word in words if "validation" in word])
-    config = type(config)({**config, "hydra": {"sweeper": nodes, "overrides": {"task": [*words]}}})
+    hydra = {"sweeper": nodes, "overrides": {"task": [*words]}, "sweep": {"dir": "sweep"}}
+    config = type(config)({**config, "hydra": hydra})
     Summary().on_multirun_start(config)
     return list(config.hydra.overrides.task)
 

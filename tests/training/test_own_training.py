@@ -91,7 +91,10 @@ def test_an_own_optimizer_is_given_groups_with_their_rates() -> None:
     ("node", "message"),
     [
         ({"_target_": f"{HERE}.Focal"}, "Focal is no subclass of torch.optim.Optimizer"),
-        ({"_target_": "torch.optim.RMSprop", "kwargs": {"speed": 1}}, "argument 'speed'"),
+        (
+            {"_target_": "torch.optim.RMSprop", "kwargs": {"speed": 1}},
+            "takes no speed; it takes params, lr",
+        ),
         ({"kwargs": {"momentum": 1}}, "optimizer.kwargs are options of a class of your own"),
         ({"_target_": "torch.optim.RMSprop", "momentum": 1}, "optimizer.momentum is not a key"),
     ],
