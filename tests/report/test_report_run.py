@@ -100,7 +100,7 @@ def test_code_from_elsewhere_is_not_run(finished: Path, tmp_path: Path) -> None:
     run_dir = Path(shutil.copytree(finished, tmp_path / "run"))
     cfg = OmegaConf.load(run_dir / "config.yaml")
     OmegaConf.update(cfg, "backbone._target_", "os.system", force_add=True)
-    save_config(cfg, run_dir)
+    OmegaConf.save(cfg, run_dir / "config.yaml")  # by another hand
     with pytest.raises(Absent, match=r"backbone._target_=os\.system"):
         Networks(Run(run_dir))
 
