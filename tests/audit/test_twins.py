@@ -14,7 +14,7 @@ from mer.audit.artefacts import Artefacts
 from mer.audit.check_twins import check_twins
 from mer.config.composition import compose
 from mer.errors import MerError
-from mer.runs import twins
+from mer.runs import claims, twins
 from mer.training import runner
 from tests.audit.tampering import change
 
@@ -90,9 +90,18 @@ def config(tmp_path: Path) -> Callable[..., DictConfig]:
     return make
 
 
+@pytest.fixture
+def refused_runs_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a refused run has written, as if its process had been killed then."""
+    monkeypatch.setattr(claims, "_remove_plans", lambda _: None)
+
+
 @pytest.mark.parametrize("copy", [np.array, noisy, encoded, shifted])
 def test_a_clip_under_another_person_is_refused_and_fails_the_audit(
-    config: Callable[..., DictConfig], tmp_path: Path, copy: Callable[[Pictures], Pictures]
+    config: Callable[..., DictConfig],
+    tmp_path: Path,
+    copy: Callable[[Pictures], Pictures],
+    refused_runs_stay: None,
 ) -> None:
     made = clips(0, "abc")
     save(tmp_path / "micro.npz", [*made, ("d", "other", copy(made[4][2])), *clips(1, "d")])
@@ -154,7 +163,10 @@ def test_persons_who_are_never_apart_may_share_a_picture() -> None:
 
 @pytest.mark.parametrize("copy", [pytest.param(np.array, marks=pytest.mark.slow), noisy])
 def test_a_micro_clip_in_the_macro_pool_under_another_name(
-    config: Callable[..., DictConfig], tmp_path: Path, copy: Callable[[Pictures], Pictures]
+    config: Callable[..., DictConfig],
+    tmp_path: Path,
+    copy: Callable[[Pictures], Pictures],
+    refused_runs_stay: None,
 ) -> None:
     made = clips(0, "abc")
     save(tmp_path / "micro.npz", made)
