@@ -33,6 +33,7 @@ BESIDE = (
     "integrity.py",
     "cache.py",
     "processes.py",
+    "progress.py",
     "protocols.py",
     "config",
     "datasets",

@@ -1,5 +1,6 @@
 """Progress of long steps: lines in a file, a bar on a terminal."""
 
+import logging
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ def test_a_file_gets_a_line_in_half_a_minute_and_no_bar(
 ) -> None:
     seconds = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: seconds)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [caplog.handler])  # none of earlier tests
     caplog.set_level("INFO")
     with progress.progress_bar(100, "prepare", "sample", initial=10) as bar:
         for _ in range(30):

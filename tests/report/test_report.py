@@ -1,8 +1,9 @@
 """`mer report`: the page is self-contained, hides no warning and says what is missing."""
 
+import errno
 import json
-import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -253,10 +254,13 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_directory_that_cannot_be_written_to_is_named(
     incomplete: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refused(**options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     with monkeypatch.context() as changed:
-        changed.setattr(os, "access", lambda *_: False)
+        changed.setattr(tempfile, "TemporaryFile", refused)
         assert main(["report", str(incomplete)]) == 2
-    assert "cannot be written to; copy the run" in capsys.readouterr().err
+    assert f"{incomplete} cannot be written: this user must not" in capsys.readouterr().err
     (incomplete / "report.html").mkdir()
     assert main(["report", str(incomplete), "--quick"]) == 2
     assert "report.html: a folder is where a file is expected" in capsys.readouterr().err
