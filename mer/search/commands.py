@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from mer.config.composition import compose
 from mer.config.quoting import is_readable, quoted
+from mer.models import ready_weights
 from mer.protocols import EVERYBODY
 from mer.runs import rundir
 from mer.search import trials
@@ -104,7 +105,11 @@ def _settings(
 def _places(cfg: DictConfig) -> list[str]:
     """The overrides that make the places of a configuration absolute."""
     found = {key: OmegaConf.select(cfg, key) for key in PLACES}
-    return [word(key, Path(path).expanduser().absolute()) for key, path in found.items() if path]
+    return [
+        word(key, Path(path).expanduser().absolute())
+        for key, path in found.items()
+        if path and not str(path).startswith(ready_weights.PREFIX)
+    ]
 
 
 def _options(sources: Sequence[Any]) -> list[str]:
@@ -130,7 +135,9 @@ def of_search(study: optuna.Study, trial: FrozenTrial, typed: Typed, folder: Pat
         does = "Train it for good, with nobody withheld for validation; its test scores count"
         found.append(Command("final", does, line))
     like = last / "0" if typed.seeds else last
-    everybody = [f"protocol={EVERYBODY}", word("protocol.like", like), *typed.places]
+    # The run that stands for the model says which weights it began with.
+    places = [one for one in typed.places if not one.startswith("backbone.")]
+    everybody = [f"protocol={EVERYBODY}", word("protocol.like", like), *places]
     line = shlex.join(["mer", "train", *everybody])
     export = shlex.join(["mer", "export", f"{like}-all"])
     does = "Then train one model on everybody, and export it"

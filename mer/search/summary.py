@@ -154,6 +154,8 @@ def count(study: optuna.Study) -> str:
 
 def brief(value: Any) -> str:
     """Write a value for a table: about four digits of a number, nothing for None."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if not isinstance(value, float):
         return "" if value is None else str(value)
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"

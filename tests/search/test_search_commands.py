@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
@@ -94,12 +95,22 @@ def test_text_of_a_custom_search_space_is_quoted_for_hydra(tmp_path: Path) -> No
     assert found == {"model.own": "a, b", "model.loss": [1, 2], "model.none": None}
 
 
+def test_files_are_named_from_the_root_and_weights_of_the_package_by_their_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cfg = OmegaConf.create({"data": {"root": "here"}, "backbone": {"weights": "mer:motion-xxs"}})
+    assert commands._places(cfg) == [f"data.root={tmp_path}/here"]
+    cfg.backbone.weights = "own.pt"
+    assert commands._places(cfg)[1:] == [f"backbone.weights={tmp_path}/own.pt"]
+
+
 def test_every_command_of_a_search_works_in_any_folder(tmp_path: Path) -> None:
     made = one_of_each(tmp_path)
     typed = Typed(
         ["experiment=demo", "run.dir=runs/demo", "data.root=here", "seed=3"],
         ["protocol.validation=0.2"],
-        places=["data.root=/data", 'paths.cache="/a b"'],
+        places=["data.root=/data", 'paths.cache="/a b"', "backbone.weights=/own.pt"],
         options=["--config-dir", "/my conf"],
         withheld=True,
     )
@@ -116,6 +127,7 @@ def test_every_command_of_a_search_works_in_any_folder(tmp_path: Path) -> None:
     assert "protocol.validation=0.2" not in final and " protocol.validation=0 " in final
     assert model.startswith(f"mer train protocol=all protocol.like={home}/final-2 data.root=/data ")
     assert model.endswith(f"&& mer export {home}/final-2-all")
+    assert "backbone.weights=/own.pt" in final and "backbone.weights" not in model
     several = Typed(["data=synthetic", "seed=7"], seeds=[7, 8])
     again, model = (step.line for step in commands.of_search(made.study, best, several, home))
     assert again.startswith("mer train -m data=synthetic ") and " seed=7,8 " in again
