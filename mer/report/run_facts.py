@@ -1,6 +1,7 @@
 """What was run, as names and sentences: settings, data, cost, environment."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from mer.metrics import QUIET
 from mer.runs import members
 from mer.runs.head_columns import SOFTMAX, heading
 from mer.runs.rundir import fold_folder
+from mer.runs.standard_scores import node_of
 from mer.runs.stored_run import Run
 from mer.spotting.apexes import annotation_error
 from mer.training import inner
@@ -141,7 +143,7 @@ def _chosen(run: Run, fold: str) -> dict[str, Any]:
     return inner.read_choices(path) if path.exists() else {}
 
 
-def _settings(values: dict[str, Any]) -> str:
+def _settings(values: Mapping[str, Any]) -> str:
     return " ".join(
         f"{key}={value}" for key, value in values.items() if key not in ("_target_", "name")
     )
@@ -149,10 +151,9 @@ def _settings(values: dict[str, Any]) -> str:
 
 def _with_settings(run: Run, head: str) -> str:
     """A head and its settings, unless each fold chose its own."""
-    nodes = (run.get("callbacks") or {}).items()
-    own = [node for key, node in nodes if node and head in (node.get("name"), key)]
+    node = node_of(head, run.get("callbacks") or {})
     inside = head in (run.inner or {}).get("choose", [])
-    settings = "" if inside or not own else _settings(own[0])
+    settings = "" if inside or node is None else _settings(node)
     return f"{heading(head)} ({settings})" if settings else heading(head)
 
 

@@ -52,10 +52,25 @@ def form_of(head: str, callbacks: Mapping[str, Any]) -> Form:
         return "probabilities"
     if head == BASELINE:
         return "votes"
-    for node in callbacks.values():
-        if node and node.get("name") == head and str(node.get("_target_")).endswith(".SVMHead"):
-            return "margins" if node.get("decision") == "margins" else "votes"
+    node = node_of(head, callbacks)
+    if node and _is_svm(node):
+        return "margins" if node.get("decision") == "margins" else "votes"
     return "other"
+
+
+def node_of(head: str, callbacks: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Find the node of `callbacks` that makes a head.
+
+    A node without `name` makes `svm` if it is an SVM; of other classes its key is taken.
+    """
+    for key, node in callbacks.items():
+        if node and node.get("name", "svm" if _is_svm(node) else key) == head:
+            return dict(node)
+    return None
+
+
+def _is_svm(node: Mapping[str, Any]) -> bool:
+    return str(node.get("_target_")).endswith(".SVMHead")
 
 
 def standardise(scores: NDArray[np.float64], form: Form) -> NDArray[np.float64]:

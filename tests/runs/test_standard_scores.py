@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mer.callbacks.svm_head import SVMHead
-from mer.runs.standard_scores import form_of, standardise
+from mer.runs.standard_scores import Form, form_of, standardise
 
 SURE = (2 / 2**0.5, -1 / 2**0.5, -1 / 2**0.5)
 
@@ -32,7 +32,7 @@ SURE = (2 / 2**0.5, -1 / 2**0.5, -1 / 2**0.5)
     ],
 )
 def test_scores_of_each_form(
-    form: str, scores: tuple[float, ...], expected: tuple[float, ...]
+    form: Form, scores: tuple[float, ...], expected: tuple[float, ...]
 ) -> None:
     found = standardise(np.array([scores], float), form)[0]
     assert found == pytest.approx(expected, abs=1e-5)
@@ -43,6 +43,7 @@ def test_votes_of_a_fitted_svm_give_its_margins_back() -> None:
     head = SVMHead()
     head.fit(rng.normal(size=(30, 4)), np.arange(30) % 3, 3)
     rows = rng.normal(size=(20, 4))
+    assert head.fitted is not None
     x = (rows - head.fitted.mean.numpy()) / head.fitted.scale.numpy()
     support, gamma = head.fitted.support.numpy(), head.fitted.settings["gamma"]
     kernel = np.exp(-gamma * ((x[:, None] - support) ** 2).sum(2))
@@ -60,6 +61,8 @@ def test_the_form_follows_from_the_configuration() -> None:
         "nearest": {"_target_": "own.Nearest", "name": "nearest"},
         "off": None,
     }
+    unnamed = {"own": {**svm, "decision": "margins"}}  # such as a node of one's own
+    assert form_of(SVMHead().name, unnamed) == "margins"
     forms = {
         head: form_of(head, callbacks)
         for head in ("softmax", "zero_shot", "baseline", "svm", "wide", "nearest")
