@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from mer.cli.options import add_trust
+from mer.cli.options import add_trust, is_setting
 from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"
     )
     arguments = parser.parse_intermixed_args(argv)
-    others = [word for word in arguments.overrides if "=" not in word]
+    others = [word for word in arguments.overrides if not is_setting(word)]
     if others:
         parser.error(f"evaluate takes one RUN and KEY=VALUE; found also {', '.join(others)}")
     require_runs([arguments.run], writes=bool(arguments.overrides))

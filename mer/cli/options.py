@@ -46,13 +46,23 @@ def require_writable(
     )
 
 
+def is_setting(word: str) -> bool:
+    """Whether a word is KEY=VALUE, and no path with `=` in it, such as the run `a/lr=1` of a sweep.
+
+    >>> is_setting("data.root=/d"), is_setting("runs/a/lr=1")
+    (True, False)
+    """
+    key, equals, _ = word.partition("=")
+    return bool(equals) and "/" not in key and not Path(word).exists()
+
+
 def split_places(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part words into those that say where data and cache are now, and all others.
 
     Raises:
         MerError: With all words of the form KEY=VALUE that say something else.
     """
-    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    settings = [word for word in words if is_setting(word)]
     raise_all(
         "this cannot be set here, only where data and cache are now:",
         [

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mer.cli.options import add_trust
+from mer.cli.options import add_trust, is_setting
 from mer.errors import MerError, raise_all
 from mer.progress import progress_bar
 
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     from mer.spotting.spotted_expression import Settings
 
     settings = Settings()
-    datasets = [text for text in given.inputs if "=" in text and not Path(text).exists()]
+    datasets = [text for text in given.inputs if is_setting(text)]
     raise_all("this cannot be spotted:", _faults(given, datasets))
     if given.threshold is not None:
         settings = replace(settings, threshold=given.threshold)
