@@ -67,11 +67,22 @@ def require_numbers(name: str, numbers: Sequence[int], there: Sequence[int]) -> 
     Raises:
         MerError: With all of them.
     """
-    if lacking := [str(number) for number in numbers if number not in there]:
-        extent = f"has {there[0]} to {there[-1]}"
-        if there[-1] >= numbers[-1]:
-            extent = f"begins with frame {there[0]}"
-        raise MerError(f"{name} has no frame {', '.join(lacking)}: it {extent}")
+    lacking = [
+        f"{name} has no frame {number}: {_neighbours(number, there)}"
+        for number in numbers
+        if number not in there
+    ]
+    if lacking:
+        raise MerError("; ".join(lacking))
+
+
+def _neighbours(number: int, there: Sequence[int]) -> str:
+    before, after = [n for n in there if n < number], [n for n in there if n > number]
+    if not before:
+        return f"it begins with frame {after[0]}"
+    if not after:
+        return f"it has {before[0]} to {before[-1]}"
+    return f"after {before[-1]} comes {after[0]}"
 
 
 def _pictures(
