@@ -5,6 +5,8 @@ must say which file or key is meant, what was found, what was expected and what 
 """
 
 import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 
@@ -51,6 +53,20 @@ def when_stopped(kept: str | Callable[[], str]) -> Iterator[None]:
             raise
         sentence = str(interrupt) or (kept if isinstance(kept, str) else kept())
         raise KeyboardInterrupt(sentence) from stop
+
+
+@contextlib.contextmanager
+def ctrl_c_restored() -> Iterator[None]:
+    """Let Ctrl-C do afterwards what it did before: Lightning ignores it for good after the first.
+
+    A notebook and a program that go on after an interrupted run can be stopped again.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def one_line(error: Exception) -> str:

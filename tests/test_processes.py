@@ -188,6 +188,7 @@ def test_workers_end_when_the_work_is_left_early() -> None:
 
 def test_ctrl_c_ends_the_workers() -> None:
     others = processes._idle[:-2]  # of earlier tests
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may be started without
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         list(processes.run([slow] * 2, range(2)))

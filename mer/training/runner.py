@@ -28,7 +28,7 @@ from mer.data import sources
 from mer.data.corpus import Corpus
 from mer.data.few_samples import shortened
 from mer.data.sources import Source
-from mer.errors import when_stopped
+from mer.errors import ctrl_c_restored, when_stopped
 from mer.files import write_json
 from mer.models import cost
 from mer.models.checkpoints import load_module
@@ -110,6 +110,7 @@ def check(settings: Settings, observers: Sequence[Observer] = ()) -> None:
         observer.check()
 
 
+@ctrl_c_restored()
 def carry_out(
     settings: Settings,
     corpus: Corpus,

@@ -1,5 +1,6 @@
 """Loggers of Lightning's: any class with their methods is told of a run by one adapter."""
 
+import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,8 +91,10 @@ class Stop(Observer):
 def test_a_fold_that_was_stopped_is_logged_once(tiny_config: Config, tmp_path: Path) -> None:
     node = {"_target_": f"{__name__}.Notebook", "save_dir": None, "run_name": None, "mode": "sound"}
     cfg = tiny_config("model.epochs=3", "macro.epochs=1", "protocol.n_splits=2")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         runner.run(cfg, tmp_path, [*make_observers({"mine": node}), stop := Stop()])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a second one stops, too
     runner.run(cfg, tmp_path, make_observers({"mine": node}))
     second, first = Notebook.made.pop(), Notebook.made.pop()
     assert first.status == "failed"
