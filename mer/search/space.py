@@ -251,8 +251,15 @@ def described(distribution: BaseDistribution) -> str:
     if isinstance(distribution, CategoricalDistribution):
         return ", ".join(_text(one, True) for one in distribution.choices)
     low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    log = ", on a log scale" if distribution.log else ""  # type: ignore[attr-defined]
-    return f"{low} to {high}{log}"
+    step = distribution.step  # type: ignore[attr-defined]
+    steps = "" if step is None else f"in steps of {step}"
+    whole = isinstance(distribution, IntDistribution) and step == 1
+    parts = [
+        f"{low} to {high}",
+        "whole numbers" if whole else steps,
+        "on a log scale" if distribution.log else "",  # type: ignore[attr-defined]
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def option(name: str, value: Any, allowed: str) -> MerError:

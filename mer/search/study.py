@@ -5,7 +5,7 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -102,19 +102,29 @@ def open_study(
 
 
 def require_alone(storage: BaseStorage, name: str, nested: bool, folder: Path) -> None:
-    """Refuse a folder that holds the study of another search, whose trials lie in it.
+    """Refuse a folder that holds another search, whose trials lie in it.
+
+    Args:
+        storage: That of the folder.
+        name: Name of the search.
+        nested: Whether each fold has a study of its own.
+        folder: Directory of the search.
 
     Raises:
-        MerError: With its name.
+        MerError: With the other search.
     """
-    names = optuna.get_all_study_names(storage)
-    if others := [
-        one for one in names if not (one.startswith(f"{name}-") if nested else one == name)
-    ]:
-        raise MerError(
-            f"{folder} holds the search {others[0]}, and this one is {name}. Set another "
-            "search.dir."
-        )
+    for study in storage.get_all_studies():
+        search = json.loads(study.user_attrs.get("mer", "{}")).get("search")
+        there = (search, search != study.study_name)
+        if search is not None and there != (name, nested):
+            raise MerError(
+                f"{folder} holds {_titled(*there)}, and this is {_titled(name, nested)}. Set "
+                "another search.dir."
+            )
+
+
+def _titled(name: str, nested: bool) -> str:
+    return f"the nested search {name}" if nested else f"the search {name}"
 
 
 def require_maker(study: optuna.Study, sampler: Any, folder: Path) -> None:
@@ -154,11 +164,12 @@ def _unpickles(sampler: Any, depth: int = 3) -> bool:
     return any(_unpickles(one, depth - 1) for one in inner)
 
 
-def claim(study: optuna.Study, space: Space, settings: Mapping[str, Any]) -> None:
+def claim(study: optuna.Study, search: str, space: Space, settings: Mapping[str, Any]) -> None:
     """Remember what a study searches, or check that a stored one searches the same.
 
     Args:
         study: New or stored.
+        search: Name of its search.
         space: Searched parameters and shared overrides.
         settings: Flat configuration of its trials, without what may differ.
 
@@ -168,18 +179,23 @@ def claim(study: optuna.Study, space: Space, settings: Mapping[str, Any]) -> Non
     now = {"space": space.as_json(), "settings": {k: _plain(v) for k, v in settings.items()}}
     stored = study.user_attrs.get("mer")
     if stored is None:
-        study.set_user_attr("mer", json.dumps(now))
+        study.set_user_attr("mer", json.dumps({"search": search, **now}))
         return
     before = json.loads(stored)
-    ranges = [_ranges(one["space"], {**before["space"], **now["space"]}) for one in (before, now)]
-    fixed = [
-        {k: v for k, v in one["settings"].items() if k not in ranges[1]} for one in (before, now)
-    ]
+    new = f"search.name={search}-2 (or another search.dir where you have named that)"
+    if "samples" in settings and "samples" not in before["settings"]:
+        raise MerError(
+            f"The study {study.study_name} was begun when mer did not note the samples of a "
+            f"search, so nobody can tell whether they are the same. Begin anew: type {new}."
+        )
+    searched = {**before["space"], **now["space"]}
+    old, own = (
+        {k: v for k, v in one["settings"].items() if k not in searched} for one in (before, now)
+    )
     raise_all(
         f"The study {study.study_name} searches something else. For a search of its own type "
-        f"another search.name, such as search.name={study.study_name}-2 (another search.dir where "
-        "you have named that), or the old values:",
-        differences(*ranges) + differences(*fixed),
+        f"{new}; or the old values:",
+        _other_ranges(before["space"], now["space"]) + differences(old, own),
     )
 
 
@@ -187,10 +203,17 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def _ranges(space: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
-    """Key -> its range in words."""
-    found = {key: described(json_to_distribution(text)) for key, text in space.items()}
-    return dict.fromkeys(keys, "not searched") | found
+def _other_ranges(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Say which ranges differ; each is Optuna's JSON, which tells 1 from 1.0."""
+    in_words = [
+        {key: described(json_to_distribution(text)) for key, text in one.items()}
+        for one in (old, new)
+    ]
+    return [
+        f"{key}: {' there, '.join(one.get(key, 'not searched') for one in in_words)} now"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
 
 
 def build(node: Mapping[str, Any] | str | None, what: str, default: str, **offered: Any) -> Any:

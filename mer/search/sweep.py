@@ -123,7 +123,7 @@ class Search:
         directions = options["direction"]
         directions = [directions] if isinstance(directions, str) else list(directions)
         study = open_study(self._study_name(fold), self.storage, directions, self.folder)
-        claim(study, self.space, self.shared)
+        claim(study, self._study_name(None), self.space, self.shared)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
         folder = self.folder if fold is None else self.folder / fold
         folder.mkdir(exist_ok=True)

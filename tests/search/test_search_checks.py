@@ -40,7 +40,7 @@ def test_a_search_that_cannot_work_says_so_before_the_first_trial(
     home: Path,
     words: list[str],
     said: str,
-    capfd: pytest.CaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     def never(cfg: DictConfig) -> float:
         raise AssertionError("a trial was started")
@@ -53,7 +53,7 @@ def test_a_search_that_cannot_work_says_so_before_the_first_trial(
 
 
 def test_a_search_in_anothers_directory_is_refused(
-    search: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+    search: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert search(lr, LR, "search.n_trials=1") == 0
     capfd.readouterr()
@@ -67,9 +67,11 @@ def test_a_search_in_anothers_directory_is_refused(
     assert "model.epochs: 30 there, 7 now" in error
     assert re.search(r"samples: 45 of 9 persons .* there, 44 of 9 persons .* now", error)
     assert search(lr, LR, name="svm_head") == 2
-    assert "holds the search optuna, and this one is svm_head" in capfd.readouterr().err
+    assert "holds the search optuna, and this is the search svm_head" in capfd.readouterr().err
 
 
-def test_a_search_without_m_is_refused(tiny_words: list[str], capfd: pytest.CaptureFixture) -> None:
+def test_a_search_without_m_is_refused(
+    tiny_words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "search=mobilevit_tpe", *tiny_words]) == 2
     assert "mer train -m search=mobilevit_tpe" in capfd.readouterr().err

@@ -15,7 +15,7 @@ from mer.errors import MerError
 from mer.search import trials
 from mer.search.queue import Queue, worker
 from mer.search.space import Space, parse
-from mer.search.study import build, claim, open_storage, open_study
+from mer.search.study import build, claim, open_storage, open_study, require_alone
 
 SPACE = parse(["x=interval(0, 1)", "y=choice(a, b)"])
 MakeQueue = Callable[..., Queue]
@@ -158,7 +158,7 @@ def test_a_trial_too_many_is_given_up(make_queue: MakeQueue) -> None:
         other.study.ask()  # another machine takes the last one in this very moment
         return ask()
 
-    queue.study.ask = ask_late  # type: ignore[method-assign]
+    queue.study.ask = ask_late  # type: ignore[assignment,method-assign]
     assert queue.take(1) == []
     states = {t.number: (t.state.name, t.user_attrs.get("outcome")) for t in queue.study.trials}
     assert states == {0: ("RUNNING", None), 1: ("FAIL", "surplus")}
@@ -191,17 +191,63 @@ def test_a_study_that_searches_something_else_names_every_difference(tmp_path: P
     storage = open_storage(None, tmp_path)
     study = open_study("s", storage, ["maximize"], tmp_path)
     settings = {"model.epochs": 5, "x": 0.3, "input.name": "flow"}
-    claim(study, SPACE, settings)
-    claim(study, SPACE, settings | {"x": 0.9})  # the default of what is varied plays no part
+    claim(study, "s", SPACE, settings)
+    claim(study, "s", SPACE, settings | {"x": 0.9})  # the default of what is varied plays no part
     other = parse(["x=interval(0, 2)", "z=choice(a, b)"])
     with pytest.raises(MerError) as caught:
-        claim(study, other, settings | {"model.epochs": 6})
+        claim(study, "s", other, settings | {"model.epochs": 6})
     text = str(caught.value)
     for key in ("x:", "y:", "z:", "model.epochs: 5 there, 6 now", "search.dir"):
         assert key in text
     assert "input.name" not in text
     with pytest.raises(MerError, match="direction"):
         open_study("s", storage, ["minimize"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("range(0.0,4.0,1.0)", "interval(0,3)", "x: 0.0 to 3.0, in steps of 1.0 there, 0.0 to 3.0"),
+        ("range(2,9,2)", "range(2,9,3)", "x: 2 to 8, in steps of 2 there, 2 to 8, in steps of 3"),
+        ("int(interval(1,8))", "interval(1,8)", "x: 1 to 8, whole numbers there, 1.0 to 8.0 now"),
+        ("choice(1,2)", "choice(1.0,2.0)", "x: 1, 2 there, 1.0, 2.0 now"),
+    ],
+)
+def test_another_step_or_type_is_another_range(
+    tmp_path: Path, before: str, now: str, said: str
+) -> None:
+    study = open_study("s", open_storage(None, tmp_path), ["maximize"], tmp_path)
+    claim(study, "s", parse([f"x={before}"]), {})
+    claim(study, "s", parse([f"x={before}"]), {})
+    with pytest.raises(MerError) as caught:
+        claim(study, "s", parse([f"x={now}"]), {})
+    assert said in str(caught.value)
+
+
+def test_a_study_that_has_not_noted_its_samples_is_begun_anew(tmp_path: Path) -> None:
+    study = open_study("s-a", open_storage(None, tmp_path), ["maximize"], tmp_path)
+    claim(study, "s", SPACE, {"model.epochs": 5})
+    with pytest.raises(MerError, match=r"Begin anew: type search.name=s-2 \(or another search.dir"):
+        claim(study, "s", SPACE, {"model.epochs": 5, "samples": "45 of 9 persons"})
+
+
+@pytest.mark.parametrize(
+    ("name", "nested", "said"),
+    [
+        ("tpe", False, "holds the nested search tpe, and this is the search tpe."),
+        ("tp", True, "holds the nested search tpe, and this is the nested search tp."),
+        ("tpe-a", False, "holds the nested search tpe, and this is the search tpe-a."),
+    ],
+)
+def test_a_folder_belongs_to_one_search(tmp_path: Path, name: str, nested: bool, said: str) -> None:
+    storage = open_storage(None, tmp_path)
+    for fold in "ab":
+        claim(open_study(f"tpe-{fold}", storage, ["maximize"], tmp_path), "tpe", SPACE, {})
+    open_study("tpe-c", storage, ["maximize"], tmp_path)  # another worker begins it right now
+    require_alone(storage, "tpe", True, tmp_path)
+    with pytest.raises(MerError) as caught:
+        require_alone(storage, name, nested, tmp_path)
+    assert said in str(caught.value)
 
 
 def test_a_storage_that_cannot_be_opened_says_so_without_the_password(tmp_path: Path) -> None:
@@ -240,7 +286,7 @@ def test_samplers_and_pruners_come_from_their_nodes(tmp_path: Path) -> None:
 
 
 def test_the_seed_decides_the_points_and_the_users_own_seed_wins() -> None:
-    def first(node: dict | None, seed: int) -> float:
+    def first(node: dict[str, object] | None, seed: int) -> float:
         made = build(node, "sampler", "optuna.samplers.RandomSampler", seed=seed)
         return optuna.create_study(sampler=made).ask(SPACE.params).params["x"]
 
