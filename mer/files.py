@@ -135,6 +135,15 @@ def write_text(text: str, path: Path) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def append_lines(text: str, path: Path) -> None:
+    """Add lines to a file at once; a line before them that was cut off stays by itself."""
+    with naming(path), path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+        begin = b"" if file.read(1) in (b"", b"\n") else b"\n"
+        file.write(begin + text.encode())
+
+
 def write_json(values: Any, path: Path) -> None:
     """Write plain values as JSON; see `write_whole`."""
     write_text(json.dumps(values, indent=2), path)

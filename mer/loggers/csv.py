@@ -1,12 +1,13 @@
 """The history of a run as a table."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
-from mer.files import csv_cell
+from mer.files import append_lines, csv_cell
 from mer.metrics import SCORES
-from mer.runs import run_files
+from mer.runs import log_values, run_files
 from mer.runs.observers import Observer, Progress, RunContext
 
 
@@ -35,9 +36,10 @@ class CsvLogger(Observer):
         }
         for head, scores in progress.validation.items():
             row |= {f"{head}_{score}": scores.get(score) for score in SCORES}
-        new = not self._path.exists()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerow({key: csv_cell(value) for key, value in row.items()})
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
+        if not self._path.exists():
+            writer.writeheader()
+        writer.writerow({key: csv_cell(value) for key, value in row.items()})
+        with log_values.careful(f"history.csv: fold {progress.fold}", []):
+            append_lines(text.getvalue(), self._path)

@@ -118,9 +118,9 @@ class LightningLogger(Observer):
 
     def fold(self, progress: Progress) -> None:
         """Log what is known after a fold."""
-        values = log_values.running(self._context.run_dir, progress)
 
         def part() -> None:
+            values = log_values.running(self._context.run_dir, progress)
             self._logger.log_metrics(values, step=progress.done)
             self._logger.save()
 
@@ -131,10 +131,7 @@ class LightningLogger(Observer):
         if result["status"] == "complete":
             self._careful("scores", lambda: self._scores(result))
             self._careful("learning curves", self._mean_curves)
-            if hasattr(self._logger.experiment, "add_image") and not self._choosing:
-                self._careful("confusion matrices", lambda: self._confusion(result))
-                if may_be_shown(self._context.settings, self._context.dataset, self.faces):
-                    self._careful("example pictures", self._examples)
+            self._careful("pictures", lambda: self._pictures(result))
         self._close("success")
 
     def fail(self, error: BaseException) -> None:
@@ -168,10 +165,12 @@ class LightningLogger(Observer):
         self, training: str, epoch: int, prefix: str, values: dict[str, float], first: int = 0
     ) -> None:
         """Log an epoch of a training that was not logged before; its step counts from `first`."""
-        if f"{self.name}: {training}" in self._lost or (training, epoch) in self._rows:
+        if f"{self.name}: {training}" in self._lost:
             return
 
         def part() -> None:
+            if (training, epoch) in self._rows:
+                return
             named = {f"{prefix}/{name}": value for name, value in values.items()}
             self._logger.log_metrics(named, step=first + epoch)
             self._logger.save()
@@ -184,6 +183,13 @@ class LightningLogger(Observer):
         for epoch, row in curves.mean(self._context.run_dir, names).iterrows():
             known = {str(name): float(value) for name, value in row.dropna().items()}
             self._curve("curves", int(str(epoch)), "curves", known)
+
+    def _pictures(self, result: dict[str, Any]) -> None:
+        if self._choosing or not hasattr(self._logger.experiment, "add_image"):
+            return
+        self._careful("confusion matrices", lambda: self._confusion(result))
+        if may_be_shown(self._context.settings, self._context.dataset, self.faces):
+            self._careful("example pictures", self._examples)
 
     def _confusion(self, result: dict[str, Any]) -> None:
         for head, parts in result["heads"].items():

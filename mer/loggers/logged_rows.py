@@ -1,7 +1,10 @@
 """Rows of a run's history that its loggers have, so that a continued run logs none twice."""
 
+import contextlib
 import json
 from pathlib import Path
+
+from mer.files import append_lines
 
 #: Name of the file in the run directory: a line per row, `[logger, series, number]`.
 FILE = "logged.jsonl"
@@ -32,17 +35,18 @@ class LoggedRows:
 
     def add(self, row: tuple[str, int]) -> None:
         """Note a row, given by the name of its series and its number."""
-        with self._path.open("a") as file:
-            file.write(json.dumps([self._logger, *row]) + "\n")
+        append_lines(json.dumps([self._logger, *row]) + "\n", self._path)
 
     def _update(self) -> None:
-        """Read the lines that have come since the last time."""
+        """Read the whole lines that have come since the last time, but for damaged ones."""
         if not self._path.exists() or self._path.stat().st_size == self._read:
             return
-        with self._path.open() as file:
+        with self._path.open("rb") as file:
             file.seek(self._read)
-            for line in iter(file.readline, ""):
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._read += len(whole + end)
+        for line in whole.splitlines():
+            with contextlib.suppress(TypeError, ValueError):
                 logger, series, number = json.loads(line)
                 if logger == self._logger:
                     self._rows.add((series, number))
-            self._read = file.tell()

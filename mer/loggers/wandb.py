@@ -220,7 +220,9 @@ class WandbLogger(Observer):
 
     def fold(self, progress: Progress) -> None:
         """Log what is known after a fold, against finished folds."""
-        if self._run is not None:
+        if self._run is None:
+            return
+        with log_values.careful(f"W&B: fold {progress.fold}", self._lost):
             row = log_values.running(self._context.run_dir, progress)
             self._log_row((f"fold {progress.fold}", progress.done), row)
 

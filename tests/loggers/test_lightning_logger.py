@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mer.errors import MerError
-from mer.loggers import make_observers
+from mer.loggers import logged_rows, make_observers
 from mer.loggers.lightning import LightningLogger
 from mer.runs import curves
 from mer.runs.observers import Observer
@@ -25,8 +25,11 @@ class Notebook:
         self.settings: dict[str, Any] = {}
         self.logged: list[tuple[int, dict[str, float]]] = []
         self.live: list[bool] = []  # of each, whether a fold was trained when it came
-        self.experiment, self.status = None, None
+        self.experiment: Any = None
+        self.status: str | None = None
         Notebook.made.append(self)
+        if mode == "broken":
+            Path(save_dir, logged_rows.FILE).mkdir()  # can be neither read nor written
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
         self.settings = params
@@ -60,6 +63,9 @@ def test_a_logger_of_lightnings_is_told_of_the_run(
     assert notebook.status == "success"
     if mode == "broken":
         assert "Notebook: scores could not be logged: OSError: the server" in caplog.text
+        assert (
+            "Notebook: fold_curves/group-01 could not be logged: IsADirectoryError" in caplog.text
+        )
         return
     steps = [step for step, _ in notebook.logged]
     # The one epoch of each of two folds and what is known then, the scores, the mean curves.

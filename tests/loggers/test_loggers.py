@@ -3,19 +3,23 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mer.config.composition import compose
+from mer.data.dataset import UnifiedDataset
 from mer.data.inputs import INPUTS
 from mer.errors import MerError
 from mer.loggers import make_observers
 from mer.loggers.csv import CsvLogger
-from mer.loggers.lightning import markdown
+from mer.loggers.lightning import LightningLogger, markdown
+from mer.loggers.logged_rows import LoggedRows
 from mer.runs import log_values
-from mer.runs.observers import Progress
+from mer.runs.observers import Progress, RunContext
 from mer.runs.pictures import SIDE, choose, draw
 from mer.training import runner
 from tests.builders import Config, fails_after_one_fold
@@ -40,7 +44,25 @@ def test_values_after_a_fold(tmp_path: Path) -> None:
     }
 
 
-def scores(value: float) -> dict:
+def test_lines_that_were_cut_off_are_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "logged.jsonl"
+    path.write_bytes(b'["a", "fold", 0]\n\xff\n["a", "fold", 1]\n["a", "fold", 2')
+    first, second = LoggedRows(tmp_path, "a"), LoggedRows(tmp_path, "a")
+    for rows in (first, second):
+        assert [("fold", number) in rows for number in range(3)] == [True, True, False]
+    first.add(("fold", 2))
+    for rows in (first, second, LoggedRows(tmp_path, "a")):
+        assert ("fold", 2) in rows and len(rows) == 3
+    history = tmp_path / "history.csv"
+    history.write_text("fold,done,seconds\r\na,1,3.5\r\nb,2")
+    logger, run = CsvLogger(), cast("RunContext", SimpleNamespace(run_dir=tmp_path, heads=[]))
+    logger.start(run)
+    logger.fold(Progress("c", 3, 9, {"seconds": 2.5}, {}))
+    logger.start(run)
+    assert history.read_text().splitlines()[-2:] == ["b,2", "c,3,2.5"]
+
+
+def scores(value: float) -> dict[str, Any]:
     """Scores of which each bound is 0.1 away."""
     names = ("uf1", "uar", "accuracy")
     bounds = {name: [value - 0.1, value + 0.1] for name in names}
@@ -102,11 +124,9 @@ def test_where_nothing_is_wrong_all_examples_are_right() -> None:
     assert chosen["sample_id"].tolist() == ["sure_right", "half_right"]
 
 
-class Inputs:
+def inputs(name: str) -> UnifiedDataset:
     """As much of a dataset as drawing needs."""
-
-    def __init__(self, name: str) -> None:
-        self.kind = INPUTS[name](8).kind
+    return cast("UnifiedDataset", SimpleNamespace(kind=INPUTS[name](8).kind))
 
 
 def test_pictures_show_what_the_channels_are() -> None:
@@ -114,13 +134,13 @@ def test_pictures_show_what_the_channels_are() -> None:
     image[..., :3] = (1.0, 0.5, 0.0)
     image[..., 3] = 2.0  # motion to the right, at full strength
     image[..., 5] = 0.25  # half of the strain at full strength
-    drawn = draw(Inputs("apex_flow"), image, (2.0, 0.5))
+    drawn = draw(inputs("apex_flow"), image, (2.0, 0.5))
     assert drawn.shape == (SIDE, 3 * SIDE, 3)
     frame, flow, strain = (drawn[5, place * SIDE + 5].tolist() for place in range(3))
     assert frame == [255, 128, 0]
     assert flow == [255, 0, 0]  # red is right
     assert strain == [128, 128, 128]
-    still = draw(Inputs("difference"), np.zeros((8, 8, 3), np.float32), (1.0, 1.0))
+    still = draw(inputs("difference"), np.zeros((8, 8, 3), np.float32), (1.0, 1.0))
     assert still[5, 5].tolist() == [128, 128, 128]
 
 
@@ -263,6 +283,7 @@ def test_comet_writes_an_archive_unless_it_is_asked_to_send(
     for words in ((), ("logger.comet.online=true",)):
         node = compose(["logger=comet", *words]).logger.comet
         (logger,) = make_observers({"comet": node})
+        assert isinstance(logger, LightningLogger)
         logger._open(tmp_path)
         # Lightning's logger asks whether it `is False`, and then writes nothing at all.
         assert made["online"] is not False and bool(made["online"]) == bool(words)
