@@ -15,9 +15,11 @@ from typing import Any
 from mer.deploy import expression_pictures
 from mer.deploy.prediction import ClipPrediction, FoundExpression, Prediction
 from mer.deploy.predictor import Predictor
+from mer.deploy.video import NAME_FRAMES
 from mer.errors import MerError, printable
 from mer.pages.rendering import render
 from mer.runs import coverage
+from mer.spotting.stream import NAME_RATE
 
 #: What the browser may load: this page's own files, and nothing from elsewhere.
 POLICY = (
@@ -31,6 +33,9 @@ POLICY = (
 HOSTS = ("127.0.0.1", "localhost")
 
 LARGEST_FILE = "2gb"
+
+#: Title of the fields for the frames and their rate.
+KNOWN = "I know the frames"
 
 FONTS = ("system-ui", "sans-serif")
 
@@ -105,7 +110,7 @@ def build(gradio: Any, predictor: Predictor) -> Any:
                 )
                 # Gradio would ask for FFmpeg, to take out a sound that is never looked at.
                 clip.preprocess = lambda given: None if given is None else str(given.path)
-                with gradio.Accordion("I know the frames", open=False):
+                with gradio.Accordion(KNOWN, open=False):
                     frames = gradio.Textbox(
                         label="Onset, apex and offset", placeholder="12 20 31 (the first is 0)"
                     )
@@ -168,10 +173,16 @@ def to_html(predictor: Predictor, result: ClipPrediction, clip: Path) -> str:
     return render(
         "clip.html.j2",
         expressions=[_shown(predictor, result, one) for one in result.expressions],
-        reason=result.reason,
+        reason=None if result.reason is None else _on_page(result.reason),
         timeline=expression_pictures.timeline(result) if result.expressions else None,
-        warnings=[text.replace(str(clip), clip.name) for text in result.warnings],
+        warnings=[_on_page(text.replace(str(clip), clip.name)) for text in result.warnings],
     )
+
+
+def _on_page(text: str) -> str:
+    """Name the fields of the page in place of options."""
+    field = f"If you know better, open `{KNOWN}`"
+    return text.replace(NAME_FRAMES, field).replace(NAME_RATE, field)
 
 
 def _shown(predictor: Predictor, result: ClipPrediction, one: FoundExpression) -> dict[str, Any]:

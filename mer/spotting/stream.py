@@ -23,6 +23,9 @@ Raw = Iterator[tuple[int, float, np.ndarray]]
 #: Frames per second that are taken where nothing is said.
 FALLBACK_FPS = 25.0
 
+#: What to do where nothing is said.
+NAME_RATE = "If you know it, name it: --fps N (in Python fps=N)"
+
 #: Bounds of a frame rate that can be believed.
 SLOWEST, FASTEST = 1.0, 2000.0
 
@@ -120,8 +123,8 @@ def known_rate(name: str, given: float | None, reported: float | None) -> tuple[
     if reported is not None and math.isfinite(reported) and SLOWEST <= reported <= FASTEST:
         return reported, []
     return FALLBACK_FPS, [
-        f"{name}: the frame rate is not known, {FALLBACK_FPS:g} frames per second are taken; "
-        "fps=N says it"
+        f"{name}: the frame rate is not known, {FALLBACK_FPS:g} frames per second are taken. "
+        f"{NAME_RATE}"
     ]
 
 

@@ -1,16 +1,20 @@
 """The `mer` command and composing configurations: help, exit statuses, messages, light imports."""
 
+import ast
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import mer
 from mer import cli
+from mer.cli import completion, train_help
 from mer.config.composition import check_words, compose, conf_dir, to_plain
 from mer.errors import MerError
 
@@ -73,6 +77,32 @@ def test_every_command_exists_and_explains_itself(
         status = int(leaving.code or 0)
     assert status == 0
     assert name in capsys.readouterr().out
+
+
+def messages() -> Iterator[str]:
+    """Texts in the code of mer that are no docstrings."""
+    for path in Path(mer.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and id(node) not in docstrings:
+                yield str(node.value)
+
+
+def test_hints_name_options_and_keys_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (*([name] for name in cli.COMMANDS), ["wandb", "report"]):
+        with contextlib.suppress(SystemExit):  # argparse leaves this way
+            cli.main([*words, "--help"])
+    option = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+    options = {*option.findall(capsys.readouterr().out), "--version", "--shell-completion"}
+    others = "--force-reinstall --no-deps --upgrade --relogin --always --dirty --abbrev".split()
+    of_synth = to_plain(compose([], config_name="synth"))
+    keys = {*train_help._flat(completion.keys()), *of_synth, "install"}
+    for text in messages():
+        assert set(option.findall(text)) <= options | set(others), text
+        for key in re.findall(r"(?<![\w.])([a-z][\w.]*)=[A-Z]+\b", text):
+            named = key in keys or key.startswith("data.micro.NAME")
+            assert named or "(in Python " in text, text
 
 
 def test_unknown_command_names_the_closest(capsys: pytest.CaptureFixture[str]) -> None:

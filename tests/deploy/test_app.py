@@ -13,8 +13,11 @@ import pytest
 
 import mer
 from mer.deploy import app
+from mer.deploy.prediction import ClipPrediction
 from mer.deploy.predictor import Predictor
+from mer.deploy.video import NAME_FRAMES
 from mer.errors import MerError
+from mer.spotting.stream import NAME_RATE
 from tests.builders import Config
 from tests.deploy.clips import Clip, clip_of, same_scores, write_video
 
@@ -33,6 +36,13 @@ def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def model() -> Iterator[Predictor]:
     with mer.load("motion-xxs") as opened:
         yield opened
+
+
+def test_the_page_names_its_own_fields_and_no_option(model: Predictor) -> None:
+    hints = {"reason": f"nothing. {NAME_FRAMES}", "warnings": (f"unknown. {NAME_RATE}",)}
+    shown = app.to_html(model, ClipPrediction("a.mkv", **hints), Path("a.mkv"))
+    assert "--onset" not in shown and "--fps" not in shown
+    assert shown.count("I know the frames") == 2
 
 
 @pytest.fixture(scope="module")
