@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from mer.files import write_text
 from mer.runs import run_files
 from mer.runs.rundir import fold_folder
 
@@ -14,28 +16,47 @@ from mer.runs.rundir import fold_folder
 NAMES = ("train/loss", "val/loss", "train/uf1", "val/uf1")
 
 
+#: Epochs before an interruption, while the training goes on: Lightning begins its file anew.
+_EARLIER = "metrics-earlier.csv"
+
+
 def write(folder: Path, rows: Sequence[Mapping[str, float | str]]) -> None:
     """Write a fold's history as Lightning's CSV logger does: a row per epoch."""
-    with (folder / "metrics.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    _write(folder / "metrics.csv", rows)
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, float | str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(text.getvalue(), path)
 
 
 @contextlib.contextmanager
 def continued(folder: Path) -> Iterator[None]:
-    """Keep the epochs of an interrupted training, whose history Lightning would begin anew."""
-    path = folder / "metrics.csv"
-    earlier = _rows(path)
+    """Keep the epochs of an interrupted training, whose history Lightning would begin anew.
+
+    Whenever it is killed, they are in one of two files.
+    """
+    path, earlier = folder / "metrics.csv", folder / _EARLIER
+    if rows := _history(folder):
+        _write(earlier, rows)
     path.unlink(missing_ok=True)
     try:
         yield
     finally:
-        later = _rows(path)
-        first = int(later[0]["epoch"]) if later else None
-        rows = [row for row in earlier if first is None or int(row["epoch"]) < first] + later
-        if rows and rows != later:
-            write(folder, rows)
+        if earlier.exists():
+            write(folder, _history(folder))
+            earlier.unlink()
+
+
+def _history(folder: Path) -> list[dict[str, str]]:
+    """Lines of a history; the epochs before an interruption come first."""
+    later = _rows(folder / "metrics.csv")
+    first = int(later[0]["epoch"]) if later else None
+    earlier = _rows(folder / _EARLIER)
+    return [row for row in earlier if first is None or int(row["epoch"]) < first] + later
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -65,35 +86,40 @@ def by_epoch(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
     An epoch is over when its training loss is there, which comes last.
     """
+    return _epochs(_history(folder))
+
+
+def _epochs(rows: Iterable[Mapping[str, str]]) -> list[tuple[int, dict[str, float]]]:
     epochs: dict[int, dict[str, float]] = {}
-    for row in _rows(folder / "metrics.csv"):
+    for row in rows:
         known = epochs.setdefault(int(row["epoch"]), {})
         known |= {name: float(row[name]) for name in NAMES if row.get(name)}
     return [(epoch, known) for epoch, known in epochs.items() if "train/loss" in known]
 
 
 class NewEpochs:
-    """The epochs of a fold or of pretraining, each once, while its history is being written.
+    """The epochs of a fold or of pretraining, each once, as the training writes them.
 
     Args:
         folder: Folder of the history.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._last = folder, -1
+        self._path, self._last = folder / "metrics.csv", -1
         self._state: tuple[int, int] | None = None
 
     def read(self) -> list[tuple[int, dict[str, float]]]:
         """The epochs that have ended since the last call, as `by_epoch` gives them."""
         try:
-            stat = (self._folder / "metrics.csv").stat()
+            stat = self._path.stat()
         except FileNotFoundError:
             return []
         state = stat.st_mtime_ns, stat.st_size
         if state == self._state:
             return []
         self._state = state
-        new = [(epoch, known) for epoch, known in by_epoch(self._folder) if epoch > self._last]
+        epochs = _epochs(_rows(self._path))
+        new = [(epoch, known) for epoch, known in epochs if epoch > self._last]
         self._last = max([self._last, *(epoch for epoch, _ in new)])
         return new
 

@@ -66,11 +66,26 @@ def test_a_continued_training_keeps_its_earlier_epochs(tmp_path: Path) -> None:
     lines = HISTORY.format(first=1.5, second=0.25, val=2.0).splitlines(keepends=True)
     path = tmp_path / "metrics.csv"
     path.write_text("".join(lines))
+    killed = curves.continued(tmp_path)  # and never left
+    killed.__enter__()
+    assert not path.exists()
+    assert losses(tmp_path) == [(0, 1.5), (1, 0.25)]
+    second = [lines[0], "1,7,0.5,0.75,0.4,,\n", "2,11,0.5,0.5,0.4,,\n"]
+    path.write_text("".join(second))
+    assert losses(tmp_path) == [(0, 1.5), (1, 0.75), (2, 0.5)]  # the second epoch was trained again
     with curves.continued(tmp_path):
-        assert not path.exists()
-        path.write_text("".join([lines[0], "1,7,0.5,0.75,0.4,,\n", "2,11,0.5,0.5,0.4,,\n"]))
-    losses = [(epoch, known["train/loss"]) for epoch, known in curves.by_epoch(tmp_path)]
-    assert losses == [(0, 1.5), (1, 0.75), (2, 0.5)]  # the second epoch was trained again
+        assert losses(tmp_path) == [(0, 1.5), (1, 0.75), (2, 0.5)]
+        path.write_text(lines[0] + "2,11,0.5,0.125,0.4,,\n")
+    assert losses(tmp_path) == [(0, 1.5), (1, 0.75), (2, 0.125)]
     with pytest.raises(KeyboardInterrupt), curves.continued(tmp_path):
         raise KeyboardInterrupt
-    assert [epoch for epoch, _ in curves.by_epoch(tmp_path)] == [0, 1, 2]
+    assert losses(tmp_path) == [(0, 1.5), (1, 0.75), (2, 0.125)]
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.csv"]
+    with curves.continued(tmp_path):  # from the beginning
+        path.write_text(lines[0] + "0,11,0.5,2.5,0.4,,\n")
+    assert losses(tmp_path) == [(0, 2.5)]
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """Epoch and training loss of a history."""
+    return [(epoch, known["train/loss"]) for epoch, known in curves.by_epoch(folder)]
