@@ -8,6 +8,7 @@ import difflib
 import importlib
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -138,16 +139,10 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0 for success, 1 for a fault of mer, 2 for a problem that the user can mend, 130 after
-        Ctrl-C, 143 after SIGTERM, else what the subcommand returns. With `MER_DEBUG=1` errors keep
-        their traceback.
+        Ctrl-C, 141 if nobody reads its output on (`mer list | head`), 143 after SIGTERM, else what
+        the subcommand returns. With `MER_DEBUG=1` errors keep their traceback.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
-    if words[0] in ("-V", "--version", "version"):
-        print(f"mer {mer.__version__}")
-        return 0
+    words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if "--shell-completion" in words:
         words = ["--shell-completion", *words[words.index("--shell-completion") + 1 :]]
     debug = os.environ.get("MER_DEBUG", "") not in ("", "0")
@@ -156,31 +151,60 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] != "bench":
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _set_up_logging(debug)
-    kept = ""
     with _sigterm_interrupts(leaving=argv is None) as terminated:
         try:
-            command = COMPLETION if words[0] == "--shell-completion" else _find(words[0])
-            kept = command.kept
-            module, function = command.target.split(":")
-            return int(getattr(importlib.import_module(module), function)(words[1:]))
+            return _carry_out(words)
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _unread():
+                return 141
             if debug:
                 raise
             failure = failures.explain(error)
             print(f"mer: error: {printable(failure.sentence)}", file=sys.stderr)
             return failure.status
         except (KeyboardInterrupt, SystemExit) as stop:
+            if isinstance(stop.__context__, BrokenPipeError):  # Rich exits in its place
+                return 141
             interrupt = interruption(stop)
             if interrupt is None:
                 raise
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # while the workers are ended
             if debug:
                 traceback.print_exc()
+            kept = COMMANDS[words[0]].kept if words[0] in COMMANDS else ""
             word, status = ("terminated", 143) if terminated else ("stopped", 130)
             print(f"\nmer: {word}. {printable(str(interrupt) or kept)}", file=sys.stderr)
             return status
         finally:
             processes.end()
+
+
+def _carry_out(words: list[str]) -> int:
+    """Run a subcommand, or say which there are, until all that it prints is out."""
+    try:
+        if words[0] in ("-h", "--help", "help"):
+            print(usage())
+            return 0
+        if words[0] in ("-V", "--version", "version"):
+            print(f"mer {mer.__version__}")
+            return 0
+        command = COMPLETION if words[0] == "--shell-completion" else _find(words[0])
+        module, function = command.target.split(":")
+        return int(getattr(importlib.import_module(module), function)(words[1:]))
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # else Python does it at its end, where an error is a traceback
+
+
+def _unread() -> bool:
+    """Whether nobody reads standard output any more; what is still held for it goes nowhere."""
+    with contextlib.suppress(OSError):  # it is no file, but the output of a notebook
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if poll.poll(0):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return True
+    return False
 
 
 @contextlib.contextmanager

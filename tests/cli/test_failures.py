@@ -16,6 +16,7 @@ from mer import cli
 from mer.cli.failures import explain
 from mer.errors import MerError, when_stopped
 from mer.files import naming, write_json
+from mer.runs.terminal import console
 
 
 def system_error(number: int, *names: str) -> OSError:
@@ -131,6 +132,40 @@ def test_a_signal_ends_a_command_with_a_sentence(
     assert cli.main(["fake"]) == status
     assert capsys.readouterr().err == f"\nmer: {word}. 2 of 3 folds are kept.\n"
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.parametrize("by", ["print", "rich"])
+@pytest.mark.parametrize("count", [1, 10_000])  # held back until the end, and not
+def test_a_command_whose_output_nobody_reads_ends_quietly(
+    command: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    by: str,
+    count: int,
+) -> None:
+    def main(argv: list[str]) -> int:
+        text = "words\n" * count
+        print(text) if by == "print" else console().print(text)
+        return 0
+
+    command(main)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:  # closing it writes what it holds
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert cli.main(["fake"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broken_pipe_to_another_process_is_an_error(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(argv: list[str]) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    command(main)
+    assert cli.main(["fake"]) == 2
+    assert "Broken pipe" in capsys.readouterr().err
 
 
 def test_what_is_further_in_says_what_is_kept() -> None:
