@@ -1,4 +1,4 @@
-"""Callbacks on epochs: keep the best, call after each, stop after some, record what one gives."""
+"""Callbacks on epochs: keep the best, call after each, count, stop after some, record outputs."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mer.models.inference import predict_batches
 from mer.models.seen_samples import SeenSamples
+from mer.progress import Lines
 
 
 class KeepBest(pl.Callback):
@@ -62,6 +63,27 @@ class AfterEpoch(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Call it for the last epoch."""
         self.call()
+
+
+class EpochLines(pl.Callback):
+    """Log how many epochs are done; a continued training begins with those before.
+
+    Args:
+        what: What is done.
+        shown: Whether anything is logged.
+    """
+
+    def __init__(self, what: str, shown: bool = True) -> None:
+        self.what, self.shown = what, shown
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with the epochs that are done."""
+        done = trainer.current_epoch
+        self._lines = Lines(trainer.max_epochs, self.what, "epoch", done, shown=self.shown)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count one more."""
+        self._lines.update()
 
 
 class StopAfter(pl.Callback):

@@ -19,7 +19,7 @@ import torch
 
 from mer import __version__, integrity
 from mer.cache import exclusive, hold, make_key
-from mer.callbacks.epochs import AfterEpoch
+from mer.callbacks.epochs import AfterEpoch, EpochLines
 from mer.config import trust
 from mer.config.conversion import to_plain
 from mer.config.settings import MACHINE, Settings
@@ -31,7 +31,7 @@ from mer.files import naming, write_json
 from mer.models import backbones, insertion
 from mer.models.checkpoints import read_checkpoint
 from mer.models.modules import MacroPretrainModule
-from mer.progress import Lines, is_watched
+from mer.progress import is_watched
 from mer.randomness import derived_seed
 from mer.runs import curves, evidence, run_files
 from mer.training import data_parallel
@@ -207,8 +207,7 @@ def _train(
             trainer = make_trainer(settings, settings.macro, folder, [], history=False)
         else:
             shown = settings.trainer.enable_progress_bar and not is_watched()
-            lines = Lines(settings.macro.epochs, "macro-pretraining", "epoch", shown=shown)
-            count = AfterEpoch(lambda *_: lines.update())
+            count = EpochLines("macro-pretraining", shown)
             callbacks: list[pl.Callback] = [keeper, AfterEpoch(after_epoch), count]
             trainer = make_trainer(settings, settings.macro, folder, callbacks, progress=True)
             trainer.fit(module, data, ckpt_path=checkpoint)

@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from mer import progress
 from mer.cache import entries
 from mer.cli import main
 from mer.config.composition import typed
@@ -31,7 +32,7 @@ def words(tiny_words: list[str]) -> list[str]:
 
 
 def test_train_prints_the_table_and_evaluate_repeats_it(
-    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = tmp_path / "run"
     assert main(["train", *words, f"run.dir={run_dir}"]) == 0
@@ -65,7 +66,7 @@ def test_multirun_gives_each_job_its_directory(words: list[str], tmp_path: Path)
 
 
 def test_wrong_words_are_named_without_a_traceback(
-    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *words, "backbone=mobilevit_xss", "model.epoch=3"]) == 2
     error = capfd.readouterr().err
@@ -77,7 +78,7 @@ def test_wrong_words_are_named_without_a_traceback(
 
 
 def test_prepare_lists_every_store_with_its_contact_sheet(
-    words: list[str], capfd: pytest.CaptureFixture
+    words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["prepare", *words]) == 0
     out = capfd.readouterr().out
@@ -108,15 +109,25 @@ def test_every_backbone_is_pretrained_transferred_and_tested(
 
 
 def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    cfg = tiny_config("macro.epochs=3", "macro.dropout=0.3", "trainer.threads=1")
+    cfg = tiny_config(
+        "macro.epochs=3",
+        "macro.dropout=0.3",
+        "trainer.threads=1",
+        "trainer.enable_progress_bar=true",
+    )
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    caplog.set_level("INFO")
     corpus = sources.load(typed(cfg), "macro")
 
     class Killed(Exception):
         pass
 
-    def die(self: pl.LightningModule) -> None:
+    def die(self: pl.LightningModule) -> Any:
         if self.current_epoch == 1:  # the first epoch is over, the second has not begun
             raise Killed
 
@@ -163,3 +174,6 @@ def test_a_pretraining_that_was_killed_gives_the_weights_of_one_that_was_not(
     ]
     assert [(epoch, values) for _, epoch, values, error in told if error is None] == history
     assert curves.by_epoch(entry.path) == history
+    counted = [text for text in caplog.messages if "macro-pretraining: " in text]
+    # Once without interruption, and once before and after one.
+    assert counted == 2 * [f"macro-pretraining: {epoch} of 3 epochs" for epoch in (1, 2, 3)]
