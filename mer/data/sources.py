@@ -262,7 +262,8 @@ def dataset(settings: Settings, corpus: Corpus) -> "UnifiedDataset":
 
 def _log_counts(table: pd.DataFrame, role: str, remarks: list[Remark]) -> None:
     counts = pd.crosstab(table["dataset"], table["label"])
-    persons, mended = table["person"].nunique(), samples(remarks, "mended")
+    persons = table["person"].nunique()
     facts = [f"{len(table)} samples of {persons} persons", summary(len(table), remarks)]
-    facts += [f"{mended} mended"] if mended else []
+    for action, words in (("mended", "mended"), ("repeated", "with a picture that repeats")):
+        facts += [f"{count} {words}"] if (count := samples(remarks, action)) else []
     log.info("%s: %s\n%s", role, "; ".join(filter(None, facts)), counts.to_string())

@@ -74,12 +74,14 @@ def read(reader: str | Callable[..., Reading], root: str | Path, /, **options: A
 
 
 def _repeated(table: pd.DataFrame) -> list[Remark]:
-    """Remarks on samples whose apex, or row of an array, is that of an earlier sample."""
-    names = ("apex_path", "array_path", "array_key", "array_row")
+    """Remarks on samples whose apex is their onset, or, as a row of an array, that of another."""
+    names = ("onset_path", "apex_path", "array_path", "array_key", "array_row")
     first: dict[tuple[object, ...], str] = {}
     remarks = []
     for sample, *values in table[["sample_id", *names]].itertuples(index=False):
-        apex, file, key, row = (None if pd.isna(value) else value for value in values)
+        onset, apex, file, key, row = (None if pd.isna(value) else value for value in values)
+        if file is None and onset == apex:
+            remarks.append(Remark(sample, "repeated", f"its apex is its onset, no motion: {apex}"))
         source = (apex,) if file is None else (file, key, row)
         if (other := first.setdefault(source, sample)) != sample:
             picture = apex if file is None else f"row {row} of {file}"

@@ -63,8 +63,9 @@ class Remark(NamedTuple):
 
     Attributes:
         item: Sample id, or what the samples share: a file, a folder, a dataset.
-        action: `dropped`, `mended`, `repeated` for a sample with the picture of another, or
-            `ignored` for what is no sample (a column, a second tree) or could not be done to one.
+        action: `dropped`, `mended`, `repeated` for a sample with the picture of another or
+            with one as onset and apex, or `ignored` for what is no sample (a column, a second tree)
+            or could not be done to one.
         reason: Reason, in words.
         samples: Number of samples that it is about.
     """

@@ -324,3 +324,15 @@ def test_a_picture_that_two_rows_name_is_a_remark(pictures: Path) -> None:
     [remark] = datasets.read("table", path, name="mine").remarks
     assert (remark.item, remark.action) == ("mine/s2/c1", "repeated")
     assert remark.reason == f"has the picture of mine/s1/c1: {pictures / 'a0.png'}"
+
+
+def test_a_clip_whose_apex_is_its_onset_is_a_remark(pictures: Path) -> None:
+    path = csv(
+        pictures,
+        "subject,clip,emotion,onset_path,apex_path\n"
+        "s1,c1,happy,a0.png,a1.png\ns1,c2,happy,b1.png,b1.png\n",
+    )
+    table, [remark] = datasets.read("table", path, name="mine")
+    assert len(table) == 2
+    assert (remark.item, remark.action) == ("mine/s1/c2", "repeated")
+    assert remark.reason == f"its apex is its onset, no motion: {pictures / 'b1.png'}"
