@@ -24,6 +24,9 @@ PACKAGES = {
     "NeptuneLogger": ("neptune", "neptune"),
 }
 
+#: Arguments that are words, also where they look like numbers on the command line.
+WORDS = ("name", "run_name", "experiment_name", "experiment", "project", "save_dir", "repo")
+
 
 class LightningLogger(Observer):
     """Gives a logger of Lightning's the settings, running values, final scores and curves of a run.
@@ -100,6 +103,8 @@ class LightningLogger(Observer):
         stands_for = {"save_dir": str(run_dir), "run_name": run_dir.name, "name": run_dir.name}
         null = [name for name, value in self.node.items() if value is None]
         filled: dict[str, Any] = {name: stands_for[name] for name in null if name in stands_for}
+        numbers = ((name, self.node.get(name)) for name in WORDS)
+        filled |= {name: str(value) for name, value in numbers if isinstance(value, int | float)}
         if self.node.get("online") is False:
             filled["online"] = 0  # with False Lightning's logger of Comet writes no archive either
         self._logger = trust.build({**self.node, **filled}, "logger")

@@ -62,9 +62,11 @@ class WandbLogger(Observer):
         examples: int = 8,
         faces: bool = False,
     ) -> None:
-        self.mode, self.project, self.entity = mode, project, entity
-        self.name, self.group, self.tags, self.notes = name, group, list(tags), notes
-        self.dir, self.weights, self.examples, self.faces = dir, weights, examples, faces
+        # Words such as 2026 come as numbers from the command line.
+        self.mode, self.project, self.entity = mode, str(project), _word(entity)
+        self.name, self.group, self.notes, self.dir = map(_word, (name, group, notes, dir))
+        self.tags = [str(tag) for tag in (tags if isinstance(tags, list | tuple) else [tags])]
+        self.weights, self.examples, self.faces = weights, examples, faces
         self._pretraining: PretrainingRun | None = None
         self._run: Any = None  # wandb.Run while it is open
         self._lost: list[str] = []
@@ -311,3 +313,7 @@ class WandbLogger(Observer):
         # Pooled scores alone: an artifact takes a hundred keys.
         pooled = {key: value for key, value in values.items() if key.count("/") < 3}
         wandb_contents.log_weights(self._run, self._context, {**pooled, **self._origin})
+
+
+def _word(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -18,6 +18,7 @@ from mer.loggers import make_observers
 from mer.loggers.csv import CsvLogger
 from mer.loggers.lightning import LightningLogger, markdown
 from mer.loggers.logged_rows import LoggedRows
+from mer.loggers.wandb import WandbLogger
 from mer.runs import log_values
 from mer.runs.observers import Progress, RunContext
 from mer.runs.pictures import SIDE, choose, draw
@@ -288,6 +289,24 @@ def test_comet_writes_an_archive_unless_it_is_asked_to_send(
         # Lightning's logger asks whether it `is False`, and then writes nothing at all.
         assert made["online"] is not False and bool(made["online"]) == bool(words)
         assert made["mode"] == "create" and not made["log_code"]
+
+
+def test_words_may_be_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = [f"logger.wandb.{key}=2026" for key in ("project", "entity", "name", "group", "dir")]
+    composed = compose(["logger=wandb", *words, "logger.wandb.tags=[1,pilot]"]).logger.wandb
+    for node, tags in ((composed, ["1", "pilot"]), ({**composed, "tags": 7}, ["7"])):
+        (wandb,) = make_observers({"wandb": node})
+        assert isinstance(wandb, WandbLogger)
+        texts = (wandb.project, wandb.entity, wandb.name, wandb.group, wandb.dir)
+        assert texts == ("2026",) * 5
+        assert wandb.tags == tags and not wandb._problems()
+    made = {}
+    monkeypatch.setattr("mer.config.trust.build", lambda node, key: made.update(node))
+    node = compose(["logger=mlflow", "logger.mlflow.experiment_name=2026"]).logger.mlflow
+    (mlflow,) = make_observers({"mlflow": node})
+    assert isinstance(mlflow, LightningLogger)
+    mlflow._open(tmp_path)
+    assert made["experiment_name"] == "2026"
 
 
 def test_wandb_sends_nothing_by_default() -> None:
