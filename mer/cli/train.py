@@ -18,12 +18,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from mer.cli import failures, train_help
 from mer.cli.made_folders import Folders
 from mer.cli.options import require_writable
-from mer.config import sweeps
-from mer.config.composition import check_words, conf_dir, typed
+from mer.config import absent, sweeps
+from mer.config.composition import check_words, conf_dir, to_plain, typed
 from mer.config.hydra_options import options_first, take_trust
 from mer.config.settings import Settings
 from mer.config.stored import check_folder
-from mer.errors import MerError, interruption
+from mer.errors import MerError, interruption, raise_all
 from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,9 @@ def main(argv: list[str]) -> int:
     words = _with_directory(words)
     config = check_words(words)
     if config is not None:
-        _require_data(typed(config))
+        settings = typed(config)
+        raise_all("The configuration cannot be used:", absent.problems(to_plain(config)))
+        _require_data(settings)
         _check_folders(config, alone=not {"-m", "--multirun"} & set(words))
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):

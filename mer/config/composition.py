@@ -91,7 +91,13 @@ def check_words(words: list[str]) -> "DictConfig | None":
     if options:
         folders = config_folders(config_dir)
         firsts = [sweeps.first_value(word, folders) for word in overrides]
-        config = compose(firsts, config_dir=config_dir)
+        try:
+            config = compose(firsts, config_dir=config_dir)
+        except MerError as error:
+            said = str(error)
+            for first, word in zip(firsts, overrides, strict=True):
+                said = said.replace(f"  - {first}: ", f"  - {word}: ")
+            raise MerError(said) from error
         sweeps.check(overrides, config, folders)
         return config
     sweeps.require_multirun(overrides)

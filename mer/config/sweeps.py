@@ -63,8 +63,11 @@ def check(words: Sequence[str], config: "DictConfig", folders: Sequence[Path]) -
     Raises:
         MerError: With all of them, or if a sweep needs a search.
     """
+    from mer.config import absent, conversion
     from mer.config.composition import to_plain
-    from mer.config.conversion import problems
+
+    def problems(config: dict[str, Any]) -> list[str]:
+        return conversion.problems(config) + absent.problems(config)
 
     found: list[str] = []
     base = to_plain(config)
@@ -76,6 +79,12 @@ def check(words: Sequence[str], config: "DictConfig", folders: Sequence[Path]) -
         if override.is_interval_sweep() and config.get("search") is None:
             found.append(f"{word}: an interval is searched, not gone through; add search=optuna")
             continue
+        if override.is_interval_sweep():
+            try:
+                ends(override.value())
+            except ValueError as error:
+                found.append(f"{word}: {error}")
+                continue
         choices = _choices(name, folders)
         for value in _values(override, folders):
             if choices:
@@ -85,6 +94,20 @@ def check(words: Sequence[str], config: "DictConfig", folders: Sequence[Path]) -
                 changed = problems(_with(base, name, f"{key}={value}"))
                 found += [f"{word}: {problem}" for problem in changed if problem not in known]
     raise_all("The sweep has values that no run can have:", dict.fromkeys(found))
+
+
+def ends(interval: Any) -> tuple[float, float]:
+    """The ends of Hydra's `interval(LOW, HIGH)`.
+
+    Raises:
+        ValueError: If a search cannot draw from it.
+    """
+    low, high = interval.start, interval.end
+    if low > high:
+        raise ValueError(f"an interval goes up; type interval({high}, {low})")
+    if "log" in interval.tags and low <= 0:
+        raise ValueError(f"a log scale has no {low}; start the interval above 0")
+    return low, high
 
 
 def require_multirun(words: Sequence[str]) -> None:

@@ -74,9 +74,15 @@ def resolve(target: Any, key: str) -> Any:
         except Exception as error:
             raise MerError(f"{where}: {name} cannot be imported: {error}") from error
         return _attribute(made, parts[length:], where)
-    raise MerError(
-        f"{where}: there is no package {parts[0]}. Install it, or name the folder that holds it: "
-        "export PYTHONPATH=FOLDER"
+    raise MerError(no_package(target, key))
+
+
+def no_package(target: str, key: str) -> str:
+    """Say that the package of a `_target_` is not installed."""
+    where = f"{key}._target_={target}".lstrip(".")
+    return (
+        f"{where}: there is no package {target.partition('.')[0]}. Install it, or name the folder "
+        "that holds it: export PYTHONPATH=FOLDER"
     )
 
 

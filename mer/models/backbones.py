@@ -4,7 +4,6 @@ Any name of timm works, and so does an own class with the same four members. All
 with a node (name, weights, keywords, embedding shape) is found here, before training starts.
 """
 
-import difflib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ import timm
 import torch
 from torch import nn
 
-from mer.config import trust
+from mer.config import absent, trust
 from mer.config.arguments import unknown_arguments
 from mer.errors import MerError, raise_all
 from mer.models import weights
@@ -270,9 +269,7 @@ def _check_name(name: str) -> None:
             f"the file as backbone.weights={name}."
         )
     if not timm.is_model(name.split(".")[0]):
-        close = difflib.get_close_matches(name, timm.list_models(), n=4)
-        hint = f"closest: {', '.join(close)}" if close else "timm.list_models() lists all"
-        raise MerError(f"timm has no backbone.name={name}; {hint}.")
+        raise MerError(absent.no_network(name))
     try:
         timm.models.get_pretrained_cfg(name)
     except RuntimeError as error:

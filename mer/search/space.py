@@ -21,7 +21,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from mer.config import trust
+from mer.config import sweeps, trust
 from mer.errors import MerError, one_line, raise_all
 
 
@@ -206,7 +206,7 @@ def _distribution(override: Override) -> BaseDistribution:
     value: Any = override.value()
     log = "log" in getattr(value, "tags", ())
     if override.is_interval_sweep():
-        low, high = value.start, value.end
+        low, high = sweeps.ends(value)
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)

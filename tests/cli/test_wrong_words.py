@@ -21,6 +21,11 @@ from mer import cli
             ["train", "protocol=all", "protocol.like=sweep"],
             "in it are 0. Name one, such as sweep/0",
         ),
+        (["train", "backbone.name=tinyy"], "timm has no backbone.name=tinyy"),
+        (
+            ["train", "data=megc2019", "+backbone._target_=nolab.Net", "logger=many"],
+            "backbone._target_=nolab.Net: there is no package nolab",
+        ),
         (["train", "run.dir=file"], "run.dir=file is a file; name a folder"),
         (["prepare", "paths.cache=file"], "paths.cache=file is a file; name a folder"),
         (["audit", "sweep", "data.root=x"], "Name one, such as sweep/0"),

@@ -41,6 +41,16 @@ def test_every_value_of_a_sweep_is_checked() -> None:
         (["-m", "model.dropout=interval(0,0.5)"], "an interval is searched.*add search=optuna"),
         (["model.dropout=interval(0,0.5)"], "type mer train -m search=optuna"),
         (["search=optuna", "model.dropout=interval(0,0.5)"], r"type mer train -m \.\.\."),
+        (
+            ["-m", "model.learning_rate=interval(0,1)"],
+            r"- model.learning_rate=interval\(0,1\): there",
+        ),
+        (
+            ["-m", "search=optuna", "seed=interval(3,1)"],
+            r"seed=interval\(3,1\): .*interval\(1.0, 3.0\)",
+        ),
+        (["-m", "search=optuna", "seed=tag(log,interval(0,1))"], r"interval\(0,1\)\): .* above 0"),
+        (["-m", "backbone.name=resnet18,tinyy"], "18,tinyy: timm has no backbone.name=tinyy"),
         (["backbone=glob(mobilevit*)"], r"backbone=glob.*several values.*mer train -m \.\.\."),
     ],
 )

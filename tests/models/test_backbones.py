@@ -6,8 +6,10 @@ import pytest
 import timm
 import torch
 from omegaconf import OmegaConf
+from timm.models._registry import get_deprecated_models
 from torch import nn
 
+from mer.config import absent
 from mer.errors import MerError
 from mer.models import backbones, blocks, weights
 from tests.builders import NETWORKS
@@ -135,6 +137,19 @@ def test_own_class() -> None:
 def test_wrong_nodes(changes: dict[str, object], message: str) -> None:
     with pytest.raises(MerError, match=message):
         backbones.build(node(**changes), 3)
+
+
+def test_a_network_that_timm_lacks_is_found_without_timm() -> None:
+    names = [*timm.list_models(), *get_deprecated_models(), "resnet18.a1_in1k"]
+    assert len(names) > 1000
+    assert [one for name in names for one in absent.problems({"backbone": {"name": name}})] == []
+    said = absent.problems({"backbone": {"name": "resnet18x"}})
+    assert said == [
+        "timm has no backbone.name=resnet18x; closest: resnet18, resnet18d, skresnet18, seresnet18."
+    ]
+    assert absent.problems({"backbone": {"name": "resnet"}})
+    (own,) = absent.problems({"backbone": {"name": "ststnet"}})
+    assert own.endswith("for mer's own type backbone=ststnet.")
 
 
 def test_a_size_that_does_not_fit() -> None:
