@@ -104,7 +104,7 @@ def _overrides(before: list[str], last: str) -> Iterator[str]:
 
 
 def keys(folder: Path | None = None) -> dict[str, Any]:
-    """The tree of keys of `mer train`, as the files of the default groups have it.
+    """The tree of keys of `mer train`, as the files of the default groups and of searches have it.
 
     Args:
         folder: Folder of the configuration; by default that of the package.
@@ -119,6 +119,7 @@ def keys(folder: Path | None = None) -> dict[str, Any]:
             if path.exists():
                 content = {key: value for key, value in _load(path).items() if key != "defaults"}
                 tree[group] = {**tree.get(group, {}), **content}
+    tree["search"] = _load(folder / "search" / "optuna.yaml")["search"]
     return tree
 
 

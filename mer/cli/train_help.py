@@ -104,6 +104,8 @@ def explain(topic: str, folders: list[Path]) -> str:
         texts.append("\n".join([f"{group}: one of", *lines]))
     default = group_lines(conf_dir()).get(group, ("", ""))[0]
     sources = {"train.yaml": parts, f"{group}/{default}.yaml": parts[1:]}
+    if group in ("search", "hydra"):
+        sources["search/optuna.yaml"] = parts  # what all searches share
     for name, inner in sources.items():
         path = conf_dir() / name
         if path.exists() and (block := _block(path.read_text(encoding="utf-8"), inner)):

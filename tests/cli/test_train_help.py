@@ -36,6 +36,17 @@ def test_help_of_a_key_has_the_comments_of_conf(capsys: pytest.CaptureFixture[st
     assert "closest: model.optimizer" in capsys.readouterr().err
 
 
+def test_help_of_searches_has_the_keys_that_they_share(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help", "search", "search.n_trials", "hydra.sweeper.storage"]) == 0
+    of_group, _, of_key = capsys.readouterr().out.partition("Keys of search.n_trials")
+    assert "search=svm_head" in of_group and "  seeds: 1 " in of_group
+    assert "in conf/search/optuna.yaml:\n\n  n_trials: 20 " in of_key and "seeds" not in of_key
+    assert "  storage: null          # study.db in search.dir" in of_key
+    assert main(["train", "--help", "search.ntrials"]) == 2
+    assert "closest: search.n_trials" in capsys.readouterr().err
+    assert completion.answers("mer train search.n_t", BREAKS) == ["search.n_trials="]
+
+
 def test_help_of_a_group_has_own_files_too(tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "mine.yaml").write_text("# My own input. More.\nname: apex\n")
