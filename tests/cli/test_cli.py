@@ -18,9 +18,11 @@ from mer.cli import completion, train_help
 from mer.config.composition import check_words, compose, conf_dir, to_plain
 from mer.errors import MerError
 
+FakeCommand = Callable[[Callable[[list[str]], int]], None]
+
 
 @pytest.fixture
-def fake_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], int]], None]:
+def fake_command(monkeypatch: pytest.MonkeyPatch) -> FakeCommand:
     """Return a function that puts a given main behind `mer fake`."""
 
     def install(main: Callable[[list[str]], int]) -> None:
@@ -116,15 +118,15 @@ def test_unknown_command_far_from_all_lists_all(capsys: pytest.CaptureFixture[st
     assert "there is synth, prepare, train" in capsys.readouterr().err
 
 
-def test_words_and_status_pass_through(fake_command: Callable) -> None:
+def test_words_and_status_pass_through(fake_command: FakeCommand) -> None:
     seen: list[list[str]] = []
-    fake_command(lambda argv: seen.append(argv) or 7)
+    fake_command(lambda argv: seen.append(argv) or 7)  # type: ignore[func-returns-value]
     assert cli.main(["fake", "a=1", "--flag"]) == 7
     assert seen == [["a=1", "--flag"]]
 
 
 def test_user_error_is_one_message_without_traceback(
-    fake_command: Callable, capsys: pytest.CaptureFixture[str]
+    fake_command: FakeCommand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_command(raising(MerError("the file x.csv has no column y")))
     assert cli.main(["fake"]) == 2
@@ -134,7 +136,7 @@ def test_user_error_is_one_message_without_traceback(
 
 
 def test_mer_debug_lets_the_error_through(
-    fake_command: Callable, monkeypatch: pytest.MonkeyPatch
+    fake_command: FakeCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_command(raising(MerError("broken")))
     monkeypatch.setenv("MER_DEBUG", "1")
@@ -152,7 +154,7 @@ def test_mer_debug_lets_the_error_through(
 def test_interrupt_says_what_is_kept(
     interrupt: KeyboardInterrupt,
     said: str,
-    fake_command: Callable,
+    fake_command: FakeCommand,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fake_command(raising(interrupt))
@@ -161,7 +163,7 @@ def test_interrupt_says_what_is_kept(
 
 
 def test_an_interrupt_that_lightning_turned_into_an_exit_counts(
-    fake_command: Callable, capsys: pytest.CaptureFixture[str]
+    fake_command: FakeCommand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(argv: list[str]) -> int:
         try:
@@ -174,7 +176,7 @@ def test_an_interrupt_that_lightning_turned_into_an_exit_counts(
     assert "Kept." in capsys.readouterr().err
 
 
-def test_other_exits_pass_through(fake_command: Callable) -> None:
+def test_other_exits_pass_through(fake_command: FakeCommand) -> None:
     fake_command(raising(SystemExit(3)))
     with pytest.raises(SystemExit) as caught:
         cli.main(["fake"])
@@ -182,7 +184,7 @@ def test_other_exits_pass_through(fake_command: Callable) -> None:
 
 
 def test_a_bug_is_one_message_that_says_where_it_is(
-    fake_command: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fake_command: FakeCommand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_command(raising(ZeroDivisionError("a bug")))
     assert cli.main(["fake"]) == 1
@@ -267,7 +269,7 @@ def test_right_words_pass_the_check(words: list[str], small_conf: Path) -> None:
     ("words", "message"),
     [
         (["sed=1"], r"sed=1: there is no key sed \(closest: seed\)"),
-        (["-m", "sed=1,2"], r"sed=1: there is no key sed \(closest: seed\)"),
+        (["-m", "sed=1,2"], r"sed=1,2: there is no key sed \(closest: seed\)"),
         (["seed=1,2"], r"seed=1,2 stands for several values; .* mer train -m"),
     ],
 )
