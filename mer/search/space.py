@@ -22,6 +22,7 @@ from optuna.distributions import (
 )
 
 from mer.config import sweeps, trust
+from mer.config.short_names import short_names
 from mer.errors import MerError, one_line, raise_all
 
 
@@ -137,9 +138,9 @@ def name(space: Space, shipped: Space, before: str) -> str:
         before: Name in the file; that of the bare `search=optuna` says nothing and is left out.
     """
     own = [key for key, values in space.params.items() if shipped.params.get(key) != values]
-    tails = [re.sub(r"[^A-Za-z0-9_]+", "-", key.rpartition(".")[2]).strip("-") for key in own]
+    names = [re.sub(r"[^A-Za-z0-9_]+", "-", one).strip("-") for one in short_names(own).values()]
     digest = hashlib.sha256(json.dumps(space.as_json()).encode()).hexdigest()[:6]
-    return "-".join([*([before] if shipped.params else []), *tails[:3], digest])
+    return "-".join([*([before] if shipped.params else []), *names[:3], digest])
 
 
 def words(params: dict[str, Any], space: Space) -> list[str]:

@@ -85,8 +85,9 @@ def test_keys_of_the_trial_as_a_whole_cannot_be_searched(key: str) -> None:
 def test_choices_come_back_as_hydra_reads_them_and_own_text_is_quoted() -> None:
     space = parse(["a='a b','c,d','it\\'s','x=1',[1,2],null,{y:1},''"])
     parser = OverridesParser.create()
-    choices = space.params["a"].choices
-    values = [parser.parse_override(words({"a": one}, space)[0]).value() for one in choices]
+    found = space.params["a"]
+    assert isinstance(found, CategoricalDistribution)
+    values = [parser.parse_override(words({"a": one}, space)[0]).value() for one in found.choices]
     plain = [getattr(value, "text", value) for value in values]
     assert plain == ["a b", "c,d", "it's", "x=1", [1, 2], None, {"y": 1}, ""]
     own = {"b": "it's, so \\", "c": True, "d": None, "e": 0.5, "f": 3}
@@ -134,5 +135,5 @@ def test_searches_of_other_ranges_have_other_names() -> None:
     assert re.fullmatch(r"tpe-[0-9a-f]{6}", name(fewer, file, "tpe"))
     own = [parse([f"+a.b@c=1,{end}", "backbone=x,y"]) for end in (2, 3)]
     names = [name(one, parse([]), "optuna") for one in own]
-    assert all(re.fullmatch(r"b-c-backbone-[0-9a-f]{6}", one) for one in names)
+    assert all(re.fullmatch(r"a-b-c-backbone-[0-9a-f]{6}", one) for one in names)
     assert len(set(names)) == 2

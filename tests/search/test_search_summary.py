@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from mer.config.short_names import short_names
@@ -206,7 +206,7 @@ def test_a_list_of_values_is_no_markup_on_the_terminal(
 ) -> None:
     made = Made(tmp_path)
     made.add(None, TrialState.FAIL, outcome="raised ValueError: [bold]")
-    space = {"model.widths": CategoricalDistribution(["[a]", "[b]"])}
+    space: dict[str, BaseDistribution] = {"model.widths": CategoricalDistribution(["[a]", "[b]"])}
     for value, widths in ((0.1, "[a]"), (0.2, "[b]")):
         made.study.add_trial(
             create_trial(value=value, params={"model.widths": widths}, distributions=space)
@@ -218,7 +218,7 @@ def test_a_list_of_values_is_no_markup_on_the_terminal(
 
 def test_importances_find_the_parameter_that_decides() -> None:
     study = optuna.create_study(directions=["maximize", "minimize"])
-    space = {"a.x": FloatDistribution(0, 1), "a.y": FloatDistribution(0, 1)}
+    space: dict[str, BaseDistribution] = {key: FloatDistribution(0, 1) for key in ("a.x", "a.y")}
     for i in range(5):
         for j in range(5):
             study.add_trial(
@@ -250,13 +250,6 @@ def test_finished_folds_are_counted_where_none_are_reported(front: Made) -> None
     assert [trials.folds(trial) for trial in front.study.trials] == [0, 0, 3, 0, 0]
 
 
-def test_short_names_stay_unique() -> None:
-    keys = ["model.optimizer.lr", "macro.optimizer.lr", "model.dropout", "seed", "macro.seed", "lr"]
-    assert short_names(keys) == {
-        "model.optimizer.lr": "model.optimizer.lr",
-        "macro.optimizer.lr": "macro.optimizer.lr",
-        "model.dropout": "dropout",
-        "seed": "seed",
-        "macro.seed": "macro.seed",
-        "lr": "lr",
-    }
+def test_short_names_are_unique_and_say_enough() -> None:
+    keys = ["model.epochs", "macro.epochs", "model.optimizer.lr", "macro.enabled", "seed", "x.y.k"]
+    assert short_names(keys) == {key: key for key in keys} | {"model.optimizer.lr": "lr"}
