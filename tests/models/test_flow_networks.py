@@ -85,7 +85,7 @@ def test_attention_stays_inside_a_square() -> None:
     attention = Attention(8, side=2, depth=1).eval()
     maps = torch.rand(1, 8, 4, 4)
     before = attention(maps)
-    maps[:, :, 3, 0] += 1  # in the lower left square
+    maps[:, 0, 3, 0] += 1  # in the lower left square
     same = (attention(maps) == before).all(dim=1)[0]
     assert same.tolist() == [[True] * 4] * 2 + [[False, False, True, True]] * 2
 
