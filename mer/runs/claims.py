@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,11 @@ def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def claimed(run_dir: Path, settings: Settings) -> Iterator[None]:
+def claimed(run_dir: Path, settings: Settings) -> Iterator[Callable[[], None]]:
     """Claim a directory; where the body is refused before it computes anything, it is as before.
+
+    Yields:
+        What the body calls when it has computed something: from then on the directory stays.
 
     Raises:
         MerError: As `check` does.
@@ -65,26 +68,30 @@ def claimed(run_dir: Path, settings: Settings) -> Iterator[None]:
     there = run_dir.is_dir()
     empty = not there or not any(run_dir.iterdir())
     claim(run_dir, settings)
+    computed: list[bool] = []
     try:
-        yield
+        yield lambda: computed.append(True)
     except MerError:
-        if empty:
-            _remove_plans(run_dir)
+        if empty and not computed:
+            _remove_plans(run_dir, settings)
         if not there:
             with contextlib.suppress(OSError):
                 run_dir.rmdir()
         raise
 
 
-def _remove_plans(run_dir: Path) -> None:
-    """Empty a directory that holds plans alone, unless another process has started there too."""
-    known = {"config.yaml", maker.FILE, ".lock", ".hydra", *PLANS}
-    with FileLock(run_dir / ".lock"):
-        entries = list(run_dir.iterdir())
+def _remove_plans(run_dir: Path, settings: Settings) -> None:
+    """Empty a directory that holds plans of this run alone, and of no other process."""
+    config, lock = run_dir / "config.yaml", run_dir / ".lock"
+    known = {config.name, maker.FILE, lock.name, ".hydra", *PLANS}
+    with FileLock(lock):
+        if not config.exists() or stored.read_mapping(config) != _config(settings):
+            return  # another run has taken its place
+        entries = [path for path in run_dir.iterdir() if path not in (config, lock)]
         starts = run_dir / "environment.json"
         alone = not starts.exists() or len(run_files.read_json(starts, list)) == 1
         if alone and all(path.name in known or path.suffix == ".log" for path in entries):
-            for path in entries:
+            for path in [*entries, config, lock]:  # until the last two are gone, it is this run's
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -107,8 +114,14 @@ def check(run_dir: Path, settings: Settings, replace: bool = True) -> bool:
     stored.check_folder(run_dir)
     path = run_dir / "config.yaml"
     if not path.exists():
-        _refuse_strangers(run_dir)
-        return False
+        strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
+        if not strangers:
+            return False
+        if not path.exists():  # else another process has started there meanwhile
+            raise MerError(
+                f"{run_dir} is not empty and holds no run (found "
+                f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
+            )
     different = differences(*map(rundir.lasting, (stored.read_mapping(path), _config(settings))))
     if not replace or _has_begun(run_dir):
         raise_all(
@@ -133,15 +146,6 @@ def _config(settings: Settings) -> dict[str, Any]:
         if node[key] is None:  # as in nearly all runs: then it is no setting of theirs
             del node[key]
     return config
-
-
-def _refuse_strangers(run_dir: Path) -> None:
-    strangers = [p.name for p in run_dir.iterdir() if p.name[0] != "." and p.suffix != ".log"]
-    if strangers:
-        raise MerError(
-            f"{run_dir} is not empty and holds no run (found "
-            f"{', '.join(sorted(strangers)[:3])}). Set another run.dir."
-        )
 
 
 def _has_begun(run_dir: Path) -> bool:

@@ -8,7 +8,7 @@ that of an uninterrupted run. Several processes may work on one run directory: e
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,13 +125,13 @@ def carry_out(
     protocols.check_folds(folds, corpus.table, persons_apart=apart, tested=judged)
     checks.check_sides(settings, folds)
     dataset = sources.dataset(settings, corpus)
-    with claims.claimed(run_dir, settings):
+    with claims.claimed(run_dir, settings) as computed:
         for observer in observers:
             observer.claimed()
         rundir.write_manifest(run_dir, corpus, folds)
         environment.write(run_dir, settings, corpus.hash)
         twins.check(run_dir, settings, corpus, macro, folds)
-        weights = _pretrained(settings, corpus, macro, run_dir, observers)
+        weights = _pretrained(settings, corpus, macro, run_dir, observers, computed)
     scores = None
     pretrained = zero_shot.network(settings, run_dir, weights)
     if judged:
@@ -159,12 +159,15 @@ def _pretrained(
     macro: Corpus | None,
     run_dir: Path,
     observers: Sequence[Observer],
+    computed: Callable[[], None],
 ) -> Path | None:
     """The macro weights that every fold begins with; None without macro-pretraining."""
     if not settings.macro.enabled:
         return None
 
     def tell(*epoch: Any) -> None:
+        if epoch[-1] is None:  # no error
+            computed()
         for observer in observers:
             observer.pretraining(PretrainingEpoch(settings, run_dir, *epoch))
 

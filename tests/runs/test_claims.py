@@ -51,6 +51,40 @@ def test_a_directory_that_another_process_started_in_stays(tmp_path: Path) -> No
     assert (run_dir / "config.yaml").exists()
 
 
+def test_what_was_computed_before_a_refusal_stays(tmp_path: Path) -> None:
+    with pytest.raises(MerError), claims.claimed(tmp_path / "run", Settings()) as computed:
+        computed()
+        raise MerError("after hours of pretraining")
+    assert (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_refused_start_leaves_the_run_that_has_taken_its_place(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with pytest.raises(MerError), claims.claimed(run_dir, Settings()):
+        claims.claim(run_dir, Settings(seed=3))  # by another process
+        write_json([{"started": "there"}], run_dir / "environment.json")
+        raise MerError("refused")
+    assert claims.check(run_dir, Settings(seed=3))
+    assert (run_dir / "environment.json").exists()
+
+
+def test_a_start_of_another_process_is_no_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+
+    def begun(folder: Path) -> list[Path]:
+        """Another process starts just before the files are looked at."""
+        monkeypatch.undo()
+        claims.claim(folder, Settings())
+        (folder / "manifest.parquet").touch()
+        return list(listed(folder))
+
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Path, "iterdir", begun)
+    assert claims.check(tmp_path / "run", Settings())
+
+
 def test_checking_writes_nothing_and_another_run_is_refused(tmp_path: Path) -> None:
     assert not claims.check(tmp_path / "new", Settings())
     assert not (tmp_path / "new").exists()
