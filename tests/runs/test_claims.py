@@ -21,6 +21,11 @@ def fail(run_dir: Path, error: Exception, *more: str, settings: Settings | None 
         raise error
 
 
+def started(where: str) -> dict[str, object]:
+    """An entry of `environment.json`."""
+    return {"started": where, "data_hash": "0", "distinct": [], "seed": 0}
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_a_start_that_is_refused_leaves_the_directory_as_it_was(
     tmp_path: Path, there: bool
@@ -45,8 +50,8 @@ def test_what_has_computed_something_or_crashed_stays(tmp_path: Path) -> None:
 
 def test_a_directory_that_another_process_started_in_stays(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    with pytest.raises(MerError), claims.claimed(run_dir, Settings()):
-        write_json([{"started": "here"}, {"started": "there"}], run_dir / "environment.json")
+    with pytest.raises(MerError, match="refused"), claims.claimed(run_dir, Settings()):
+        write_json([started("here"), started("there")], run_dir / "environment.json")
         raise MerError("refused")
     assert (run_dir / "config.yaml").exists()
 
@@ -60,9 +65,9 @@ def test_what_was_computed_before_a_refusal_stays(tmp_path: Path) -> None:
 
 def test_a_refused_start_leaves_the_run_that_has_taken_its_place(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    with pytest.raises(MerError), claims.claimed(run_dir, Settings()):
+    with pytest.raises(MerError, match="refused"), claims.claimed(run_dir, Settings()):
         claims.claim(run_dir, Settings(seed=3))  # by another process
-        write_json([{"started": "there"}], run_dir / "environment.json")
+        write_json([started("there")], run_dir / "environment.json")
         raise MerError("refused")
     assert claims.check(run_dir, Settings(seed=3))
     assert (run_dir / "environment.json").exists()
