@@ -56,6 +56,11 @@ def is_setting(word: str) -> bool:
     return bool(equals) and "/" not in key and not Path(word).exists()
 
 
+def cache_to_make(path: str) -> dict[str, Path | str | None]:
+    """The cache for `require_writable`, unless it is there: one that is shared may be read-only."""
+    return {} if Path(path).is_dir() else {"paths.cache=": path}
+
+
 def split_places(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part words into those that say where data and cache are now, and all others.
 

@@ -3,7 +3,7 @@
 import argparse
 import logging
 
-from mer.cli.options import add_config_dir, require_writable
+from mer.cli.options import add_config_dir, cache_to_make, require_writable
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     from mer.runs.terminal import console
 
     settings = typed(compose(given.overrides, config_dir=given.config_dir))
-    require_writable({}, {"paths.cache=": settings.paths.cache})
+    require_writable({}, cache_to_make(settings.paths.cache))
     table = Table(title="Prepared stores", title_justify="left")
     for column in ("role", "dataset", "samples", "persons", "dropped", "mended"):
         table.add_column(column)

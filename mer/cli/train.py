@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mer.cli import failures, train_help
 from mer.cli.made_folders import Folders
-from mer.cli.options import require_writable
+from mer.cli.options import cache_to_make, require_writable
 from mer.config import absent, sweeps
 from mer.config.composition import check_words, conf_dir, to_plain, typed
 from mer.config.hydra_options import options_first, take_trust
@@ -128,7 +128,7 @@ def _check_folders(config: DictConfig, alone: bool) -> None:
         alone: Whether this is a run, and no sweep, whose runs have directories of their own.
     """
     search = OmegaConf.select(config, "search.dir")
-    folders = {"paths.cache=": config.paths.cache, "search.dir=": search}
+    folders = {"search.dir=": search, **cache_to_make(config.paths.cache)}
     require_writable({}, folders | ({"run.dir=": config.run.dir} if alone else {}))
     for folder in (config.run.dir, search):
         if folder is not None and Path(folder).is_dir():

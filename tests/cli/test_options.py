@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mer.cli.options import require_writable, split_places
+from mer.cli.options import cache_to_make, require_writable, split_places
 from mer.errors import MerError
 
 
@@ -33,3 +33,9 @@ def test_all_outputs_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         f"  - --csv {tmp_path} is a folder; name a file",
         f"  - out={tmp_path}/file is a file; name a folder, which is made where it is missing",
     ]
+
+
+def test_a_cache_that_is_there_may_be_read_only() -> None:
+    require_writable({}, cache_to_make("/proc"))
+    with pytest.raises(MerError, match=r"paths.cache=/proc/x cannot be written"):
+        require_writable({}, cache_to_make("/proc/x"))
