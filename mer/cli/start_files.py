@@ -4,6 +4,7 @@ Until then nothing is written, so that a start that fails leaves nothing (`mer.c
 """
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ FOLDER = ".hydra"
 
 
 class RunLog(logging.FileHandler):
-    """A log file that keeps its first lines in memory until `begin`; named in `conf/train.yaml`."""
+    """A log file that keeps its first lines in memory until `begin`; named in `conf/train.yaml`.
 
-    def __init__(self, filename: str) -> None:
+    Args:
+        filename: Where it is written; not given where another `hydra/job_logging` has no file.
+    """
+
+    def __init__(self, filename: str = os.devnull) -> None:
         super().__init__(filename, encoding="utf-8", delay=True)
         self._waiting: list[logging.LogRecord] | None = []
 

@@ -1,7 +1,9 @@
 """Every file of every config group composes, resolves and is spelt as the code reads it."""
 
+import inspect
 from pathlib import Path
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
@@ -25,6 +27,21 @@ def test_every_choice_composes_and_passes_the_checks(choice: str) -> None:
     settings = typed(cfg)
     if not choice.startswith(("labels", "data")):
         checks.check(settings)
+
+
+@pytest.mark.parametrize("choice", ["default", "stdout", "none", "disabled"])
+def test_the_log_of_hydra_can_be_chosen(choice: str) -> None:
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose(
+            "train",
+            [f"hydra/job_logging={choice}", "hydra.runtime.output_dir=runs/a"],
+            return_hydra_config=True,
+        )
+    handlers = cfg.hydra.job_logging.get("handlers", {})
+    for handler in handlers.values():  # as `logging.config` makes them
+        known = ("class", "formatter", "level")
+        arguments = {key: value for key, value in handler.items() if key not in known}
+        inspect.signature(hydra.utils.get_class(handler["class"])).bind(**arguments)
 
 
 def test_inputs_of_the_code_and_of_the_configuration_are_the_same() -> None:
