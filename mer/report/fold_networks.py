@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mer.config import absent
 from mer.config.composition import typed
+from mer.config.conversion import to_plain
 from mer.config.settings import Settings
 from mer.data import sources
 from mer.data.dataset import UnifiedDataset
@@ -75,13 +77,16 @@ class Networks:
         `batch` then gives the input of that fold, which may have chosen its own.
 
         Raises:
-            Absent: If a checkpoint is missing, damaged, or names foreign code.
+            Absent: If a checkpoint is missing, damaged, or names code that is foreign or not here.
         """
         paths = {f: rundir.fold_folder(self.run_dir, f) / "model.ckpt" for f in self.tested}
         missing = [fold for fold, path in paths.items() if not path.exists()]
         if missing:
             names = ", ".join(missing[:3])
             raise Absent(f"{len(missing)} of {len(paths)} folds have no model.ckpt ({names}).")
+        lacking = absent.problems({"backbone": to_plain(self._config.backbone)})
+        if lacking:
+            raise Absent(f"{lacking[0]}. Then type `mer report {self.run_dir}` again.")
         for fold, path in paths.items():
             try:
                 module = load_module(MicroFinetuneModule, path, self.trust)
