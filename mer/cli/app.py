@@ -3,7 +3,7 @@
 import argparse
 import threading
 
-from mer.cli.options import add_trust
+from mer.cli.options import Parser, add_trust
 from mer.errors import raise_all
 
 
@@ -13,7 +13,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer app", description=__doc__)
+    parser = Parser(prog="mer app", description=__doc__)
     parser.add_argument(
         "model",
         nargs="?",

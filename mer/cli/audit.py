@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mer.cli.options import add_trust, split_places
+from mer.cli.options import Parser, add_trust, split_places
 from mer.errors import MerError
 from mer.files import write_json
 from mer.runs import terminal
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status: 0 if every check passes, 1 if one fails, 4 if one could not be made.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mer audit",
         description=__doc__.split("\n")[0],
         epilog="Exit status: 0 all checks pass, 1 one fails, 4 one could not be made.",

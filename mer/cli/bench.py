@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from mer.cli.options import require_writable
+from mer.cli.options import Parser, require_writable
 from mer.deploy.bench import PARTS, bench, to_table
 
 
@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
         Exit status 0.
     """
     listed = "\n".join(f"  {name:<11}{text}" for name, text in PARTS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mer bench",
         description=f"{__doc__}\n\nparts (all without a name):\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

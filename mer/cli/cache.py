@@ -1,12 +1,12 @@
 """`mer cache`: list what is kept below paths.cache, or remove what no running command uses."""
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime
 
 from mer.cache import KINDS, empty, entries
+from mer.cli.options import Parser
 from mer.errors import MerError
 
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer cache", description=__doc__)
+    parser = Parser(prog="mer cache", description=__doc__)
     kinds = ", ".join(f"{name} ({kind.title})" for name, kind in KINDS.items())
     parser.add_argument("overrides", nargs="*", help="such as paths.cache=FOLDER")
     parser.add_argument("--empty", action="store_true", help="remove what is listed")

@@ -1,10 +1,9 @@
 """`mer compare RUN...`: one table over runs, what differs between them, and paired tests."""
 
-import argparse
 import sys
 from pathlib import Path
 
-from mer.cli.options import require_writable
+from mer.cli.options import Parser, require_writable
 from mer.compare.candidates import read
 from mer.compare.comparison import SORTS, side_by_side, to_choose_from
 from mer.compare.pairs import against_baseline, against_first
@@ -15,7 +14,7 @@ from mer.files import csv_text, write_text
 
 def main(argv: list[str]) -> int:
     """Print the table, or write it; with `-` only that output goes to stdout, notes to stderr."""
-    parser = argparse.ArgumentParser(prog="mer compare", description=__doc__.split("\n")[0])
+    parser = Parser(prog="mer compare", description=__doc__.split("\n")[0])
     parser.add_argument(
         "runs",
         metavar="RUN",

@@ -4,7 +4,6 @@ Every check runs, whatever the ones before it found, so one call names all probl
 Nothing is changed and no network is used.
 """
 
-import argparse
 import json
 import netrc
 import os
@@ -24,6 +23,7 @@ from mer.cli.installation import (
     check_torch,
     installed_version,
 )
+from mer.cli.options import Parser
 from mer.datasets.discovery import discover
 from mer.errors import MerError, one_line
 
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     Returns:
         1 when any line is `FAIL`, else 0.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "mer doctor", description="Check this machine and say what to type for each problem."
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -1,10 +1,9 @@
 """`mer ensemble RUN RUN...`: the equal-weight mean of several runs, as a run of its own."""
 
-import argparse
 from datetime import datetime
 from pathlib import Path
 
-from mer.cli.options import require_writable
+from mer.cli.options import Parser, require_writable
 from mer.runs import ensemble, members, results, terminal
 from mer.runs.run_folders import with_run
 
@@ -15,7 +14,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mer ensemble",
         description=f"{__doc__} Members are finished runs on the same samples and folds. Their "
         "scores are standardised sample by sample, without labels or other samples "

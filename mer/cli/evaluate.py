@@ -1,10 +1,9 @@
 """`mer evaluate RUN`: score a run again from its weights, without training."""
 
-import argparse
 import logging
 from pathlib import Path
 
-from mer.cli.options import add_trust, is_setting
+from mer.cli.options import Parser, add_trust, is_setting
 from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
@@ -16,8 +15,8 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status: 0 when the predictions equal the stored ones or settings were changed, else 1.
     """
-    parser = argparse.ArgumentParser(prog="mer evaluate", description=__doc__)
-    parser.add_argument("run", type=Path, help="run directory")
+    parser = Parser(prog="mer evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     add_trust(parser)
     parser.add_argument(
         "overrides", nargs="*", help="changed settings of the head, e.g. callbacks.svm_head.C=10"

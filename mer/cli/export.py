@@ -1,9 +1,8 @@
 """`mer export MODEL`: a model as one self-contained file, from aligned input to labels."""
 
-import argparse
 from pathlib import Path
 
-from mer.cli.options import add_trust, split_places
+from mer.cli.options import Parser, add_trust, split_places
 from mer.deploy.export import FORMATS, PRECISIONS, export
 
 
@@ -13,7 +12,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer export", description=__doc__)
+    parser = Parser(prog="mer export", description=__doc__)
     parser.add_argument(
         "model", metavar="MODEL", help="run directory, or weights of the package: mer:motion-xxs"
     )

@@ -1,8 +1,6 @@
 """`mer list`: what can be chosen, things of your own included."""
 
-import argparse
-
-from mer.cli.options import add_config_dir
+from mer.cli.options import Parser, add_config_dir
 from mer.config.catalogue import KINDS, entries
 
 
@@ -12,7 +10,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer list", description=__doc__)
+    parser = Parser(prog="mer list", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; all if none")
     add_config_dir(parser)
     given = parser.parse_intermixed_args(argv)

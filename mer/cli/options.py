@@ -3,10 +3,31 @@
 import argparse
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NoReturn
 
-from mer.errors import raise_all
+from mer.errors import MerError, raise_all
 from mer.files import output_faults
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one sentence which words are wrong, and what to type."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the words.
+
+        Raises:
+            MerError: With the sentence.
+        """
+        what, _, words = message.partition(": ")
+        said = f"{self.prog}: {message}"
+        if what == "the following arguments are required":
+            said = f"type {self.prog} {words.split(', ')[0]}"  # others may be absent
+        elif what == "unrecognized arguments":
+            close = get_close_matches(words.split()[0], self._option_string_actions, n=1)
+            said += f" (closest: {close[0]})" if close else ""
+        raise MerError(f"{said}; `{self.prog} --help` explains it")
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mer.cli.options import add_trust
+from mer.cli.options import Parser, add_trust
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mer predict",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,9 +1,8 @@
 """`mer prepare`: read every dataset of a configuration and write its prepared store."""
 
-import argparse
 import logging
 
-from mer.cli.options import add_config_dir, cache_to_make, require_writable
+from mer.cli.options import Parser, add_config_dir, cache_to_make, require_writable
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +13,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mer prepare",
         description="Read every dataset of a configuration, find and align the faces, compute flow "
         "and write the prepared stores, which training reads. Words are those of `mer train`: "

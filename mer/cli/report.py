@@ -1,9 +1,8 @@
 """`mer report RUN...`: one page that shows a run, what it ran on and how far it can be believed."""
 
-import argparse
 from pathlib import Path
 
-from mer.cli.options import add_trust, split_places
+from mer.cli.options import Parser, add_trust, split_places
 from mer.runs.run_folders import require_runs, with_run
 
 
@@ -13,7 +12,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer report", description=__doc__.split("\n")[0])
+    parser = Parser(prog="mer report", description=__doc__.split("\n")[0])
     parser.add_argument(
         "words",
         nargs="+",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mer.cli.options import add_trust, is_setting
+from mer.cli.options import Parser, add_trust, is_setting
 from mer.errors import MerError, raise_all
 from mer.progress import progress_bar
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mer spot",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

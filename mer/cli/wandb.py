@@ -1,9 +1,8 @@
 """`mer wandb report RUN ...`: a report at Weights & Biases over runs that were logged there."""
 
-import argparse
 from pathlib import Path
 
-from mer.cli.options import require_writable
+from mer.cli.options import Parser, require_writable
 
 
 def main(argv: list[str]) -> int:
@@ -12,7 +11,7 @@ def main(argv: list[str]) -> int:
     Returns:
         Exit status 0.
     """
-    parser = argparse.ArgumentParser(prog="mer wandb", description=__doc__.split("\n")[0])
+    parser = Parser(prog="mer wandb", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="report")
     report = commands.add_parser("report", help="scores, curves, confusion matrices, samples")
     report.add_argument(

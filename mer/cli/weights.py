@@ -1,9 +1,8 @@
 """`mer weights`: list the weights that come with the package, or make them anew."""
 
-import argparse
 from pathlib import Path
 
-from mer.cli.options import require_writable
+from mer.cli.options import Parser, require_writable
 
 
 def main(argv: list[str]) -> int:
@@ -14,7 +13,7 @@ def main(argv: list[str]) -> int:
     """
     from mer.models.ready_weights import PREFIX, READY, file_of
 
-    parser = argparse.ArgumentParser(prog="mer weights", description=__doc__)
+    parser = Parser(prog="mer weights", description=__doc__)
     parser.add_argument("--make", choices=READY, metavar="NAME", help=f"one of {', '.join(READY)}")
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", default=Path(), help="where the file goes"

@@ -1,6 +1,5 @@
 """Finding and reading run directories and files of predictions, without anything that trains."""
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from mer.errors import MerError, raise_all
 from mer.runs import members, run_files, stored_run
 from mer.runs.choice import choosing
 from mer.runs.head_columns import main_head
-from mer.runs.run_folders import is_run, with_run
+from mer.runs.run_folders import absent, is_run, with_run
 from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_volatile
 
 Parts = tuple[str, ...]
@@ -236,10 +235,7 @@ def _no_run(path: Path) -> str:
             f"{path} is a file: name the directory of a run, which has a config.yaml, or "
             "predictions as .csv or .parquet"
         )
-    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, beside, n=2)
-    hint = " or ".join(str(path.parent / name) for name in close)
-    return f"{path} does not exist: " + (f"did you mean {hint}?" if close else "check its path")
+    return absent(path)
 
 
 def _around(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all
 from mer.prepare.sample import Drop, read_picture
 from mer.runs import rundir
+from mer.runs.run_folders import absent
 from mer.spotting.frames import check_numbers, open_frames
 
 #: Endings of tables of pairs.
@@ -98,8 +99,12 @@ def read_request(
         try:
             _add(word, pairs, clips)
         except MerError as error:
-            first = model is None and word == words[0] and _may_be_model(word)
-            faults.append(f"{error}. {MODEL}" if first else str(error))
+            if model is not None or word != words[0] or not _may_be_model(word):
+                faults.append(str(error))
+            elif Path(word).expanduser().exists() or not words[1:]:  # may be a clip as well
+                faults.append(f"{error}. {MODEL}")
+            else:
+                faults += faults_of_model(word)
     faults += [fault for pair in pairs for fault in _unreadable(pair)]
     if numbers and not faults:
         faults += _lacking(pairs, clips, numbers)
@@ -152,11 +157,12 @@ def faults_of_model(model: str, fold: str | None = None) -> Iterator[str]:
     elif fold is not None:
         yield f"{model} is no run directory, so it has no fold {fold}"
     elif path.suffix in MODELS and not path.is_file():
-        yield f"{model} does not exist. {MODEL}"
-    elif path.suffix in MODELS and path.suffix != ".onnx":
+        yield f"{absent(path)}. {MODEL}"
+    elif path.exists() and path.suffix != ".onnx":
         yield f"{model} is no ONNX file. {MODEL}"
     elif path.suffix not in MODELS and not _is_shipped(model):
-        yield f"there are no weights {model}. {MODEL}"
+        missing = f"there are no weights {model}" if "/" not in model else absent(path)
+        yield f"{missing}. {MODEL}"
 
 
 def _is_picture(word: str) -> bool:

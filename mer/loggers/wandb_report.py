@@ -17,6 +17,7 @@ from mer.loggers import identity
 from mer.loggers.wandb_panels import Logged, library, line_plot, panels, runset, score_table
 from mer.runs import run_files
 from mer.runs.choice import choosing
+from mer.runs.run_folders import absent
 from mer.runs.rundir import find, flatten, is_volatile
 
 #: Name of the file.
@@ -37,6 +38,8 @@ def read(paths: Sequence[Path]) -> list[Logged]:
         "There is nothing to report of:",
         [
             f"{path}: it holds no run that was logged to W&B; train with logger=wandb"
+            if path.exists()
+            else absent(path)
             for path, runs in found.items()
             if not runs
         ],

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: a wrong path is told at once.
 """
 
+import difflib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,15 +56,24 @@ def require_runs(
     Raises:
         MerError: With all of them.
     """
-    problems = [_fault(folder) for folder in folders if not holds_run(folder)]
+    problems = [no_run(folder) for folder in folders if not holds_run(folder)]
     if writes and not problems:
         problems = [one for path in folders for one in output_faults(str(path), path, folder=True)]
     raise_all("this is asked of run directories:", problems)
 
 
-def _fault(folder: Path) -> str:
+def absent(path: Path) -> str:
+    """Say that a path is not there, and which ones beside it have nearly its name."""
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=2)
+    hint = " or ".join(str(path.parent / name) for name in close)
+    return f"{path} does not exist" + (f" (closest: {hint})" if close else ": check its path")
+
+
+def no_run(folder: Path) -> str:
+    """Say why a path is no run directory, and what to type."""
     if not folder.exists():
-        return f"{folder} does not exist"
+        return absent(folder)
     if not folder.is_dir():
         return f"{folder} is a file; name the directory of a run"
     inner = sorted(path.name for path in folder.iterdir() if is_run(path))

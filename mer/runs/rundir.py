@@ -43,6 +43,7 @@ from mer.errors import MerError
 from mer.files import write_csv, write_parquet
 from mer.protocols import LEAKY, Fold, describe
 from mer.runs import run_files
+from mer.runs.run_folders import absent
 
 #: `status` in `metrics.json` of a run that is finished: scored, or trained on everybody.
 COMPLETE, UNTESTED = "complete", "untested"
@@ -175,10 +176,10 @@ def require_finished(run_dir: Path) -> list[str]:
     """
     done = finished(run_dir)
     if not done:
-        what = "has no finished fold" if run_dir.is_dir() else "is no run directory"
+        what = f"{run_dir} has no finished fold" if run_dir.exists() else absent(run_dir)
         raise MerError(
-            f"{run_dir} {what}. Name a run directory, e.g. runs/demo, or weights of the package, "
-            "e.g. mer:motion-xxs."
+            f"{what}. Name a run directory, e.g. runs/demo, or weights of the package, e.g. "
+            "mer:motion-xxs."
         )
     return done
 

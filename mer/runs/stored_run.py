@@ -16,6 +16,7 @@ from mer.metrics import SCORES
 from mer.runs import checksums, label_access, log_values, run_files
 from mer.runs.head_columns import MAJORITY, REFERENCES, heading
 from mer.runs.head_columns import heads as head_columns
+from mer.runs.run_folders import no_run
 from mer.runs.rundir import find, fold_folder, is_done
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ class Run:
     def __init__(self, directory: str | Path, trust: Iterable[str] = ()) -> None:
         self.directory, self.trust = Path(directory), tuple(trust)
         if not (self.directory / "config.yaml").is_file():
-            raise MerError(
-                f"{directory} is no run directory: it has no config.yaml. Name one, such as "
-                "runs/demo."
-            )
+            raise MerError(no_run(self.directory))
 
     def __repr__(self) -> str:
         """Name the directory and say how far the run is."""

@@ -29,6 +29,7 @@ from mer.models.modules import MicroFinetuneModule
 from mer.models.transfer import refuse_known_persons
 from mer.runs import label_access, members, results, run_files, rundir, untested
 from mer.runs.head_columns import heads
+from mer.runs.run_folders import no_run
 from mer.training import head_sources, inner, zero_shot
 from mer.training.heads import heads_of, make_callbacks, svm_heads
 from mer.training.predictions import predict, to_frame
@@ -54,9 +55,7 @@ def load_config(
     """
     path = run_dir / "config.yaml"
     if not path.exists():
-        raise MerError(
-            f"{run_dir} is no run directory: it has no config.yaml. Name one, e.g. runs/demo."
-        )
+        raise MerError(no_run(run_dir))
     cfg = trusted.load(path, trust)
     members.require_networks(run_dir, cfg)
     if lacking := [key for key in ("data", "labels", "model", "callbacks") if key not in cfg]:

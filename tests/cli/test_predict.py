@@ -55,7 +55,7 @@ def test_all_wrong_inputs_are_named_before_anything_is_computed(
         "--fps=0.0: expected 1 to 2000",
         "needs both --onset and --apex",
         "--json folder is a folder; name a file",
-        "model.onnx does not exist. A model is a run directory",
+        "model.onnx does not exist: check its path. A model is a run directory",
         "gone.mp4 does not exist",
         "picture.mp4 is one JPEG picture, no video",
         "text.mp4 is a text file, no video",
@@ -74,7 +74,9 @@ def test_all_wrong_inputs_are_named_before_anything_is_computed(
     [
         (["motion-xxs"], "there is nothing to label"),
         (["mer:motion-huge", "{clip}"], "there are no weights mer:motion-huge"),
-        (["runs/none", "{clip}"], "expected a video or a folder of frames. A model is a run"),
+        (["runs/none"], "expected a video or a folder of frames. A model is a run"),
+        (["runs/none", "{clip}"], "runs/none does not exist: check its path. A model is a run"),
+        (["{run}n", "{clip}"], "does not exist (closest: {run}). A model is a run"),
         (["{clip}", "--onset", "5", "--apex", "3"], "are [5, 3]; expected numbers of frames in"),
         (["{clip}", "--out", "{clip}"], "clip.mkv is a file; name a folder"),
         (["{clip}", "{clip}", "--onset", "0", "--apex", "1"], "frames of one video"),
@@ -98,7 +100,7 @@ def test_what_cannot_be_asked_is_a_sentence_before_a_model_is_loaded(
     film = write_video(tmp_path / "clip.mkv", [np.zeros((64, 64, 3), np.uint8)] * 5)
     given = [word.format(clip=film, run=tmp_path / "run") for word in words]
     assert cli.main(["predict", *given]) == 2
-    assert sentence in capsys.readouterr().err
+    assert sentence.format(run=tmp_path / "run") in capsys.readouterr().err
 
 
 def test_pairs_and_tables_give_what_the_library_gives(
@@ -137,8 +139,8 @@ def test_files_of_a_video(clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixt
     assert row["zero_shot_positive"] == prediction["scores"]["zero_shot"]["positive"]
     with Image.open(out / "a film-1.png") as strip:
         assert strip.width > 5 * 224  # onset, apex, motion, activation, occlusion
-    with open_frames(out / "a film-annotated.webm") as frames:
-        assert len(list(frames)) == len(clip.pictures)
+    with open_frames(out / "a film-annotated.webm") as shown_again:
+        assert len(list(shown_again)) == len(clip.pictures)
 
 
 def test_an_interrupted_command_leaves_the_tables_of_what_is_finished(
@@ -154,7 +156,7 @@ def test_an_interrupted_command_leaves_the_tables_of_what_is_finished(
             raise KeyboardInterrupt
         return mer.ClipPrediction(str(source), reason="nothing")
 
-    stop = films[2]
+    stop: Path | None = films[2]
     monkeypatch.setattr(mer.Predictor, "predict_video", predict)
     words = [*map(str, films), "--out", str(tmp_path / "out")]
     assert cli.main(["predict", "mer:motion-mlps", *words]) == 130

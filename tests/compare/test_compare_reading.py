@@ -60,7 +60,7 @@ def test_all_bad_paths_are_named_at_once(
     assert main(["compare", *(str(tmp_path / word) for word in words)]) == 2
     _, _, problems = capsys.readouterr().err.partition("mer: error: These cannot be compared:\n")
     assert problems.splitlines() == [
-        f"  - {tmp_path}/runs/dmeo does not exist: did you mean {run}?",
+        f"  - {tmp_path}/runs/dmeo does not exist (closest: {run})",
         f"  - {run}/folds lies inside a run: type {run}",
         f"  - {tmp_path}/papers/thesis.tex is a file: name the directory of a run, which has a "
         "config.yaml, or predictions as .csv or .parquet",

@@ -15,6 +15,7 @@ import pytest
 
 from mer.cli import COMMANDS
 from mer.config.composition import check_words, compose, typed
+from mer.errors import MerError
 from mer.training import checks
 from tests.docs.pages import PAGES, ROOT, Typed, commands, titled
 
@@ -77,7 +78,7 @@ def parsed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namesp
         with pytest.raises(Parsed) as answer:
             try:
                 main(words[1:])
-            except SystemExit:
+            except (SystemExit, MerError):
                 if any(not word.startswith("-") for word in words[1:]):
                     raise
                 main([*words[1:], "runs/demo"])  # a text names the command, with options at most

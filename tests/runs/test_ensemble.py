@@ -1,6 +1,7 @@
 """The mean of several runs, as a run directory of its own."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_a_fold_that_chose_its_own_configuration_says_what_its_scores_are(tmp_pa
     assert found.tolist() == [[3] * 3, [20] * 3, [1] * 3]
 
 
-def refusal(words: list[object], directory: Path) -> str:
+def refusal(words: Sequence[object], directory: Path) -> str:
     with pytest.raises(MerError) as error:
         ensemble.make([str(word) for word in words], directory)
     assert not directory.exists()
@@ -131,7 +132,7 @@ def test_what_cannot_be_a_member_is_said_at_once(pair: list[Path], tmp_path: Pat
     said = refusal(words, tmp_path / "new")
     for part in (
         f"{pair[0]} has no head svm; there are softmax",
-        "absent is no run directory",
+        "absent does not exist: check its path",
         f"{both} is an ensemble itself; name its members",
         f"{unfinished} is not finished (0 of 3 folds are done)",
         f"{old} has no checksums.json",

@@ -35,14 +35,15 @@ def test_all_that_are_no_run_directories_are_named(runs: Path) -> None:
     (runs / "empty" / "metrics-NULL.json").touch()
     require_runs([runs / "empty"], is_rest_of_run)
     with pytest.raises(MerError) as error:
-        require_runs([runs / name for name in ("a", "empty", "sweep", "notes.txt", "gone")])
+        require_runs([runs / name for name in ("a", "empty", "sweep", "notes.txt", "gone", "swep")])
     assert str(error.value).splitlines() == [
         "this is asked of run directories:",
         f"  - {runs}/empty is no run directory: it has no config.yaml. Name one, such as runs/demo",
         f"  - {runs}/sweep is no run directory: it has no config.yaml; in it are 0. Name one, such "
         f"as {runs}/sweep/0",
         f"  - {runs}/notes.txt is a file; name the directory of a run",
-        f"  - {runs}/gone does not exist",
+        f"  - {runs}/gone does not exist: check its path",
+        f"  - {runs}/swep does not exist (closest: {runs}/sweep)",
     ]
 
 
