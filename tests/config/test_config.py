@@ -37,6 +37,7 @@ def test_the_log_of_hydra_can_be_chosen(choice: str) -> None:
             [f"hydra/job_logging={choice}", "hydra.runtime.output_dir=runs/a"],
             return_hydra_config=True,
         )
+    assert cfg.hydra.hydra_logging.formatters == cfg.hydra.job_logging.formatters
     handlers = cfg.hydra.job_logging.get("handlers", {})
     for handler in handlers.values():  # as `logging.config` makes them
         known = ("class", "formatter", "level")
