@@ -44,6 +44,7 @@ class Typed:
         options: Options before the overrides, such as `--config-dir` and its folder.
         seeds: Seeds of the runs that make up a trial; empty for one run.
         withheld: Whether validation persons are withheld that the method itself has no use for.
+        search: The shell command of the search itself.
     """
 
     fixed: Sequence[str]
@@ -52,6 +53,7 @@ class Typed:
     options: Sequence[str] = ()
     seeds: Sequence[int] = ()
     withheld: bool = False
+    search: str = ""
 
 
 class Command(NamedTuple):
@@ -63,7 +65,12 @@ class Command(NamedTuple):
 
 
 def typed(
-    config: DictConfig, cfg: DictConfig, space: Space, fixed: Sequence[str], seeds: int
+    config: DictConfig,
+    cfg: DictConfig,
+    space: Space,
+    arguments: Sequence[str],
+    fixed: Sequence[str],
+    seeds: int,
 ) -> Typed:
     """Collect what a plain run needs to repeat a trial.
 
@@ -71,7 +78,8 @@ def typed(
         config: Hydra's configuration of the search.
         cfg: Configuration that all trials share.
         space: Searched parameters and shared overrides.
-        fixed: Overrides as typed.
+        arguments: Overrides as typed.
+        fixed: Those of them that are not searched.
         seeds: Runs of a trial.
     """
     options = _options(config.hydra.runtime.config_sources)
@@ -82,6 +90,7 @@ def typed(
         options=options,
         seeds=range(cfg.seed, cfg.seed + seeds) if seeds > 1 else (),
         withheld=cfg.protocol.validation > 0 and cfg.selection != "validation",
+        search=shlex.join(["mer", "train", "-m", *options, *arguments]),
     )
 
 

@@ -64,6 +64,7 @@ def _page(studies: Mapping[str, optuna.Study], folder: Path, typed: Typed, run_d
         count=f"{trials.plural(len(copied), 'fold')}, {len(found)} trials, {done} of them complete",
         searched=study_page.searched(first, folder, typed.fixed),
         parameters=[row[:2] for row in study_page.parameters(first)],
+        search=typed.search,
         header=["fold", "trials", "best", trials.objectives(first)[0], "default", *names.values()],
         rows=[[name, *_row(study, keys)] for name, study in copied.items()],
         folds=[(name, f"{quote(name)}/search.html") for name in copied],

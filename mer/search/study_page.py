@@ -34,7 +34,8 @@ def write(study: optuna.Study, sweep_dir: Path, typed: Typed, repeatable: bool =
         caution=trials.caution(study),
         searched=searched(study, sweep_dir, typed.fixed),
         parameters=parameters(study),
-        counts={name: states[name] for name in trials.STATES.values()},
+        search=typed.search,
+        counts={name: states[name] for name in trials.STATES.values() if states[name]},
         several=len(study.directions) > 1,
         best=_best(study, best[0]) if best else {},
         against=gain.sentences(study),
@@ -66,8 +67,7 @@ def searched(study: optuna.Study, sweep_dir: Path, fixed: Sequence[str]) -> dict
         "saved by pruning": _saved(study),
         "seed": settings.get("seed"),
         "data": settings.get("data.name") or typed.get("data", "as conf/train.yaml sets it"),
-        "command line": " ".join(fixed),
-        "directory": str(sweep_dir),
+        "directory": str(sweep_dir.absolute()),
     }
 
 

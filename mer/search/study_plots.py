@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import optuna
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -105,14 +106,24 @@ def _slice(
         ax.set_xlim(-0.5, len(choices) - 0.5)
     else:
         at = [trial.params[key] for trial in chosen]
-        if getattr(distribution, "log", False):
+        low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+        if distribution.log:  # type: ignore[attr-defined]
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(_log_ticks(high / low))
             ax.xaxis.set_major_formatter("{x:g}")
             ax.xaxis.set_minor_formatter("")
+        ax.update_datalim([(low, values[0]), (high, values[0])])  # all that was searched
     ax.scatter(at, values, s=16, color=COLOURS[0], lw=0, alpha=0.8)
     ax.set(xlabel=short, ylabel=name)
     words = f"{name} against {key}, {len(chosen)} complete trials"
     return Plot(f"slice-{key}-{name}", figure, words)
+
+
+def _log_ticks(ratio: float) -> Locator:
+    """At least two ticks on a log axis whose ends have this ratio, and not too many."""
+    if ratio < 5:
+        return MaxNLocator(4)
+    return LogLocator(subs=(1, 2, 5) if ratio < 20 else (1, 3) if ratio < 100 else (1,))
 
 
 @styled
@@ -143,12 +154,13 @@ def _running(reported: Sequence[FrozenTrial], name: str) -> Plot:
     figure, (ax,) = axes(2.6)
     for trial in reported:
         folds, values = zip(*sorted(trial.intermediate_values.items()), strict=True)
-        pruned = trial.state == TrialState.PRUNED
-        ax.plot(folds, values, marker=".", ms=4, lw=1, alpha=0.7, color=COLOURS[4 if pruned else 0])
+        colour = COLOURS[4 if trial.state == TrialState.PRUNED else 0]
+        ax.plot(folds, values, marker=".", ms=4, lw=1, alpha=0.7, color=colour)
     ax.set(xlabel="finished folds", ylabel=f"{name} so far")
     ax.xaxis.get_major_locator().set_params(integer=True)
     words = f"{name} after each fold of {len(reported)} trials"
-    return Plot("running", figure, words, "Trials that were pruned are orange.")
+    pruned = any(trial.state == TrialState.PRUNED for trial in reported)
+    return Plot("running", figure, words, "Trials that were pruned are orange." * pruned)
 
 
 def _in_order(choices: list[str]) -> list[str]:

@@ -66,6 +66,7 @@ class Search:
         self.space = space.parse([*kept, *arguments], loader)
         # A parameter that the user fixed by hand is not searched; one of the options' own may be
         # fixed there too, and then belongs to the settings of the search.
+        self.arguments = arguments
         self.fixed = space.parse(arguments, loader).fixed
         self._name(shipped)
         self.folder = Path(self.config.hydra.sweep.dir)
@@ -93,7 +94,12 @@ class Search:
         """
         self.shared = self._check()
         self.typed = commands.typed(
-            self.config, self.trial_config, self.space, self.fixed, self.seeds
+            self.config,
+            self.trial_config,
+            self.space,
+            self.arguments,
+            self.fixed,
+            self.seeds,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.storage = open_storage(self.options["storage"], self.folder)

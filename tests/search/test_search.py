@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -34,18 +35,20 @@ def test_total_directories_and_results_of_a_search_in_two_parts(
     for trial, words in zip(found, typed, strict=True):
         assert f"model.optimizer.lr={trial.params['model.optimizer.lr']}" in words
         assert f"trial.number={trial.number}" in words
-    best = max(found, key=lambda trial: trial.value)
+    best = max(found, key=lambda trial: trial.values[0])
     results = OmegaConf.load(home / "optimization_results.yaml")
     assert results.best_trial == best.number
-    assert results.best_value == pytest.approx(best.value)
+    assert results.best_value == pytest.approx(best.values[0])
     assert len(list(csv.DictReader((home / "trials.csv").open()))) == 5
     assert (home / "multirun.yaml").exists()
     page = Page((home / "search.html").read_text())
+    said = page.sections["What was searched"]
+    assert f"mer train -m search=optuna search.dir={home}" in said and f"'{LR}'" in said
     assert [row[:2] for row in page.table("number")] == [[str(n), "complete"] for n in range(5)]
 
 
 def test_the_first_trial_is_the_default_setting(
-    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rates = []
 
@@ -65,7 +68,7 @@ def test_the_first_trial_is_the_default_setting(
 
 
 def test_a_default_outside_the_space_is_tried_too_but_never_learnt_from(
-    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["model.optimizer.lr=interval(0.01, 0.1)", "search.n_trials=2"]
     assert search(lr, *words) == 0
@@ -74,17 +77,17 @@ def test_a_default_outside_the_space_is_tried_too_but_never_learnt_from(
     assert [trial.state.name for trial in others] == ["COMPLETE"] * 2
     out = " ".join(capfd.readouterr().out.split())
     assert "3 trials: 3 complete, 0 pruned, 0 failed" in out
-    best = max(others, key=lambda trial: trial.value)
+    best = max(others, key=lambda trial: trial.values[0])
     gained = (
-        f"the default setting (trial 0) 0.001: +{best.value - 0.001:.4g}; there is no interval."
+        f"the default setting (trial 0) 0.001: +{best.values[0] - 0.001:.4g}; there is no interval."
     )
-    assert f"Trial {best.number} has uf1 {best.value:.4g}, {gained}" in out
+    assert f"Trial {best.number} has uf1 {best.values[0]:.4g}, {gained}" in out
     rows = Page((home / "search.html").read_text()).table("number")
     assert rows[0][:3] == ["0", "complete", "0.001"]
 
 
 def test_raised_not_a_number_and_pruned_are_told_apart(
-    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def toy(cfg: DictConfig) -> float:
         if cfg.trial.number == 2:
@@ -121,7 +124,7 @@ def test_raised_not_a_number_and_pruned_are_told_apart(
 
 @pytest.mark.slow
 def test_failures_in_a_row_end_the_search_and_the_same_command_goes_on(
-    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def broken(cfg: DictConfig) -> float:
         raise ValueError("no such disk")
@@ -135,7 +138,7 @@ def test_failures_in_a_row_end_the_search_and_the_same_command_goes_on(
 
 
 def test_ctrl_c_puts_the_trial_back_under_its_number(
-    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture
+    search: Callable[..., int], home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(cfg: DictConfig) -> float:
         if cfg.trial.number == 1:
@@ -163,7 +166,7 @@ def test_a_launcher_that_fails_loses_no_trial(
 
     launch, calls = BasicLauncher.launch, []
 
-    def break_once(self: BasicLauncher, *args: object, **more: object) -> object:
+    def break_once(self: BasicLauncher, *args: Any, **more: Any) -> object:
         calls.append(args)
         if len(calls) == 2:
             raise RuntimeError("a worker process was killed")
@@ -280,7 +283,7 @@ def test_a_trial_averages_over_its_seeds(
 
 
 def test_the_objective_is_the_validation_score_and_the_test_table_stays_hidden(
-    home: Path, tiny_words: list[str], capfd: pytest.CaptureFixture
+    home: Path, tiny_words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["protocol.n_splits=2", "model.epochs=1", "macro.enabled=false", "search.n_trials=1"]
     head = ["train", "-m", "search=optuna", f"search.dir={home}", *tiny_words, *words]

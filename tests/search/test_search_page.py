@@ -4,8 +4,11 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 
 from mer.search import nested_page, study_page, study_plots, trials
 from mer.search.commands import Typed
@@ -19,7 +22,8 @@ def made(tmp_path: Path) -> Made:
 
 
 def read(made: Made) -> Page:
-    path = study_page.write(made.study, made.folder, Typed(FIXED, ["protocol.validation=0.2"]))
+    typed = Typed(FIXED, ["protocol.validation=0.2"], search="mer train -m 'a=interval(0, 1)'")
+    path = study_page.write(made.study, made.folder, typed)
     return Page(path.read_text())
 
 
@@ -47,7 +51,6 @@ def test_the_page_says_what_was_searched_and_what_came_out(made: Made) -> None:
         "sampler": "TPE",
         "pruner": "none",
         "data": "megc2019",
-        "command line": "data=synthetic search=mobilevit_tpe model.epochs=3",
         "directory": str(made.folder / "2"),
         "trial": "2",
         "uf1": "0.75",
@@ -58,6 +61,7 @@ def test_the_page_says_what_was_searched_and_what_came_out(made: Made) -> None:
     ]
     assert "2 complete 1 pruned 4 failed 1 running 1 queued" in page.sections[""]
     assert "the best of 3 trials was chosen, so they are optimistic" in page.sections[""]
+    assert "larger search.n_trials it adds trials: mer train -m 'a=interval(0, 1)'" in page.text
     words = ["protocol.validation=0.2", "model.epochs=3", f"model.loss={BOLD}"]
     assert all(shlex.quote(word) in page.sections["Best trial"] for word in words)
 
@@ -75,6 +79,38 @@ def test_the_page_says_what_pruning_saved_and_leads_to_the_runs(tmp_path: Path) 
     trial.datetime_complete = trial.datetime_start
     assert read(made).facts["saved by pruning"] == "about 2 minutes of 232"
     assert '<a href="98/">98</a>' in (tmp_path / "search.html").read_text()
+
+
+def test_the_page_says_nothing_of_what_there_is_not(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.add([0.5], folds=[0.4, 0.5])
+    page = read(made)
+    assert "1 complete" in page.text and "0 pruned" not in page.text
+    assert "Trials that were pruned are orange" not in page.text
+    made.add([0.25], TrialState.PRUNED, folds=[0.25])
+    assert "Trials that were pruned are orange" in read(made).text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.3, 0.45, [0.3, 0.35, 0.4, 0.45]),
+        (0.1, 1, [0.1, 0.2, 0.5, 1]),
+        (2e-4, 1e-2, [3e-4, 1e-3, 3e-3, 1e-2]),
+    ],
+)
+def test_a_log_axis_spans_what_was_searched_and_has_ticks(
+    low: float, high: float, ticks: list[float]
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    range_ = FloatDistribution(low, high, log=True)
+    study.add_trial(create_trial(params={"x": low}, distributions={"x": range_}, value=1.0))
+    *_, chapter = study_plots.chapters(study)
+    (ax,) = chapter.plots[0].figure.axes
+    left, right = ax.get_xlim()
+    assert left < low < high < right
+    shown = [tick for tick in ax.get_xticks() if left <= tick <= right]
+    assert shown == pytest.approx(ticks)
 
 
 def test_a_grid_is_called_a_grid(made: Made) -> None:
@@ -99,13 +135,13 @@ def test_trials_are_drawn_in_their_order_with_the_best_so_far(tmp_path: Path) ->
     for value in (3.0, 5.0, 2.0, 4.0):
         made.add([value])
     (ax,) = chapters(made)["Course of latency_ms"].plots[0].figure.axes
-    assert ax.collections[0].get_offsets().tolist() == [[0, 3], [1, 5], [2, 2], [3, 4]]
-    assert ax.lines[0].get_ydata().tolist() == [3, 3, 2, 2]
+    assert np.asarray(ax.collections[0].get_offsets()).tolist() == [[0, 3], [1, 5], [2, 2], [3, 4]]
+    assert np.asarray(ax.lines[0].get_ydata()).tolist() == [3, 3, 2, 2]
 
 
 def test_scores_after_each_fold_are_drawn_of_trials_that_told_any(made: Made) -> None:
     running = chapters(made)["Course of uf1"].plots[1]
-    lines = [line.get_xydata().tolist() for line in running.figure.axes[0].lines]
+    lines = [np.asarray(line.get_xydata()).tolist() for line in running.figure.axes[0].lines]
     assert lines == [[[1, 0.4], [2, 0.5]], [[1, 0.25]], [[1, 0.7], [2, 0.75]], [[1, 0.6]]]
 
 
@@ -113,7 +149,10 @@ def test_each_parameter_is_drawn_numbers_by_their_size(made: Made) -> None:
     rate, loss = chapters(made)["uf1 by parameter"].plots
     (ax,) = rate.figure.axes
     assert ax.get_xscale() == "log"
-    assert sorted(ax.collections[0].get_offsets().tolist()) == [[0.001, 0.5], [0.02, 0.75]]
+    assert sorted(np.asarray(ax.collections[0].get_offsets()).tolist()) == [
+        [0.001, 0.5],
+        [0.02, 0.75],
+    ]
     assert [label.get_text() for label in loss.figure.axes[0].get_xticklabels()] == ["ce", BOLD]
     assert study_plots._in_order(["64", "8", "1e1"]) == ["8", "1e1", "64"]
     assert study_plots._in_order(["tiny", "64"]) == ["tiny", "64"]
@@ -123,8 +162,8 @@ def test_two_objectives_are_drawn_against_each_other_with_the_front(tmp_path: Pa
     front = with_a_front(tmp_path)
     (plot,) = chapters(front)["One objective against the other"].plots
     (ax,) = plot.figure.axes
-    assert ax.lines[0].get_xydata().tolist() == [[0.5, 5], [0.6, 8], [0.7, 20]]
-    assert len(ax.collections[0].get_offsets()) == 5
+    assert np.asarray(ax.lines[0].get_xydata()).tolist() == [[0.5, 5], [0.6, 8], [0.7, 20]]
+    assert len(np.asarray(ax.collections[0].get_offsets())) == 5
     page = read(front)
     shown = [(row[0], row[1], row[2]) for row in page.table("number")]
     assert shown == [("0", "0.5", "5"), ("2", "0.6", "8"), ("3", "0.7", "20")]
