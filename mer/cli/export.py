@@ -1,5 +1,6 @@
 """`mer export MODEL`: a model as one self-contained file, from aligned input to labels."""
 
+import shlex
 from pathlib import Path
 
 from mer.cli.options import Parser, add_trust, split_places
@@ -60,5 +61,7 @@ def main(argv: list[str]) -> int:
         given.lossy,
         places,
     )
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB), with its card {path.with_suffix('.md')}")
+    if path.suffix == ".onnx":
+        print(f"Label a clip: mer predict {shlex.quote(str(path))} clip.mp4")
     return 0

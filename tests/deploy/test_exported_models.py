@@ -89,8 +89,14 @@ def test_a_model_on_everybody_is_exported_into_its_directory_with_a_card(
     everybody: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", str(everybody)]) == 0
-    assert "this is the network of fold" not in capfd.readouterr().err
     file = everybody / "model.onnx"
+    shown = capfd.readouterr()
+    assert "this is the network of fold" not in shown.err
+    first, last = shown.out.splitlines()
+    assert first.startswith(f"{file} (") and first.endswith(
+        f" MB), with its card {file.with_suffix('.md')}"
+    )
+    assert last == f"Label a clip: mer predict {file} clip.mp4"
     facts = model_files.read_facts(file)
     assert facts["name"] == "mine"
     assert facts["heads"] == ["svm", "softmax", "zero_shot"]
