@@ -36,6 +36,12 @@ def is_watched() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
+def say_loading() -> None:
+    """Log that some seconds pass while torch is imported; nothing where it has been."""
+    if "torch" not in sys.modules:
+        log.info("Loading torch and Lightning, which takes some seconds")
+
+
 class Lines:
     """Log lines in place of a bar, which would fill a file; none for what is over soon.
 

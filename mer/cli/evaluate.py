@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from mer.cli.options import Parser, add_trust, is_setting
+from mer.progress import say_loading
 from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> int:
         parser.error(f"evaluate takes one RUN and KEY=VALUE; found also {', '.join(others)}")
     require_runs([arguments.run], writes=bool(arguments.overrides))
 
+    say_loading()
     from mer.runs import results, terminal
     from mer.training.evaluate import evaluate, load_config
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mer.cli.options import Parser, add_trust, split_places
+from mer.progress import say_loading
 from mer.runs.run_folders import require_runs, with_run
 
 
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
         parser.error("name a RUN")
     require_runs(runs, writes=True)
 
+    say_loading()
     from mer.report.run_page import Choices, write
 
     choices = Choices(

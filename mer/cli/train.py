@@ -24,6 +24,7 @@ from mer.config.hydra_options import options_first, take_trust
 from mer.config.settings import Settings
 from mer.config.stored import check_folder
 from mer.errors import MerError, interruption, raise_all
+from mer.progress import say_loading
 from mer.runs.run_folders import require_runs
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> int:
         raise_all("The configuration cannot be used:", absent.problems(to_plain(config)))
         _require_data(settings)
         _check_folders(config, alone=not {"-m", "--multirun"} & set(words))
+        say_loading()
     options = {word for word in words if word.startswith("-")}
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")

@@ -1,10 +1,11 @@
 """A start that computes nothing leaves nothing."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from mer.cli import main
+from mer.cli import main, train
 from mer.config.settings import Settings
 from mer.runs import claims
 
@@ -50,3 +51,19 @@ def test_a_start_that_another_run_refuses_writes_nothing_into_it(
     assert "holds a run with another configuration" in capsys.readouterr().err
     assert sorted(run_dir.rglob("*")) == before
     assert (run_dir / ".hydra" / "overrides.yaml").read_text() == "- seed=0"
+
+
+def test_a_run_says_at_once_that_torch_is_loaded(
+    outside: Path,
+    tiny_words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(train, "_entry", lambda: None)  # where torch is imported
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for words, lines in ((["--help"], 0), (["--cfg", "job"], 0), (tiny_words, 1), (["-m"], 1)):
+        assert main(["train", *words]) == 0
+        assert len([text for text in caplog.messages if "Loading torch" in text]) == lines
+        caplog.clear()
+    assert main(["train", "seed=x"]) == 2  # the error comes first
+    assert caplog.messages == []
