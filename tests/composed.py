@@ -1,37 +1,49 @@
-"""Composition for tests: Hydra puts each choice of configuration files together once per process.
+"""Composition for tests: Hydra reads each file and puts each choice of files together once.
 
 Most of what a test of seconds does would otherwise be that: 0.2 s each time, and three times for
-`mer train`. Reading words, setting values and all errors stay Hydra's.
+`mer train`. Reading words, setting values and all errors stay Hydra's. What is kept is pickled:
+that copies quicker than `copy.deepcopy`.
 """
 
 import copy
+import pickle
 from collections.abc import Hashable
 from typing import Any
 
 import pytest
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.override_parser.types import Override
 
 from mer.config.composition import conf_dir
 
-#: Hydra's own functions: which files are chosen, and what they give together.
+#: Hydra's own functions: what a file holds, which files are chosen, and what they give together.
+read_file = ConfigRepository.load_config
 list_files = config_loader_impl.create_defaults_list
 merge_files = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
 def once_per_choice(patch: pytest.MonkeyPatch) -> None:
     """Let Hydra keep what it made of the package's files, for as long as the patch lasts."""
+    files: dict[str, bytes] = {}
     lists: dict[Hashable, Any] = {}
-    configs: dict[Hashable, Any] = {}
+    configs: dict[Hashable, bytes] = {}
+
+    def load_config(self: ConfigRepository, config_path: str) -> Any:
+        if not _is_of_the_package(self):
+            return read_file(self, config_path)
+        if config_path not in files:
+            files[config_path] = pickle.dumps(read_file(self, config_path))
+        return pickle.loads(files[config_path])
 
     def create_defaults_list(
         repo: Any, config_name: str, overrides_list: list[Override], **more: Any
     ) -> Any:
         words = [one for one in overrides_list if not one.is_sweep_override()]
         chosen = [_chooses_a_file(one, repo) for one in words]
-        files = [one.input_line for one, is_file in zip(words, chosen, strict=True) if is_file]
-        key = (config_name, *files, *more.values())
+        lines = [one.input_line for one, is_file in zip(words, chosen, strict=True) if is_file]
+        key = (config_name, *lines, *more.values())
         if not _is_of_the_package(repo):
             return list_files(repo, config_name, overrides_list, **more)
         if key not in lists:
@@ -47,14 +59,15 @@ def once_per_choice(patch: pytest.MonkeyPatch) -> None:
             return merge_files(self, defaults, repo)
         key = repr(defaults)
         if key not in configs:
-            configs[key] = merge_files(self, defaults, repo)
-        return copy.deepcopy(configs[key])
+            configs[key] = pickle.dumps(merge_files(self, defaults, repo))
+        return pickle.loads(configs[key])
 
-    use(patch, create_defaults_list, compose_config)
+    use(patch, load_config, create_defaults_list, compose_config)
 
 
-def use(patch: pytest.MonkeyPatch, lists: Any, merges: Any) -> None:
-    """Let Hydra compose by these two functions."""
+def use(patch: pytest.MonkeyPatch, reads: Any, lists: Any, merges: Any) -> None:
+    """Let Hydra compose by these three functions."""
+    patch.setattr(ConfigRepository, "load_config", reads)
     patch.setattr(config_loader_impl, "create_defaults_list", lists)
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merges)
 

@@ -14,18 +14,30 @@ from mer.runs import rundir
 from mer.training import checks
 from tests import composed
 
-FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
 STUDIES = Path(__file__).parents[2] / "experiments"
-CHOICES = [f"{path.parent}={path.stem}" for path in FILES]
+GROUPS = {
+    group.name: [f"{group.name}={path.stem}" for path in sorted(group.glob("*.yaml"))]
+    for group in sorted(conf_dir().iterdir())
+    if group.is_dir()
+}
+
+#: Groups whose files need certain files of others; those of all others go together.
+ALONE = ("data", "debug", "experiment", "macro")
+BESIDE = [choices for group, choices in GROUPS.items() if group not in ALONE]
+CHOICES = [
+    *([choice] for group in ALONE for choice in GROUPS[group]),
+    *([group[i % len(group)] for group in BESIDE] for i in range(max(map(len, BESIDE)))),
+]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_and_passes_the_checks(choice: str) -> None:
-    nothing_learns = ["macro.enabled=false", "model.augment=null"] if "pixels" in choice else []
-    cfg = compose([choice, *nothing_learns])
+@pytest.mark.parametrize("choices", CHOICES, ids=" ".join)
+def test_every_choice_composes_and_passes_the_checks(choices: list[str]) -> None:
+    pixels = "backbone=pixels" in choices
+    nothing_learns = ["macro.enabled=false", "model.augment=null"] if pixels else []
+    cfg = compose([*choices, *nothing_learns])
     assert to_plain(cfg)["seed"] == 0
     settings = typed(cfg)
-    if not choice.startswith(("labels", "data")):
+    if not choices[0].startswith("data"):
         checks.check(settings)
 
 
@@ -46,8 +58,8 @@ def test_the_log_of_hydra_can_be_chosen(choice: str) -> None:
 
 
 def test_inputs_of_the_code_and_of_the_configuration_are_the_same() -> None:
-    files = {path.stem for path in FILES if path.parent == Path("input")}
-    assert files == {*INPUTS, "bi_woof"}  # which is named by _target_
+    names = {*INPUTS, "bi_woof"}  # the last is named by _target_
+    assert set(GROUPS["input"]) == {f"input={name}" for name in names}
 
 
 def test_bare_train_runs_on_the_synthetic_corpora() -> None:
@@ -68,10 +80,9 @@ def test_the_demo_differs_from_its_comparison_in_macro_pretraining_alone() -> No
 
 
 def test_every_experiment_can_be_debugged_and_lands_apart_from_real_runs() -> None:
-    experiments = [path.stem for path in FILES if path.parent == Path("experiment")]
-    for place, name in enumerate(experiments):
+    for place, experiment in enumerate(GROUPS["experiment"]):
         debug = ("fast", "limit", "overfit")[place % 3]
-        cfg = compose([f"experiment={name}", f"debug={debug}"])
+        cfg = compose([experiment, f"debug={debug}"])
         assert cfg.run.dir.startswith(f"runs/debug/{debug}-")
         assert cfg.logger == {}
         assert not cfg.data.check_counts
@@ -169,7 +180,7 @@ def test_all_contradictions_are_reported_at_once() -> None:
 )
 def test_the_composition_of_the_tests_is_hydras(words: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        composed.use(patch, composed.list_files, composed.merge_files)
+        composed.use(patch, composed.read_file, composed.list_files, composed.merge_files)
         whole = OmegaConf.to_yaml(compose(words))
     for _ in range(2):
         quick = compose(words)
