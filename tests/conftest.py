@@ -12,7 +12,7 @@ from filelock import FileLock
 from omegaconf import DictConfig
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes share the cores
-gc.set_threshold(20_000, 10, 10)  # every 700 new objects, among a million, it takes a tenth of the time
+gc.set_threshold(20_000, 10, 10)  # every 700 objects, it took a tenth of the tests' time
 
 
 @pytest.fixture(scope="session")
