@@ -197,7 +197,7 @@ def load(settings: Settings, role: str, read_before: list[Source] | None = None)
     if strict:
         _refuse_dropped(found, scheme, remarks + corpus.remarks)
     if stores:
-        _log_counts(corpus.table, role, remarks + corpus.remarks)
+        _log_counts(corpus, role, remarks + corpus.remarks)
     return corpus._replace(remarks=remarks + corpus.remarks)
 
 
@@ -260,10 +260,16 @@ def dataset(settings: Settings, corpus: Corpus) -> "UnifiedDataset":
     return UnifiedDataset(corpus.table, corpus.stores, corpus.classes, settings.input, folder)
 
 
-def _log_counts(table: pd.DataFrame, role: str, remarks: list[Remark]) -> None:
+def _log_counts(corpus: Corpus, role: str, remarks: list[Remark]) -> None:
+    table, stores = corpus.table, corpus.stores
     counts = pd.crosstab(table["dataset"], table["label"])
-    persons = table["person"].nunique()
-    facts = [f"{len(table)} samples of {persons} persons", summary(len(table), remarks)]
+    folder = stores[0].path.parent
+    facts = [
+        f"{len(table)} samples of {table['person'].nunique()} persons, prepared in {folder}",
+        summary(len(table), remarks),
+    ]
     for action, words in (("mended", "mended"), ("repeated", "with a picture that repeats")):
         facts += [f"{count} {words}"] if (count := samples(remarks, action)) else []
+    if names := [store.path.name for store in stores if len(store.drops)]:
+        facts.append(f"to prepare the dropped ones again, delete {', '.join(names)} there")
     log.info("%s: %s\n%s", role, "; ".join(filter(None, facts)), counts.to_string())

@@ -175,10 +175,8 @@ def prepare_store(
 
 
 def _reuse(path: Path) -> Store:
-    store = Store.open(path)
-    again = f"; to try the {len(store.drops)} dropped again, delete it" if len(store.drops) else ""
-    log.info("Prepared store %s is reused (%d samples%s)", path, len(store.index), again)
-    return store
+    log.debug("Prepared store %s is reused", path)
+    return Store.open(path)
 
 
 def _write(

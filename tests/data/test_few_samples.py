@@ -1,5 +1,6 @@
 """Which samples a debugging run takes, and which drops `data.strict` refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from mer.data import sources
 from mer.data.few_samples import few, shortened
 from mer.datasets.index import Reading, Remark
 from mer.errors import MerError
+from mer.prepare import store
 from tests.builders import Config
 
 SCHEME: dict[str, Any] = {
@@ -89,6 +91,26 @@ def test_strict_names_every_dropped_sample_but_those_that_the_scheme_leaves_out(
     clean = [sources.Source("mine", {}, found._replace(remarks=[]))]
     with pytest.raises(MerError, match="mine/a/1: no face"):
         sources.load(settings, "micro", clean)
+
+
+def test_one_line_says_what_was_prepared_and_how_to_do_it_again(
+    tiny_stores: list[Path],
+    tiny_config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    sources.load(typed(tiny_config()), "micro")
+    (line,) = caplog.messages
+    folder = tiny_stores[0].parent
+    assert line.startswith(f"micro: 45 samples of 9 persons, prepared in {folder}; 19 of 64 ")
+    assert "again" not in line
+    drops = pd.DataFrame({"sample_id": ["casme2/a"], "reason": ["no face"], "detail": [""]})
+    reuse = store._reuse
+    monkeypatch.setattr(store, "_reuse", lambda path: replace(reuse(path), drops=drops))
+    sources.load(typed(tiny_config()), "micro")
+    names = ", ".join(path.name for path in tiny_stores[:3])
+    assert f"; to prepare the dropped ones again, delete {names} there" in caplog.messages[1]
 
 
 @pytest.mark.slow
