@@ -81,6 +81,12 @@ class Run:
         """Whether it was trained with settings that are known."""
         return not self.is_file and not self.members
 
+    def uses(self, key: str) -> bool:
+        """Whether a setting plays a part; those of macro-pretraining do not where it is off."""
+        return not key.startswith("macro.") or (
+            key == "macro.enabled" or self.config.get("macro.enabled") is not False
+        )
+
     @property
     def shown(self) -> str:
         """Its name, with a sign where the score is none to report."""
@@ -183,8 +189,8 @@ def _score(path: Path, name: str, given: int, table: pd.DataFrame, beside: Seque
     )
 
 
-def shortest_ends(paths: Iterable[Parts], least: int = 1) -> dict[Parts, Parts]:
-    """Give each path the shortest end that no other path has, of at least so many parts.
+def shortest_ends(paths: Iterable[Parts]) -> dict[Parts, Parts]:
+    """Give each path the shortest end that no other path has.
 
     A path that is itself the end of another one stays whole.
     """
@@ -192,11 +198,7 @@ def shortest_ends(paths: Iterable[Parts], least: int = 1) -> dict[Parts, Parts]:
     counts = Counter(path[start:] for path in paths for start in range(len(path)))
     return {
         path: next(
-            (
-                path[start:]
-                for start in reversed(range(max(1, len(path) - least + 1)))
-                if counts[path[start:]] == 1
-            ),
+            (path[start:] for start in reversed(range(len(path))) if counts[path[start:]] == 1),
             path,
         )
         for path in paths

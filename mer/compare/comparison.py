@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mer.compare.candidates import NO_SCORE, Parts, Run, shortest_ends
+from mer.compare.candidates import NO_SCORE, Parts, Run
+from mer.config.short_names import short_names
 from mer.errors import MerError
 from mer.metrics import QUIET, SCORES, chance, scores_from_confusion
 from mer.runs.head_columns import BASELINE
@@ -42,7 +43,7 @@ class Comparison(NamedTuple):
             same head on the validation persons, pooled), `samples`, `persons`, `seconds`,
             `parameters`, `latency_ms`, `warnings` (why its score is none to report), and a column
             per differing key.
-        keys: Differing key -> the shortest end of it that no other key has.
+        keys: Differing key -> its short name.
         chance: Scores of guessing on these samples; empty where the runs do not share them.
         notes: Sentences: what must not be reported, what not be compared blindly, and scores over
             seeds.
@@ -147,23 +148,24 @@ def _row(run: Run, head: str | None, part: str) -> dict[str, Any]:
 
 
 def differing_keys(runs: Sequence[Run]) -> dict[str, str]:
-    """Keys whose values are not the same in all runs, each with its short form.
-
-    The short form keeps two parts where there are two: `enabled` alone says nothing.
-    """
+    """Keys whose values are not the same in all runs that use them, each with its short name."""
     runs = [run for run in runs if run.has_settings]
     everything = dict.fromkeys(key for run in runs for key in run.config)
-    short = shortest_ends((tuple(key.split(".")) for key in everything), least=2)
-    return {
-        key: ".".join(short[tuple(key.split("."))])
-        for key in everything
-        if len({_text(_cell(run, key)) for run in runs}) > 1
-    }
+    return short_names(
+        [
+            key
+            for key in everything
+            if len({_text(_cell(run, key)) for run in runs if run.uses(key)}) > 1
+        ]
+    )
 
 
 def _cell(run: Run, key: str) -> Any:
-    """The value as it is typed after `mer train`; numbers stay numbers; a file or mean has none."""
-    if not run.has_settings:
+    """The value as it is typed after `mer train`; numbers stay numbers; None where it has no part.
+
+    Nor has it in a file or mean.
+    """
+    if not (run.has_settings and run.uses(key)):
         return None
     value = run.config.get(key, "absent")
     return value if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
@@ -272,7 +274,11 @@ def over_seeds(runs: Sequence[Run], head: str | None, part: str) -> list[str]:
     """Sum up runs that differ in nothing but their seed."""
 
     def apart_from_seed(run: Run) -> Hashable:
-        config = {key: _text(value) for key, value in run.config.items() if key != "seed"}
+        config = {
+            key: _text(value)
+            for key, value in run.config.items()
+            if key != "seed" and run.uses(key)
+        }
         return run.scores(head, part)[0], run.samples, frozenset(config.items())
 
     notes = []

@@ -135,7 +135,9 @@ def headline(comparison: Comparison) -> str:
         SHARED[name].format(comparison.frame[name].dropna().iloc[0])
         for name in _shared(comparison.frame)
     ]
-    all_runs = f" All runs: {', '.join(shared)}." if shared else ""
+    heads = comparison.frame["head"]
+    every = "All runs with a score" if 2 <= heads.count() < len(heads) else "All runs"
+    all_runs = f" {every}: {', '.join(shared)}." if shared else ""
     return f"{what}{all_runs}"
 
 
@@ -149,8 +151,8 @@ def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
     columns = [n for n in COLUMNS if n not in shared and frame[n].notna().any()]
     header = [COLUMNS[name][0] for name in columns]
     rows = [[_cell(row, name) for name in columns] for _, row in frame.iterrows()]
-    settings = {short: [_cut(v) for v in frame[key]] for key, short in keys.items()}
-    odd = {short: _minority(list(map(_cut, frame[key]))) for key, short in keys.items()}
+    settings = {short: _settings(frame[key]) for key, short in keys.items()}
+    odd = {short: _minority(values) for short, values in settings.items()}
     if len(keys) <= most_keys or not keys:
         marked = {
             (row, len(header) + column)
@@ -191,9 +193,12 @@ def _p(value: float) -> str:
 
 
 def _shared(frame: pd.DataFrame) -> list[str]:
-    if len(frame) < 2:
-        return []
-    return [n for n in SHARED if frame[n].notna().all() and frame[n].nunique() == 1]
+    """Columns of `SHARED` in which all runs agree; those without a score have but a status."""
+    scored = frame[frame["head"].notna()]
+    if len(scored) < 2:
+        scored = frame
+    found = [n for n in SHARED if scored[n].notna().all() and frame[n].nunique() == 1]
+    return found if len(frame) > 1 else []
 
 
 def _cell(row: pd.Series, name: str) -> str:
@@ -207,8 +212,16 @@ def _cell(row: pd.Series, name: str) -> str:
     )
 
 
+def _settings(values: pd.Series) -> list[str]:
+    """Values of a setting, of fractions four digits where these tell all of them apart."""
+    brief = [_cut(f"{v:.4g}" if isinstance(v, float) and v % 1 > 0 else v) for v in values]
+    exact = list(map(_cut, values))
+    return brief if len(set(brief)) == len(set(exact)) else exact
+
+
 def _cut(value: Any) -> str:
-    text = NOTHING if pd.isna(value) else str(value)
+    whole = isinstance(value, float) and value % 1 == 0  # also an integer beside a run without it
+    text = NOTHING if pd.isna(value) else str(int(value) if whole else value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 #: Nodes whose keys are known by their last part: `lr` is the model's, `enabled` may be anything's.
-_KNOWN = ("model", "model.optimizer", "callbacks.svm_head")
+_KNOWN = ("model", "model.optimizer", "model.transfer", "callbacks.svm_head")
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

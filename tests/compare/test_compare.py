@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -92,8 +93,8 @@ def test_only_settings_that_decide_something_are_columns(tmp_path: Path) -> None
     comparison = compared([tmp_path])
     assert comparison.keys == {
         "seed": "seed",
-        "model.epochs": "model.epochs",  # macro.epochs is there as well
-        "model.head.dropout": "head.dropout",
+        "model.epochs": "epochs",
+        "model.head.dropout": "model.head.dropout",
     }
     assert comparison.frame["model.epochs"].tolist() == [5, 7, 5]
     assert comparison.frame["model.head.dropout"].tolist() == ["absent", "absent", "null"]
@@ -104,24 +105,68 @@ def test_a_value_that_most_runs_do_not_have_is_marked(tmp_path: Path) -> None:
         heads = {"svm": 0.9 - place / 10}
         write_run(tmp_path / str(place), heads, model__epochs=epochs, model__lr=rate)
     (grid,) = lay_out(compared([tmp_path]))
-    assert grid.marked == {(2, grid.header.index("model.epochs"))}  # no rate is that of most runs
+    assert grid.marked == {(2, grid.header.index("epochs"))}  # no rate is that of most runs
     assert "| **9** | 0.3 |" in to_markdown(compared([tmp_path]))
+
+
+@pytest.mark.parametrize(
+    ("rates", "cells"),
+    [
+        ([0.0019942770520123216, 1.0], ["0.001994", "1"]),
+        ([0.12341, 0.12342], ["0.12341", "0.12342"]),  # four digits would make them equal
+    ],
+)
+def test_fractions_have_four_digits_where_these_tell_them_apart(
+    tmp_path: Path, rates: list[float], cells: list[str]
+) -> None:
+    for place, rate in enumerate(rates):
+        write_run(tmp_path / str(place), {"svm": 0.9 - place / 10}, model__lr=rate)
+    (grid,) = lay_out(compared([tmp_path]))
+    assert [row[-1] for row in grid.rows] == cells
+
+
+def test_settings_of_macro_pretraining_count_where_there_is_one(tmp_path: Path) -> None:
+    off: dict[str, Any] = {"macro__enabled": False}
+    write_run(tmp_path / "0", {"svm": 0.9}, macro__epochs=1, **off)
+    write_run(tmp_path / "1", {"svm": 0.8}, macro__epochs=2, seed=1, **off)
+    comparison = compared([tmp_path])
+    assert comparison.keys == {"seed": "seed"}
+    assert "0, 1: seeds 0, 1: UF1 mean 0.850 (min 0.800, max 0.900)." in comparison.notes
+    write_run(tmp_path / "2", {"svm": 0.7}, macro__epochs=25)
+    assert list(compared([tmp_path]).keys) == ["seed", "macro.enabled"]
+    write_run(tmp_path / "3", {"svm": 0.6}, macro__epochs=15)
+    (grid,) = lay_out(compared([tmp_path]))
+    assert grid.header[-2:] == ["macro.epochs", "macro.enabled"]
+    assert [row[-2] for row in grid.rows] == ["–", "–", "25", "15"]
+
+
+def test_what_runs_with_a_score_share_is_said_once_beside_an_unfinished_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (0, 1):
+        write_run(tmp_path / str(place), {"svm": 0.5 - place / 10}, seed=place)
+    write_run(tmp_path / "2", done=1, seed=2)
+    lines = shown(capsys, tmp_path, "--no-tests")
+    assert "All runs with a score: head svm, 3 samples, 3 persons" in lines[0][0]
+    (header,) = (cells for cells in lines if cells[0] == "run")
+    assert header[:3] == ["run", "status", "UF1"] and "samples" not in header
 
 
 def test_many_differences_get_a_table_of_their_own_and_long_values_are_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path / "a", {"svm": 0.5}, **{f"model__k{n}": n for n in range(6)})
-    write_run(tmp_path / "b", {"svm": 0.4}, **{f"model__k{n}": -n - 1 for n in range(6)})
+    for name, sign in (("a", 1), ("b", -1)):
+        many: dict[str, Any] = {f"model__k{n}": sign * (n + 1) for n in range(6)}
+        write_run(tmp_path / name, {"svm": 0.4 + sign / 10}, **many)
     assert len(lay_out(compared([tmp_path]))) == 1
     write_run(tmp_path / "c", {"svm": 0.3}, model__name="x" * 30)
     scores, settings = lay_out(compared([tmp_path]))
     assert scores.header == ["run", "UF1", "UAR", "accuracy", "seconds", "latency ms"]
     assert settings.header == ["setting", "a", "b", "c"]
-    assert settings.rows[1] == ["model.k1", "1", "-2", "absent"]
-    assert settings.rows[-1] == ["model.name", "absent", "absent", "x" * 23 + "…"]
+    assert settings.rows[1] == ["k1", "2", "-2", "absent"]
+    assert settings.rows[-1] == ["name", "absent", "absent", "x" * 23 + "…"]
     assert (len(settings.rows) - 1, 3) in settings.marked
-    assert ["model.k1", "1", "-2", "absent"] in shown(capsys, tmp_path)
+    assert ["k1", "2", "-2", "absent"] in shown(capsys, tmp_path)
 
 
 def test_a_narrow_terminal_shows_settings_below_the_scores(
@@ -130,10 +175,11 @@ def test_a_narrow_terminal_shows_settings_below_the_scores(
     write_run(tmp_path / "a", {"svm": 0.5}, model__name="x" * 20)
     write_run(tmp_path / "b", {"svm": 0.4}, model__name="y" * 20)
     for width, tables in ((120, 1), (90, 2)):
-        terminal = Console(force_terminal=True, no_color=True, width=width, file=io.StringIO())
+        text = io.StringIO()
+        terminal = Console(force_terminal=True, no_color=True, width=width, file=text)
         monkeypatch.setattr("mer.runs.terminal.console", lambda terminal=terminal: terminal)
         compare.show([tmp_path])
-        lines = terminal.file.getvalue().splitlines()
+        lines = text.getvalue().splitlines()
         assert sum("0.500 [0.40, 0.70]" in line for line in lines) == 1
         assert sum("───" in line for line in lines) == tables
         assert sum("x" * 20 in line for line in lines) == 1
@@ -258,12 +304,12 @@ def test_an_ensemble_has_no_settings_to_differ_in(
     b = write_run(tmp_path / "b", {"svm": 0.6}, model__epochs=9)
     members = [{"run": f"../{name}", "head": "svm", "checksums": "0" * 64} for name in "ab"]
     both = write_run(tmp_path / "both", {"ensemble": 0.7}, ensemble=members)
-    config = OmegaConf.load(both / "config.yaml")
+    config: Any = OmegaConf.load(both / "config.yaml")
     for key in ("model", "macro", "trainer"):
         del config[key]
     OmegaConf.save(config, both / "config.yaml")
     comparison = compared([a, b, both])
-    assert comparison.keys == {"model.epochs": "model.epochs"}
+    assert comparison.keys == {"model.epochs": "epochs"}
     assert comparison.frame["head"].tolist() == ["ensemble", "svm", "svm"]
     assert "both is the mean of a:svm, b:svm." in comparison.notes
     assert not [note for note in comparison.notes if note.startswith("Not comparable")]
