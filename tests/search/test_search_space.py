@@ -71,8 +71,9 @@ def test_glob_gives_the_files_of_a_group() -> None:
 
 def test_all_words_that_cannot_be_searched_are_named_at_once() -> None:
     with pytest.raises(MerError) as caught:
-        parse(["a=choice(", "b=range(3, 1)", "c=1"])
+        parse(["a=choice(", "b=range(3, 1)", "c=1", "d=interval(3, 1)"])
     assert "a=choice(" in str(caught.value) and "b=range(3, 1)" in str(caught.value)
+    assert "d=interval(3, 1): an interval goes up; type interval(1.0, 3.0)" in str(caught.value)
     assert "c=1" not in str(caught.value)
 
 
