@@ -263,13 +263,14 @@ def dataset(settings: Settings, corpus: Corpus) -> "UnifiedDataset":
 def _log_counts(corpus: Corpus, role: str, remarks: list[Remark]) -> None:
     table, stores = corpus.table, corpus.stores
     counts = pd.crosstab(table["dataset"], table["label"])
-    folder = stores[0].path.parent
+    folder, mended = stores[0].path.parent, samples(remarks, "mended")
+    repeated = {one.item for one in remarks if one.action == "repeated"} & {*table["sample_id"]}
     facts = [
         f"{len(table)} samples of {table['person'].nunique()} persons, prepared in {folder}",
         summary(len(table), remarks),
     ]
-    for action, words in (("mended", "mended"), ("repeated", "with a picture that repeats")):
-        facts += [f"{count} {words}"] if (count := samples(remarks, action)) else []
+    facts += [f"{mended} mended"] if mended else []
+    facts += [f"{len(repeated)} with a picture that repeats"] if repeated else []
     if names := [store.path.name for store in stores if len(store.drops)]:
         facts.append(f"to prepare the dropped ones again, delete {', '.join(names)} there")
     log.info("%s: %s\n%s", role, "; ".join(filter(None, facts)), counts.to_string())
