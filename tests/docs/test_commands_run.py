@@ -15,6 +15,7 @@ from mer import datasets
 from mer.cli import main
 from mer.datasets.frame_files import index_frames
 from mer.prepare.sample import read_picture
+from mer.synthetic.plan import plan
 from tests.deploy.clips import write_video
 from tests.docs.pages import PAGES, Typed, commands, titled
 
@@ -72,6 +73,11 @@ def reader(tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     row = table.iloc[0]
     frames = index_frames(Path(row["onset_path"]).parent)
     write_video(top / "clip.mp4", [np.asarray(read_picture(path)) for path in frames.values()])
+    demo = plan("demo")[0]
+    shown = top / "data/synthetic/demo/CASME2/CASME2_RAW_selected" / demo.subject / demo.clip
+    shown.mkdir(parents=True)
+    for name, number in (("onset", demo.onset), ("apex", demo.apex)):
+        shutil.copy(row[f"{name}_path"], shown / f"img{number}.jpg")
     (top / "mine").mkdir()
     rows = []
     for number, sample in enumerate(table[table["emotion"] != "others"].itertuples()):
