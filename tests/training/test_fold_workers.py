@@ -60,7 +60,8 @@ def first_fold_waits(monkeypatch: pytest.MonkeyPatch, until: Callable[[Path], bo
     Returns:
         Names of the folds that this process trains.
     """
-    run_fold, names = training_fold.run_fold, []
+    run_fold = training_fold.run_fold
+    names: list[str] = []
 
     def wait(run: Any, fold: Fold, **more: bool) -> None:
         if not names:
@@ -252,7 +253,7 @@ def test_a_killed_worker_costs_nothing(
 def test_a_run_that_stops_early_leaves_no_worker(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
 ) -> None:
-    started = []
+    started: list[int] = []
 
     def begun(run_dir: Path) -> bool:
         started[:] = children(os.getpid())
@@ -340,31 +341,3 @@ def test_workers_end_with_the_command_and_the_run_goes_on_later(
     subprocess.run(command, check=True, capture_output=True)
     tested = pd.read_parquet(tmp_path / "run" / "predictions.parquet")["sample_id"]
     assert tested.is_unique
-
-
-SCRIPT = """
-from pathlib import Path
-
-from mer.config.composition import compose
-from mer.synthetic import generate
-from mer.training import runner
-
-print("once")
-generate("tiny", Path("data"), workers=2)
-words = [
-    *("data.preset=tiny", "data.root=data", "backbone=tiny", "input.size=32", "prepare.size=96"),
-    *("prepare.workers=2", "protocol=group_kfold", "protocol.n_splits=3", "model.epochs=1"),
-    *("macro.enabled=false", "trainer.accelerator=cpu", "trainer.folds_at_once=2"),
-]
-print(runner.run(compose([*words, "paths.cache=cache", "run.dir=run"]), Path("run"))["status"])
-"""
-
-
-@pytest.mark.slow
-def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "script.py"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.stdout.split() == ["once", "complete"], done.stderr
