@@ -55,7 +55,9 @@ def main(argv: list[str]) -> int:
         _require_data(settings)
         _check_folders(config, alone=not {"-m", "--multirun"} & set(words))
         say_loading()
-    options = {word for word in words if word.startswith("-")}
+    options = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if {"-m", "--multirun"} & options and (shown := {"--cfg", "-c", "--info", "-i"} & options):
+        raise MerError(f"{shown.pop()} shows one configuration: leave out -m, and type no sweep")
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")
     sys.argv = ["mer train", *words]

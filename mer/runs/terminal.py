@@ -26,6 +26,5 @@ class Terminal(Console):
 
 def console() -> Terminal:
     """A console as wide as the terminal, or wide enough for the tables where there is none."""
-    return Terminal(
-        width=None if sys.stdout.isatty() else 120, markup=False, emoji=False, highlight=False
-    )
+    wide = sys.stdout is None or not sys.stdout.isatty()
+    return Terminal(width=120 if wide else None, markup=False, emoji=False, highlight=False)

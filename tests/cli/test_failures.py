@@ -157,6 +157,14 @@ def test_a_command_whose_output_nobody_reads_ends_quietly(
     assert capsys.readouterr().err == ""
 
 
+def test_a_table_can_be_printed_where_there_is_no_output(
+    command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(lambda argv: console().print("a table") or 0)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["fake"]) == 0
+
+
 def test_a_broken_pipe_to_another_process_is_an_error(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

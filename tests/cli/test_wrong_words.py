@@ -36,6 +36,7 @@ from mer import cli
             ["train", "data=megc2019", "+backbone._target_=nolab.Net", "logger=many"],
             "backbone._target_=nolab.Net: there is no package nolab",
         ),
+        (["train", "--cfg=job", "-m", "seed=1,2"], "--cfg shows one configuration: leave out -m"),
         (["train", "run.dir=file"], "run.dir=file is a file; name a folder"),
         (["prepare", "paths.cache=file"], "paths.cache=file is a file; name a folder"),
         (["audit", "sweep", "data.root=x"], "Name one, such as sweep/0"),
