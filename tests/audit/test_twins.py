@@ -93,7 +93,7 @@ def config(tmp_path: Path) -> Callable[..., DictConfig]:
 @pytest.fixture
 def refused_runs_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what a refused run has written, as if its process had been killed then."""
-    monkeypatch.setattr(claims, "_remove_plans", lambda _: None)
+    monkeypatch.setattr(claims, "_remove_plans", lambda *_: None)
 
 
 @pytest.mark.parametrize("copy", [np.array, noisy, encoded, shifted])
