@@ -45,7 +45,6 @@ FROZEN = (
     "model.augment=null",
     "model.transfer.freeze=[all]",
     "model.transfer.input_stats=macro",
-    "trainer.folds_at_once=2",
 )
 
 #: What is planted -> settings, who plants it, and what the refusal says.

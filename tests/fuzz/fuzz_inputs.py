@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -67,7 +68,10 @@ def _listen(event: str, _: tuple[Any, ...]) -> None:
         _RAN.append(event)
 
 
-sys.addaudithook(_listen)
+@cache
+def _begin_to_listen() -> None:
+    """Add the hook, which stays and is called for every `id()` from now on."""
+    sys.addaudithook(_listen)
 
 
 @contextmanager
@@ -77,6 +81,7 @@ def watched() -> Iterator[None]:
     def hang(_: int, __: FrameType | None) -> None:
         raise AssertionError(f"no answer within {SECONDS} s")
 
+    _begin_to_listen()
     before = signal.signal(signal.SIGALRM, hang)
     signal.alarm(SECONDS)
     _RAN.clear()
