@@ -34,9 +34,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     backbone = config.get("backbone")
     if isinstance(backbone, Mapping) and "_target_" not in backbone:
         name = str(backbone.get("name"))
-        # A registered function, or a former name in a dictionary.
-        there = rf"def {name}\(|['\"]{name}['\"]\s*:"
-        if re.fullmatch(r"\w+", name) and not re.search(there, _timm()):
+        if re.fullmatch(r"\w+", name) and not _is_of_timm(name):
             found.append(no_network(name))
     return found
 
@@ -55,6 +53,12 @@ def _is_installed(package: str) -> bool:
     # What is no name of a package has an error of its own where it is imported.
     known = not package.isidentifier() or package in sys.modules
     return known or importlib.util.find_spec(package) is not None
+
+
+@cache
+def _is_of_timm(name: str) -> bool:
+    """Whether timm has a registered function of this name, or a former name in a dictionary."""
+    return re.search(rf"def {name}\(|['\"]{name}['\"]\s*:", _timm()) is not None
 
 
 @cache

@@ -185,13 +185,13 @@ def to_plain(config: "DictConfig") -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        missing = sorted(OmegaConf.missing_keys(config))
         plain = OmegaConf.to_container(config, resolve=True)
+        missing = OmegaConf.missing_keys(config) if "???" in str(plain) else ()  # which takes long
     except OmegaConfBaseException as error:
         raise MerError(f"cannot resolve the configuration: {_tidy(error)}") from error
     raise_all(
         "these settings have no value yet:",
-        (f"{key}: give it one on the command line, {key}=VALUE" for key in missing),
+        (f"{key}: give it one on the command line, {key}=VALUE" for key in sorted(missing)),
     )
     if not isinstance(plain, dict):
         raise MerError(f"the configuration must be a mapping, found {type(plain).__name__}")

@@ -5,6 +5,7 @@ datasets must give, so that a wrong workbook shows before training and not in th
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import pandas as pd
@@ -88,9 +89,14 @@ def load_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
     return _checked(dict(trust.as_plain(scheme)))
 
 
+@cache
+def _kind(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def _is_kind(value: Any, kind: Any) -> bool:
     try:
-        TypeAdapter(kind).validate_python(value, strict=True)
+        _kind(kind).validate_python(value, strict=True)
     except ValidationError:
         return False
     return True

@@ -27,9 +27,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "        self.width, self.inner = width, inner\n"
     )
     monkeypatch.syspath_prepend(folder.parent)
+    for name in imported():  # from pages of the documentation, by other tests
+        monkeypatch.delitem(sys.modules, name)
     yield folder
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
+    for name in imported():
         del sys.modules[name]
+
+
+def imported() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "mylab"]
 
 
 def written(folder: Path, **content: object) -> Path:

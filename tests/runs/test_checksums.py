@@ -80,6 +80,7 @@ def test_a_change_is_named_in_a_comparison(
     assert f"{expected} since the run was finished" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_change_is_named_above_a_report(run_dir: Path) -> None:
     edit_predictions(run_dir)
     top = report_inputs.read(run_dir, quick=True).sections[""]

@@ -18,7 +18,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def search(
-    home: Path, tiny_words: list[str], monkeypatch: pytest.MonkeyPatch
+    home: Path, tiny_words: list[str], monkeypatch: pytest.MonkeyPatch, no_figures: None
 ) -> Callable[..., int]:
     """Run a search with a formula in place of training; returns the exit status."""
 

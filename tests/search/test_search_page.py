@@ -185,6 +185,7 @@ def test_what_cannot_be_drawn_yet_has_its_reason(tmp_path: Path) -> None:
     assert "at least 20 complete trials" in page.sections["Course of uf1"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_nested_search_has_a_page_of_all_folds_and_one_of_each(tmp_path: Path) -> None:
     studies = {}
     for name in ("a/s 1", "b"):
