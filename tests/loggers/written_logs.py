@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,13 +45,19 @@ class Log(NamedTuple):
 
 
 def read_logs(run_dir: Path) -> list[Log]:
-    """Read what each start of a run has written, with the reader that comes with W&B."""
+    """Read what each start of a run has written, with the reader that comes with W&B.
+
+    It is the program that `wandb leet inspect` starts, which itself would import all of W&B.
+    """
+    from wandb.util import get_core_path
+
+    command = [get_core_path(), "leet", "inspect", "--json", "--no-observability", "--run-file"]
     logs = []
     for file in sorted(
         run_dir.glob("wandb/offline-run-*/*.wandb"), key=lambda f: f.stat().st_mtime
     ):
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        words = [*command, str(file), str(file.parent.parent)]
+        lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         logs.append(Log(file, [json.loads(line) for line in lines.splitlines()]))
     return logs
 
