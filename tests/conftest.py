@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,12 @@ def tiny_corpora(session_folder: Path) -> Iterator[Path]:
     """Folder with the six synthetic datasets of preset `tiny`; each is read once per process.
 
     A run on them measures its network once: tests that run beside it would let it try in vain for
-    a quiet machine.
+    a quiet machine. A contact sheet shows two samples.
     """
     from mer import datasets
     from mer.datasets.index import Reading
     from mer.models import cost
+    from mer.prepare import sheet
     from mer.synthetic import generate
 
     root = session_folder / "tiny"
@@ -86,6 +88,7 @@ def tiny_corpora(session_folder: Path) -> Iterator[Path]:
         patch.setattr(datasets, "read", read_once)
         patch.setattr(cost, "ATTEMPTS", 1)
         patch.setattr(cost, "LEAST_SECONDS", 0.0)
+        patch.setattr(sheet, "draw", partial(sheet.draw, count=2))
         yield root
 
 

@@ -1,6 +1,7 @@
 """Cache: keys that follow code, versions and settings; entries that are listed, used, removed."""
 
 import ast
+import functools
 import os
 import re
 import signal
@@ -90,6 +91,7 @@ def test_a_key_follows_the_code_that_matters(source: Path) -> None:
         assert digest() == before
 
 
+@functools.cache
 def imported(path: Path) -> set[Path]:
     """Files of mer that a file imports, those for type checkers aside."""
     tree = ast.parse(path.read_text())
