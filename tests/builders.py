@@ -19,7 +19,8 @@ from mer.config.composition import conf_dir
 from mer.config.settings import Input
 from mer.data.dataset import UnifiedDataset
 from mer.models.modules import MERModule, MicroFinetuneModule
-from mer.training import fold
+from mer.training import fold, workers
+from mer.training.engines import parallel
 
 #: What the fixture `tiny_config` is.
 Config = Callable[..., DictConfig]
@@ -133,3 +134,9 @@ def fails_after_one_fold(error: BaseException) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "run_fold", fail)
         yield
+
+
+def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
+    """Train folds in parallel, as on a GPU: all of them in this process."""
+    patch.setattr(parallel, "_on_gpu", lambda _: True)
+    patch.setattr(workers, "on_cpu", lambda _: False)

@@ -26,7 +26,8 @@ from mer.training import (
     network_cache,
     predictions,
 )
-from mer.training.engines import cuda_graph, frozen, parallel
+from mer.training.engines import cuda_graph, frozen
+from tests.builders import as_on_a_gpu
 
 Patch = pytest.MonkeyPatch
 Positions = NDArray[np.int64]
@@ -250,7 +251,7 @@ def nothing_is_refused(patch: Patch) -> None:
 
 def parallel_folds(patch: Patch) -> None:
     """Folds are trained in parallel on this CPU."""
-    patch.setattr(parallel, "_on_gpu", lambda _: True)
+    as_on_a_gpu(patch)
 
 
 def parallel_folds_get_test_rows(patch: Patch) -> None:

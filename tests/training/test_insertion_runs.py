@@ -11,8 +11,7 @@ from omegaconf import DictConfig
 from mer.cache import entries
 from mer.config.composition import compose, typed
 from mer.training import pretrain, runner
-from mer.training.engines import parallel
-from tests.builders import fails_after_one_fold
+from tests.builders import as_on_a_gpu, fails_after_one_fold
 from tests.training.test_parallel_folds import assert_equal_runs
 
 Config = Callable[..., DictConfig]
@@ -103,6 +102,6 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(
 def test_parallel_folds_take_the_same_steps(
     tiny_config: Config, inserted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "_on_gpu", lambda settings: True)
+    as_on_a_gpu(monkeypatch)
     runner.run(tiny_config(*WORDS, "trainer.folds_at_once=2"), tmp_path)
     assert_equal_runs(inserted, tmp_path)

@@ -22,7 +22,7 @@ from mer.models.optim import build_optimizer, rate_factor, set_rates
 from mer.training import runner
 from mer.training.engines import parallel
 from mer.training.engines.cuda_graph import FoldTraining, ParallelTrainer
-from tests.builders import Config
+from tests.builders import Config, as_on_a_gpu
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,7 +68,7 @@ def test_parallel_folds_take_the_steps_of_lightning(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run(tiny_config(*PARALLEL), tmp_path / "one", at_once=1)
-    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
+    as_on_a_gpu(monkeypatch)
     other = run(tiny_config(*PARALLEL), tmp_path / "other", at_once=3)
     assert_equal_runs(one, other)
 
@@ -80,7 +80,7 @@ def test_transferred_and_frozen_blocks_stay_what_they_are_in_parallel_folds(
     words = ("model.transfer.freeze=[conv_stem,bn1]", "model.transfer.lr_scale=0.1")
     options = (*PARALLEL[1:], "model.optimizer.name=sgd", *words)
     one = run(tiny_config(*options), tmp_path / "one", at_once=1)
-    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
+    as_on_a_gpu(monkeypatch)
     other = run(tiny_config(*options), tmp_path / "other", at_once=4)
     assert_equal_runs(one, other)
 
@@ -100,7 +100,7 @@ def test_the_one_of_several_parallel_folds_that_diverges_is_named(
     def last_is_nan(module: MERModule, epoch: int, loss: float) -> None:
         check_loss(module, epoch, math.nan if next(losses) == len(groups[0]) else loss)
 
-    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
+    as_on_a_gpu(monkeypatch)
     monkeypatch.setattr(ParallelTrainer, "train", remember)
     monkeypatch.setattr(MERModule, "check_loss", last_is_nan)
     with pytest.raises(MerError, match=r"folds .*, .*: Training diverged") as error:
@@ -123,7 +123,7 @@ def test_a_backbone_that_draws_for_itself_is_trained_one_by_one(
 ) -> None:
     cfg = tiny_config()
     cfg.trainer.folds_at_once = "auto"
-    monkeypatch.setattr(parallel, "_on_gpu", lambda cfg: True)
+    as_on_a_gpu(monkeypatch)
     run = SimpleNamespace(
         settings=typed(cfg), dataset=SimpleNamespace(kind=INPUTS["flow"](32).kind)
     )
