@@ -70,7 +70,7 @@ def read() -> Typed:
     plain: Any = OmegaConf.to_container(hydra)  # interpolations as they were typed
     words = _values(plain["overrides"]["task"])
     experiment = (plain.get("runtime", {}).get("choices") or {}).get("experiment")
-    alone = Typed(_command(plain), words, experiment=experiment)
+    alone = Typed(command(plain), words, experiment=experiment)
     if os.environ.get("WANDB_SWEEP_ID"):
         return alone._replace(varied=_agent_keys(words), sweep=os.environ["WANDB_SWEEP_ID"])
     if hydra.mode != RunMode.MULTIRUN:
@@ -81,7 +81,7 @@ def read() -> Typed:
     params = sweep.get("sweeper", {}).get("params") or {}
     varied = [*params, *_swept(sweep["overrides"]["task"])]
     job = plain["job"].get("num")
-    return alone._replace(command=_command(sweep), varied=varied, sweep=folder.name, job=job)
+    return alone._replace(command=command(sweep), varied=varied, sweep=folder.name, job=job)
 
 
 def _agent_keys(words: Mapping[str, str]) -> list[str]:
@@ -91,8 +91,12 @@ def _agent_keys(words: Mapping[str, str]) -> list[str]:
     return [key for key in words if key in known and not is_volatile(key)]
 
 
-def _command(hydra: Any) -> str:
-    """The command as it is typed in a shell."""
+def command(hydra: Any) -> str:
+    """The command as it is typed in a shell, without the password of a search's storage.
+
+    Args:
+        hydra: Hydra's own configuration, as plain values with their interpolations.
+    """
     overrides = hydra["overrides"]
     multirun = "MULTIRUN" in str(hydra.get("mode"))
     sources = (hydra.get("runtime") or {}).get("config_sources") or []
@@ -104,7 +108,8 @@ def _command(hydra: Any) -> str:
         elif not word.startswith("trial."):
             kept.append(word)
     options = ["-m"] * multirun + [word for path in folders for word in ("--config-dir", path)]
-    return shlex.join(["mer", "train", *options, *kept])
+    line = shlex.join(["mer", "train", *options, *kept])
+    return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:...@", line)
 
 
 def _values(words: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from mer.config.composition import compose
 from mer.config.quoting import is_readable, quoted
+from mer.loggers import typed_words
 from mer.models import ready_weights
 from mer.protocols import EVERYBODY
 from mer.runs import rundir
@@ -68,7 +69,6 @@ def typed(
     config: DictConfig,
     cfg: DictConfig,
     space: Space,
-    arguments: Sequence[str],
     fixed: Sequence[str],
     seeds: int,
 ) -> Typed:
@@ -78,8 +78,7 @@ def typed(
         config: Hydra's configuration of the search.
         cfg: Configuration that all trials share.
         space: Searched parameters and shared overrides.
-        arguments: Overrides as typed.
-        fixed: Those of them that are not searched.
+        fixed: Overrides as typed that are not searched.
         seeds: Runs of a trial.
     """
     options = _options(config.hydra.runtime.config_sources)
@@ -90,7 +89,7 @@ def typed(
         options=options,
         seeds=range(cfg.seed, cfg.seed + seeds) if seeds > 1 else (),
         withheld=cfg.protocol.validation > 0 and cfg.selection != "validation",
-        search=shlex.join(["mer", "train", "-m", *options, *arguments]),
+        search=typed_words.command(OmegaConf.to_container(config.hydra)),
     )
 
 

@@ -66,7 +66,6 @@ class Search:
         self.space = space.parse([*kept, *arguments], loader)
         # A parameter that the user fixed by hand is not searched; one of the options' own may be
         # fixed there too, and then belongs to the settings of the search.
-        self.arguments = arguments
         self.fixed = space.parse(arguments, loader).fixed
         self._name(shipped)
         self.folder = Path(self.config.hydra.sweep.dir)
@@ -77,8 +76,9 @@ class Search:
 
     def _name(self, shipped: space.Space) -> None:
         """Give a search of other ranges than its file's a name, and so a directory, of its own."""
+        typed = [*self.fixed, *self.config.hydra.overrides.hydra]
         named = ("search.name=", "search.dir=", "hydra.sweep.dir=", "hydra.sweeper.study_name=")
-        if shipped.params == self.space.params or any(one.startswith(named) for one in self.fixed):
+        if shipped.params == self.space.params or any(one.startswith(named) for one in typed):
             return
         name = space.name(self.space, shipped, self.config.search.name)
         self.space.fixed.append(f"search.name={name}")
@@ -97,7 +97,6 @@ class Search:
             self.config,
             self.trial_config,
             self.space,
-            self.arguments,
             self.fixed,
             self.seeds,
         )

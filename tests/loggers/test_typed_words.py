@@ -61,13 +61,15 @@ def test_a_job_is_named_by_what_its_sweep_varies(
     sources = [{"path": "/my conf", "provider": "command-line"}]
     runtime = {"cwd": str(tmp_path), "choices": {}, "config_sources": sources}
     asked = {"mode": "MULTIRUN", "runtime": runtime, "sweeper": {"params": None}}
-    overrides = {"task": swept, "hydra": ["hydra.mode=MULTIRUN", "hydra/launcher=joblib"]}
+    storage = "hydra.sweeper.storage=postgresql://me:secret@host/all"
+    overrides = {"task": swept, "hydra": ["hydra.mode=MULTIRUN", storage]}
     OmegaConf.save({"hydra": {**asked, "overrides": overrides}}, folder / "multirun.yaml")
     more = {"sweep": {"dir": "rates"}, "job": {"num": 1}}
     hydra(monkeypatch, own, **{**asked, "mode": RunMode.MULTIRUN}, **more)
     said = typed_words.read()
     assert said.command == (
-        "mer train -m --config-dir '/my conf' hydra/launcher=joblib backbone=tiny "
+        "mer train -m --config-dir '/my conf' "
+        "hydra.sweeper.storage=postgresql://me:...@host/all backbone=tiny "
         "model.optimizer.lr=0.1,0.2"
     )
     assert identity.names(settings, folder / "1", said) == ("lr=0.2", "rates")

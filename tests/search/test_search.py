@@ -27,8 +27,9 @@ def test_total_directories_and_results_of_a_search_in_two_parts(
         typed.append(list(HydraConfig.get().overrides.task))
         return lr(cfg)
 
-    assert search(toy, LR, "search.n_trials=2") == 0
-    assert search(toy, LR, "search.n_trials=5") == 0
+    named = "hydra.sweeper.study_name=mine"
+    assert search(toy, LR, "search.n_trials=2", named) == 0
+    assert search(toy, LR, "search.n_trials=5", named) == 0
     found = stored_trials(home)
     assert [t.state.name for t in found] == ["COMPLETE"] * 5
     assert len({t.params["model.optimizer.lr"] for t in found}) == 5  # no point is drawn again
@@ -43,7 +44,8 @@ def test_total_directories_and_results_of_a_search_in_two_parts(
     assert (home / "multirun.yaml").exists()
     page = Page((home / "search.html").read_text())
     said = page.sections["What was searched"]
-    assert f"mer train -m search=optuna search.dir={home}" in said and f"'{LR}'" in said
+    assert f"mer train -m {named} search=optuna search.dir={home}" in said and f"'{LR}'" in said
+    assert "Search mine" in page.sections[""]
     assert [row[:2] for row in page.table("number")] == [[str(n), "complete"] for n in range(5)]
 
 
