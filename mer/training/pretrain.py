@@ -204,7 +204,6 @@ def _train(
         if settings.macro.devices > 1:
             assert isinstance(data, MERDataModule)  # as `synthetic_motion.problems` says
             data_parallel.fit(settings, module, data, folder, keeper, checkpoint, after_epoch)
-            trainer = make_trainer(settings, settings.macro, folder, [], history=False)
         else:
             shown = settings.trainer.enable_progress_bar and not is_watched()
             count = EpochLines("macro-pretraining", shown)
@@ -212,6 +211,8 @@ def _train(
             trainer = make_trainer(settings, settings.macro, folder, callbacks, progress=True)
             trainer.fit(module, data, ckpt_path=checkpoint)
     _check_sides(module, real, folder)
+    # Without a history, in which the scores would be one epoch more.
+    trainer = make_trainer(settings, settings.macro, folder, [], history=False)
     scores = trainer.validate(module, data, ckpt_path=folder / WEIGHTS, verbose=False)[0]
     result = {
         "accuracy": scores["val/accuracy"],

@@ -155,6 +155,8 @@ def test_a_killed_training_gives_the_weights_of_one_that_was_not(
     assert list(resumed) == list(whole) and "units.weight" in whole
     for name, tensor in whole.items():
         assert torch.equal(resumed[name], tensor), name
+    # A line for the validation and one for the training of each epoch, none for the final scores.
+    assert pd.read_csv(entry.path / "metrics.csv")["epoch"].tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_other_inputs_are_refused_at_once(tiny_config: Config, tmp_path: Path) -> None:
