@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -74,7 +75,8 @@ def is_setting(word: str) -> bool:
     (True, False)
     """
     key, equals, _ = word.partition("=")
-    return bool(equals) and "/" not in key and not Path(word).exists()
+    # Path.exists would raise for a word longer than a file name.
+    return bool(equals) and "/" not in key and not os.access(word, os.F_OK)
 
 
 def cache_to_make(path: str) -> dict[str, Path | str | None]:

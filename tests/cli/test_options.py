@@ -13,7 +13,7 @@ def test_words_that_say_where_data_are_now_are_parted_from_the_others(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lr=1").mkdir()  # a run of a sweep
-    places = ["data.root=/d", "data.micro.samm.root=SAMM", "paths.cache=c"]
+    places = ["data.root=/d", "data.micro.samm.root=SAMM", f"paths.cache={300 * 'c'}"]
     words = ["runs/a", "lr=1", "runs/a/lr=0.1,x=2"]  # the last is not there
     assert split_places([*words, *places]) == (words, places)
     with pytest.raises(MerError) as error:
