@@ -65,7 +65,8 @@ class WandbLogger(Observer):
         # Words such as 2026 come as numbers from the command line.
         self.mode, self.project, self.entity = mode, str(project), _word(entity)
         self.name, self.group, self.notes, self.dir = map(_word, (name, group, notes, dir))
-        self.tags = [str(tag) for tag in (tags if isinstance(tags, list | tuple) else [tags])]
+        several = tags if isinstance(tags, list | tuple) else [tags]
+        self.tags = [str(tag) for tag in several if tag is not None]
         self.weights, self.examples, self.faces = weights, examples, faces
         self._pretraining: PretrainingRun | None = None
         self._run: Any = None  # wandb.Run while it is open

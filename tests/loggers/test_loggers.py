@@ -294,7 +294,8 @@ def test_comet_writes_an_archive_unless_it_is_asked_to_send(
 def test_words_may_be_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     words = [f"logger.wandb.{key}=2026" for key in ("project", "entity", "name", "group", "dir")]
     composed = compose(["logger=wandb", *words, "logger.wandb.tags=[1,pilot]"]).logger.wandb
-    for node, tags in ((composed, ["1", "pilot"]), ({**composed, "tags": 7}, ["7"])):
+    alone, none = {**composed, "tags": 7}, {**composed, "tags": None}
+    for node, tags in ((composed, ["1", "pilot"]), (alone, ["7"]), (none, [])):
         (wandb,) = make_observers({"wandb": node})
         assert isinstance(wandb, WandbLogger)
         texts = (wandb.project, wandb.entity, wandb.name, wandb.group, wandb.dir)
