@@ -34,7 +34,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     backbone = config.get("backbone")
     if isinstance(backbone, Mapping) and "_target_" not in backbone:
         name = str(backbone.get("name"))
-        if re.fullmatch(r"\w+", name) and not _is_of_timm(name):
+        if re.fullmatch(r"\w+", name) and name not in _names():
             found.append(no_network(name))
     return found
 
@@ -56,9 +56,10 @@ def _is_installed(package: str) -> bool:
 
 
 @cache
-def _is_of_timm(name: str) -> bool:
-    """Whether timm has a registered function of this name, or a former name in a dictionary."""
-    return re.search(rf"def {name}\(|['\"]{name}['\"]\s*:", _timm()) is not None
+def _names() -> set[str]:
+    """Names of timm's functions, and the keys of its dictionaries, former names among them."""
+    found = re.findall(r"def (\w+)\(|['\"](\w+)['\"]\s*:", _timm())
+    return {name for pair in found for name in pair}
 
 
 @cache
