@@ -97,7 +97,9 @@ def test_hints_name_options_and_keys_that_there_are(capsys: pytest.CaptureFixtur
             cli.main([*words, "--help"])
     option = re.compile(r"(?<![\w-])--[a-z][\w-]*")
     options = {*option.findall(capsys.readouterr().out), "--version", "--shell-completion"}
-    others = "--force-reinstall --no-deps --upgrade --relogin --always --dirty --abbrev".split()
+    others = (
+        "--force-reinstall --no-deps --upgrade --relogin --always --dirty --abbrev --info".split()
+    )
     of_synth = to_plain(compose([], config_name="synth"))
     keys = {*train_help._flat(completion.keys()), *of_synth, "install"}
     for text in messages():

@@ -93,7 +93,7 @@ def test_the_same_call_reuses_and_another_setting_does_not(
     table = make_table(clips(tmp_path, 2))
     first = prepare_store(table, AS_IS, tmp_path / "out", 1, "made")
     monkeypatch.setattr(build, "prepare_chunk", None)  # any work would fail
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, "mer.prepare.store"):
         again = prepare_store(table, replace(AS_IS, workers=7), tmp_path / "out", 7, "made")
     assert again.path == first.path and "is reused" in caplog.text
     with pytest.raises(TypeError):
