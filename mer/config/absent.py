@@ -42,11 +42,11 @@ def problems(config: Mapping[str, Any]) -> list[str]:
 def no_network(name: str) -> str:
     """Say that timm has no network of a name, and which are closest."""
     if (conf_dir() / "backbone" / f"{name}.yaml").exists():
-        return f"timm has no backbone.name={name}; for mer's own type backbone={name}."
+        return f"timm has no backbone.name={name}; for mer's own type backbone={name}"
     known = re.findall(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)", _timm(), re.MULTILINE)
     close = difflib.get_close_matches(name, known, n=4)
     hint = f"closest: {', '.join(close)}" if close else "timm.list_models() lists all"
-    return f"timm has no backbone.name={name}; {hint}."
+    return f"timm has no backbone.name={name}; {hint}"
 
 
 def _is_installed(package: str) -> bool:

@@ -145,11 +145,11 @@ def test_a_network_that_timm_lacks_is_found_without_timm() -> None:
     assert [one for name in names for one in absent.problems({"backbone": {"name": name}})] == []
     said = absent.problems({"backbone": {"name": "resnet18x"}})
     assert said == [
-        "timm has no backbone.name=resnet18x; closest: resnet18, resnet18d, skresnet18, seresnet18."
+        "timm has no backbone.name=resnet18x; closest: resnet18, resnet18d, skresnet18, seresnet18"
     ]
     assert absent.problems({"backbone": {"name": "resnet"}})
     (own,) = absent.problems({"backbone": {"name": "ststnet"}})
-    assert own.endswith("for mer's own type backbone=ststnet.")
+    assert own.endswith("for mer's own type backbone=ststnet")
 
 
 def test_a_size_that_does_not_fit() -> None:
