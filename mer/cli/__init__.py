@@ -283,4 +283,5 @@ def _set_up_logging(debug: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.raiseExceptions = debug  # no traceback for each line that nobody reads: `| head`
     logging.getLogger("mer").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,6 +1,7 @@
 """Errors of libraries and of the system, and signals, end a command with a sentence."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -134,7 +135,7 @@ def test_a_signal_ends_a_command_with_a_sentence(
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-@pytest.mark.parametrize("by", ["print", "rich"])
+@pytest.mark.parametrize("by", ["print", "rich", "log"])
 @pytest.mark.parametrize("count", [1, 10_000])  # held back until the end, and not
 def test_a_command_whose_output_nobody_reads_ends_quietly(
     command: Callable[..., None],
@@ -145,7 +146,10 @@ def test_a_command_whose_output_nobody_reads_ends_quietly(
 ) -> None:
     def main(argv: list[str]) -> int:
         text = "words\n" * count
-        print(text) if by == "print" else console().print(text)
+        if by == "log":  # as Hydra's handlers do
+            logging.StreamHandler(sys.stdout).handle(logging.makeLogRecord({"msg": text}))
+        else:
+            print(text) if by == "print" else console().print(text)
         return 0
 
     command(main)
