@@ -4,6 +4,7 @@ A flow field holds vectors, which turn, stretch and mirror with the picture: und
 Jacobian J the vector (u, v) becomes J (u, v). Every step acts on a whole batch, on any device.
 """
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -152,11 +153,16 @@ class Augmentation:
         """Windows of the table, which goes on at its start behind its end."""
         length = images[0].numel()
         if self._table is None or self._table.device != images.device:
-            numbers = generator("noise table").standard_normal(TABLE, dtype=np.float32)
-            rounds = 1 + -(-length // TABLE)
-            self._table = torch.from_numpy(np.tile(numbers, rounds)).to(images.device)
+            self._table = _noise_table(1 + -(-length // TABLE)).to(images.device)
         windows = self._table.unfold(0, length, 1)[window.long()]
         return windows.view_as(images)
+
+
+@functools.cache
+def _noise_table(rounds: int) -> torch.Tensor:
+    """Draw `TABLE` normal numbers, and put them in a row so many times."""
+    numbers = generator("noise table").standard_normal(TABLE, dtype=np.float32)
+    return torch.from_numpy(np.tile(numbers, rounds))
 
 
 def _matrices(mirror: torch.Tensor, scale: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
