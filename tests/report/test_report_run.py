@@ -113,6 +113,7 @@ def test_missing_weights_are_named(finished: Path, tmp_path: Path) -> None:
         list(Networks(Run(run_dir)).modules())
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_missing_package_is_named_with_what_to_type(
     finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
