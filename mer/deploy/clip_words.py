@@ -11,7 +11,7 @@ from mer.datasets.text_tables import read_csv
 from mer.errors import MerError, raise_all
 from mer.prepare.sample import Drop, read_picture
 from mer.runs import rundir
-from mer.runs.run_folders import absent
+from mer.runs.run_folders import absent, is_run, no_run
 from mer.spotting.frames import check_numbers, open_frames
 
 #: Endings of tables of pairs.
@@ -151,7 +151,8 @@ def faults_of_model(model: str, fold: str | None = None) -> Iterator[str]:
     if path.is_dir():
         done = rundir.finished(path)
         if not done:
-            yield f"{model} is a run without a finished fold. {MODEL}"
+            what = f"{model} is a run without a finished fold" if is_run(path) else no_run(path)
+            yield f"{what}. {MODEL}"
         elif fold is not None and fold not in done:
             yield f"{model} has no finished fold `{fold}`; there are: {', '.join(done)}"
     elif fold is not None:

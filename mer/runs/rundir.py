@@ -43,7 +43,7 @@ from mer.errors import MerError
 from mer.files import write_csv, write_parquet
 from mer.protocols import LEAKY, Fold, describe
 from mer.runs import run_files
-from mer.runs.run_folders import absent
+from mer.runs.run_folders import is_run, no_run
 
 #: `status` in `metrics.json` of a run that is finished: scored, or trained on everybody.
 COMPLETE, UNTESTED = "complete", "untested"
@@ -176,11 +176,8 @@ def require_finished(run_dir: Path) -> list[str]:
     """
     done = finished(run_dir)
     if not done:
-        what = f"{run_dir} has no finished fold" if run_dir.exists() else absent(run_dir)
-        raise MerError(
-            f"{what}. Name a run directory, e.g. runs/demo, or weights of the package, e.g. "
-            "mer:motion-xxs."
-        )
+        what = f"{run_dir} has no finished fold" if is_run(run_dir) else no_run(run_dir)
+        raise MerError(f"{what}. Weights of the package do as well, e.g. mer:motion-xxs.")
     return done
 
 

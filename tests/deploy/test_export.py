@@ -157,8 +157,15 @@ def inputs_of(run_dir: Path, fold: str, predicted: pd.DataFrame) -> np.ndarray:
 def test_a_folder_that_is_no_run_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", str(tmp_path)]) == 2
-    assert "has no finished fold" in capfd.readouterr().err
+    run = tmp_path / "first"
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 0")
+    assert main(["export", str(run)]) == 2
+    assert "first has no finished fold" in capfd.readouterr().err
+    for words in (["export", str(tmp_path)], ["app", str(tmp_path)]):
+        assert main(words) == 2
+        said = capfd.readouterr().err
+        assert "has no config.yaml; in it are first. Name one, such as" in said
     assert main(["export", str(tmp_path / "gone")]) == 2
     assert "gone does not exist" in capfd.readouterr().err
 
