@@ -13,7 +13,7 @@ from mer import cli
         (["compare"], "mer compare: name at least one RUN, or a --group; `mer compare --help` ex"),
         (["export"], "mer: error: type mer export MODEL; `mer export --help` explains it"),
         (["export", "m", "--fol", "a", "--flod", "a"], "arguments: --flod a (closest: --fold)"),
-        (["export", "sweeep"], "sweeep does not exist (closest: sweep). Name a run directory"),
+        (["export", "sweeep"], "sweeep does not exist (closest: sweep). Weights of the package"),
         (["evaluate", "sweeep"], "sweeep does not exist (closest: sweep)"),
         (["report", "sweeep"], "sweeep does not exist (closest: sweep)"),
         (["app", "./sweeep"], "sweeep does not exist (closest: sweep). A model is"),
