@@ -64,7 +64,8 @@ def require_runs(
 
 def absent(path: Path) -> str:
     """Say that a path is not there, and which ones beside it have nearly its name."""
-    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    there = list(path.parent.iterdir()) if path.parent.is_dir() else []
+    beside = [one.name for one in there if one != path]  # it may be a link to nothing
     close = difflib.get_close_matches(path.name, beside, n=2)
     hint = " or ".join(str(path.parent / name) for name in close)
     return f"{path} does not exist" + (f" (closest: {hint})" if close else ": check its path")

@@ -32,6 +32,7 @@ def test_folders_without_a_run_are_left_out_of_a_glob(
 
 def test_all_that_are_no_run_directories_are_named(runs: Path) -> None:
     require_runs([runs / "a", runs / "b"], writes=True)
+    (runs / "gone").symlink_to("nowhere")
     (runs / "empty" / "metrics-NULL.json").touch()
     require_runs([runs / "empty"], is_rest_of_run)
     with pytest.raises(MerError) as error:
