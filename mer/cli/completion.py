@@ -103,13 +103,9 @@ def _overrides(before: list[str], last: str) -> Iterator[str]:
         yield f"{start}{name}{'.' if isinstance(value, dict) and value else '='}"
 
 
-def keys(folder: Path | None = None) -> dict[str, Any]:
-    """The tree of keys of `mer train`, as the files of the default groups and of searches have it.
-
-    Args:
-        folder: Folder of the configuration; by default that of the package.
-    """
-    folder = folder or conf_dir()
+def keys() -> dict[str, Any]:
+    """The tree of keys of `mer train`: those of the default groups and of searches."""
+    folder = conf_dir()
     primary = _load(folder / "train.yaml")
     tree = {key: value for key, value in primary.items() if key not in ("defaults", "hydra")}
     for entry in primary["defaults"]:
