@@ -16,6 +16,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes share 
 gc.set_threshold(20_000, 10, 10)  # every 700 objects, it took a tenth of the tests' time
 
 
+def pytest_sessionfinish() -> None:
+    """Keep pytest and Python from looking for garbage among a million objects as they end."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all parallel test processes of the session share."""
