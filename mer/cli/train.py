@@ -20,7 +20,7 @@ from mer.cli.made_folders import Folders
 from mer.cli.options import cache_to_make, require_writable
 from mer.config import absent, sweeps
 from mer.config.composition import check_words, conf_dir, to_plain, typed
-from mer.config.hydra_options import options_first, take_trust
+from mer.config.hydra_options import options_first, own_classes, take_trust
 from mer.config.settings import Settings
 from mer.config.stored import check_folder
 from mer.errors import MerError, interruption, raise_all
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     if {"--help", "-h"} & set(argv):
         return train_help.main(argv)
     words = ["trial.test=true" if word == "--test" else word for word in take_trust(argv)]
-    words = [_spread(word) for word in sweeps.plain(options_first(words))]
+    words = [_spread(word) for word in own_classes(sweeps.plain(options_first(words)))]
     words = _with_directory(words)
     config = check_words(words)
     if config is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mer.config import sweeps, yaml_parser
-from mer.config.hydra_options import search_path, split_config_dir
+from mer.config.hydra_options import own_classes, search_path, split_config_dir
 from mer.config.quoting import is_readable, quoted, readable, sentence
 from mer.config.sentences import closest
 from mer.errors import MerError, one_line, raise_all
@@ -61,7 +61,7 @@ def compose(
     from hydra.errors import HydraException
 
     _require_lists(overrides)
-    overrides = [*overrides, *search_path(config_dir)]
+    overrides = [*own_classes(overrides), *search_path(config_dir)]
     try:
         return _compose(overrides, config_name)
     except HydraException as error:
@@ -83,7 +83,7 @@ def check_words(words: list[str]) -> "DictConfig | None":
         MerError: As `compose` does; or if a sweep has a value that no run can have.
     """
     yaml_parser.use()
-    words, config_dir = split_config_dir(sweeps.plain(words))
+    words, config_dir = split_config_dir(own_classes(sweeps.plain(words)))
     options = {word for word in words if word.startswith("-")}
     if options - {"-m", "--multirun"}:
         return None

@@ -1,10 +1,33 @@
-"""Options of a Hydra command line that Hydra does not read itself: `--config-dir` and `--trust`."""
+"""What Hydra does not read itself of a command line: `--config-dir`, `--trust`, own classes."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mer.config.quoting import quoted
 from mer.errors import MerError
+
+#: Nodes that may name a class of the user's, and in `conf/` name none: Hydra has no such key there.
+OWN_CLASSES = (
+    "backbone",
+    "input",
+    "macro.loss",
+    "macro.optimizer",
+    "model.loss",
+    "model.optimizer",
+    "prepare.flow",
+)
+
+
+def own_classes(words: Sequence[str]) -> list[str]:
+    """Let Hydra add the keys of a node that gets a class of the user's; a typed `+` is not needed.
+
+    >>> own_classes(["model.loss._target_=my.Loss", "model.loss.gamma=2", "model.dropout=0"])
+    ['++model.loss._target_=my.Loss', '++model.loss.gamma=2', 'model.dropout=0']
+    """
+    typed = {word.lstrip("+").partition("=")[0] for word in words}
+    nodes = tuple(f"{node}." for node in OWN_CLASSES if f"{node}._target_" in typed)
+    return [f"++{word}" if word.startswith(nodes) else word for word in words]
 
 
 def split_config_dir(words: list[str]) -> tuple[list[str], str | None]:

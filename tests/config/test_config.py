@@ -143,8 +143,8 @@ def test_the_experiment_of_a_study_is_what_its_script_types(
         (["backbone.name=vit_tiny_patch16_224"], r"cannot take inputs of 64 x 64 pixels"),
         (["backbone.weights=nowhere.pth"], "there is no such file"),
         (["model.class_weights=[1,2]"], "class_weights has 2 values for 3 classes"),
-        (["+model.loss._target_=torch.nn.NLLLoss"], "NLLLoss takes no `label_smoothing`"),
-        (["+macro.optimizer._target_=torch.nn.NLLLoss"], "no subclass of torch.optim.Optimizer"),
+        (["model.loss._target_=torch.nn.NLLLoss"], "NLLLoss takes no `label_smoothing`"),
+        (["macro.optimizer._target_=torch.nn.NLLLoss"], "no subclass of torch.optim.Optimizer"),
     ],
 )
 def test_the_network_is_made_once_before_anything_is_read(words: list[str], message: str) -> None:
