@@ -37,7 +37,8 @@ def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
     Args:
         run_dir: The directory.
         settings: Settings of the run.
-        replace: Whether another run may be replaced that has not got as far as its first fold.
+        replace: Whether another run may be replaced that has not got as far as its first fold;
+            if not, this one has.
 
     Raises:
         MerError: As `check` does.
@@ -53,6 +54,8 @@ def claim(run_dir: Path, settings: Settings, replace: bool = True) -> None:
             write_config(path, settings)
         elif not maker.is_own(path) and stored.read_mapping(path) == _config(settings):
             maker.mark_file(path)
+        if not replace:
+            (run_dir / "folds").mkdir(exist_ok=True)  # from now on nobody replaces this run
 
 
 @contextlib.contextmanager
@@ -153,10 +156,7 @@ def _has_begun(run_dir: Path) -> bool:
 
     An ensemble has predictions without folds.
     """
-    return (
-        any((run_dir / "folds").glob("*"))
-        or rundir.find(run_dir, "predictions.parquet") is not None
-    )
+    return (run_dir / "folds").exists() or rundir.find(run_dir, "predictions.parquet") is not None
 
 
 def _remove_old_unfinished(run_dir: Path) -> None:

@@ -132,6 +132,7 @@ def carry_out(
         environment.write(run_dir, settings, corpus.hash)
         twins.check(run_dir, settings, corpus, macro, folds)
         weights = _pretrained(settings, corpus, macro, run_dir, observers, computed)
+        claims.claim(run_dir, settings, replace=False)
     scores = None
     pretrained = zero_shot.network(settings, run_dir, weights)
     if judged:
@@ -174,9 +175,7 @@ def _pretrained(
     with when_stopped("Finished epochs of macro-pretraining are kept; the same command goes on."):
         # Nobody is tested by a model on everybody, but it takes the weights that were judged.
         persons = set(corpus.table["person"])
-        weights = macro_weights(settings, macro, persons, tell)
-    claims.claim(run_dir, settings, replace=False)
-    return weights
+        return macro_weights(settings, macro, persons, tell)
 
 
 def _kept(run: RunContext) -> str:

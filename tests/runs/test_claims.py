@@ -96,7 +96,7 @@ def test_checking_writes_nothing_and_another_run_is_refused(tmp_path: Path) -> N
     claims.claim(tmp_path / "run", Settings(seed=3))
     assert claims.check(tmp_path / "run", Settings(seed=3))
     assert not claims.check(tmp_path / "run", Settings())  # it has not begun
-    (tmp_path / "run" / "folds" / "a").mkdir(parents=True)
+    claims.claim(tmp_path / "run", Settings(seed=3), replace=False)  # it begins
     with pytest.raises(MerError, match=r"another configuration.*\n  - seed: 3 there, 0 now"):
         fail(tmp_path / "run", MerError("never"))
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").seed == 3

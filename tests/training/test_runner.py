@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mer.data.datamodule import MERDataModule
 from mer.data.dataset import UnifiedDataset
 from mer.errors import MerError
 from mer.models.modules import MicroFinetuneModule
+from mer.runs import claims
 from mer.training import runner
 from mer.training.evaluate import evaluate
 from tests.builders import Config, fails_after_one_fold
@@ -183,6 +185,20 @@ def test_a_directory_belongs_to_one_configuration(
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(MerError, match=r"is not empty and holds no run \(found thesis.tex\)"):
         runner.run(tiny_config(), tmp_path)
+
+
+def test_a_run_whose_place_another_has_taken_trains_nothing(
+    tiny_config: Config, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny_config("macro.enabled=false")
+
+    def write(folder: Path, *_: object) -> None:
+        claims.claim(folder, replace(typed(cfg), seed=9))  # by another process
+
+    monkeypatch.setattr("mer.runs.environment.write", write)
+    with pytest.raises(MerError, match="seed: 9 there, 0 now"):
+        runner.run(cfg, tmp_path / "run")
+    assert not (tmp_path / "run" / "folds").exists()
 
 
 def test_a_table_without_apex_is_resumed_and_a_changed_label_is_noticed(tmp_path: Path) -> None:
