@@ -180,7 +180,7 @@ def check_search(run: Artefacts, findings: Findings) -> str:
         findings.gaps.append(f"a nested search chose per fold, and {FILE} is missing")
         return ""
     if number is None:
-        return "this run is no trial of a search."
+        return _several(run, findings)
     objective = run.config["objective"]
     names = objective if isinstance(objective, list) else [objective]
     if set(names) - set(COSTS) and not run.config["protocol"].get("validation"):
@@ -218,6 +218,22 @@ def check_search(run: Artefacts, findings: Findings) -> str:
         f"trial {number} of {total} reported {some(map(str, names))} of the validation persons; "
         "the best of many is still optimistic."
     )
+
+
+def _several(run: Artefacts, findings: Findings) -> str:
+    """Whether a run that is no trial has its settings from a search, or is one of a sweep."""
+    varied = (run.config.get("trial") or {}).get("varied")
+    if varied:
+        findings.remarks.append(
+            f"this run is one of a sweep over {some(map(str, varied))}: the best of several by "
+            "their test scores is optimistic"
+        )
+    elif (run.run_dir.resolve().parent / "optimization_results.yaml").is_file():
+        findings.remarks.append(
+            "this run lies in the folder of a search: if its settings were found there, they were "
+            "chosen by persons who are tested in other folds, and its score is optimistic"
+        )
+    return "this run is no trial of a search."
 
 
 def _values(validation: dict[str, Any], cost: dict[str, Any], names: list[str]) -> list[float]:

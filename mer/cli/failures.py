@@ -5,6 +5,7 @@ A `MerError` says so itself. Everything else that reaches the command line is ex
 
 import errno
 import re
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -69,9 +70,12 @@ def explain(error: Exception) -> Failure:
             "damaged, copy it again, or remove it: the same command then searches anew.",
             2,
         )
+    kind, (place, foreign) = f"{type(error).__name__}: {one_line(error)}", _place(error)
+    if foreign:
+        return Failure(f"{kind} ({place}). Mend that file, or what it is given. {KEPT}", 2)
     return Failure(
-        f"{type(error).__name__}: {one_line(error)} ({_place(error)}). This is a fault of mer or "
-        f"of a class of yours; MER_DEBUG=1 shows where it comes from. {KEPT}",
+        f"{kind} ({place}). This is a fault of mer or of a class of yours; MER_DEBUG=1 shows where "
+        f"it comes from. {KEPT}",
         1,
     )
 
@@ -97,13 +101,21 @@ def _of_system(error: Exception) -> str:
     return f"{path}: {_SYSTEM[number]}"
 
 
-def _place(error: Exception) -> str:
-    """Where an error was raised, in the last file of mer that took part."""
+def _place(error: Exception) -> tuple[str, bool]:
+    """Where an error was raised, and whether that file is neither of mer nor of a library.
+
+    Of libraries' files the last one that called them is named.
+    """
     root = Path(__file__).parents[1]
+    standard = Path(sysconfig.get_path("stdlib"))
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root)] or frames
-    if not own:
-        return "place unknown"
-    path = Path(own[-1].filename)
-    shown = path.relative_to(root.parent) if path.is_relative_to(root) else path
-    return f"{shown}, line {own[-1].lineno}"
+    for frame in reversed(frames):
+        path = Path(frame.filename)
+        if path.is_relative_to(root):
+            return f"{path.relative_to(root.parent)}, line {frame.lineno}", False
+        library = path.is_relative_to(standard) or {"site-packages", "dist-packages"} & {
+            *path.parts
+        }
+        if path.is_file() and not library:
+            return f"{path}, line {frame.lineno}", True
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "place unknown", False

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from mer.audit import audit
+from mer.audit.artefacts import Artefacts
+from mer.audit.check_choices import check_search
 from mer.audit.check_nested import check_svm
 from mer.audit.check_predictions import count, scores
 from mer.audit.findings import Findings
@@ -158,3 +160,16 @@ def test_settings_that_a_head_leaves_out_are_its_defaults(
     findings = Findings()
     check_svm(run, "a", findings)
     assert findings.problems == problems
+
+
+def test_a_run_of_a_sweep_or_beside_a_search_is_remarked(run_dir: Path) -> None:
+    def remark() -> str:
+        check = check_search(Artefacts(run_dir))
+        assert check.verdict == "pass"
+        return check.remark
+
+    assert remark() == ""
+    (run_dir.parent / "optimization_results.yaml").touch()
+    assert remark().startswith("this run lies in the folder of a search")
+    set_config(run_dir, "trial.varied", ["model.optimizer.lr"])
+    assert remark().startswith("this run is one of a sweep over model.optimizer.lr: ")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import signal
@@ -97,6 +98,18 @@ def test_a_write_that_the_disk_does_not_take_names_the_file() -> None:
 def test_an_error_that_is_not_the_systems_passes_through() -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), naming(Path("runs/model.ckpt")):
         raise RuntimeError("shapes differ")
+
+
+def test_an_error_in_a_file_of_the_user_names_it_even_if_a_library_raised_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mynet.py").write_text("import json\n\ndef build():\n    json.loads('{')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        importlib.import_module("mynet").build()
+    told = explain(caught.value)
+    assert told.status == 2
+    assert f"({tmp_path}/mynet.py, line 4). Mend that file, or what it is given." in told.sentence
 
 
 @pytest.fixture
