@@ -124,6 +124,8 @@ def carry_out(
     judged = settings.protocol.name != protocols.EVERYBODY
     protocols.check_folds(folds, corpus.table, persons_apart=apart, tested=judged)
     checks.check_sides(settings, folds)
+    order = fold_order.running_order(folds, corpus.table)
+    fold_order.select_folds(order, settings.protocol.folds)  # a wrong name is refused here
     dataset = sources.dataset(settings, corpus)
     with claims.claimed(run_dir, settings) as computed:
         for observer in observers:
@@ -137,7 +139,6 @@ def carry_out(
     pretrained = zero_shot.network(settings, run_dir, weights)
     if judged:
         scores = zero_shot.scores(settings, pretrained, dataset)
-    order = fold_order.running_order(folds, corpus.table)
     heads = [head.name for head in heads_of(make_callbacks(settings.callbacks))]
     heads += [SOFTMAX] if scores is None else [SOFTMAX, ZERO_SHOT]
     context = RunContext(settings, run_dir, corpus, dataset, order, weights, heads, scores)

@@ -102,12 +102,12 @@ def test_selection_without_validation_persons_is_a_sentence(
     assert "nobody validates, and selection=validation needs somebody" in capsys.readouterr().err
 
 
-def test_a_run_that_has_no_fold_yet_makes_room_for_another(
+def test_a_fold_that_is_not_there_is_refused_before_anything_is_written(
     samples: Path, home: Path, one_thread: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", *words(samples, pretrained=False)]
-    assert cli.main([*command, "protocol.folds=nobody"]) == 2  # after its manifest
-    assert (home / "run" / "manifest.parquet").exists()
+    assert cli.main([*command, "protocol.folds=nobody"]) == 2
+    assert not (home / "run").exists()
     assert cli.main([*command, "model.epochs=1"]) == 0
     assert cli.main([*command, "model.epochs=2"]) == 2
     assert "holds a run with another configuration" in capsys.readouterr().err
