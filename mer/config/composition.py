@@ -72,9 +72,9 @@ def compose(
 def check_words(words: list[str]) -> "DictConfig | None":
     """Report mistyped overrides of a Hydra command line before Hydra itself starts.
 
-    Of a sweep such as `seed=1,2` or `interval(0, 1)` every value is tried. Command lines with
-    options other than `-m` and `--config-dir` (`--help`, ...) are left to Hydra, which may then
-    read other files.
+    Of a sweep such as `seed=1,2` every value is tried, of `interval(0, 1)` both ends. Command lines
+    with options other than `-m` and `--config-dir` (`--help`, ...) are left to Hydra, which may
+    then read other files.
 
     Returns:
         The configuration, or None where Hydra has to compose it.

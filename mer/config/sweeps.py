@@ -92,8 +92,23 @@ def check(words: Sequence[str], config: "DictConfig", folders: Sequence[Path]) -
                     found.append(f"{key}={value}: there is only {', '.join(choices)}")
             elif not key.startswith("+"):
                 changed = problems(_with(base, name, f"{key}={value}"))
-                found += [f"{word}: {problem}" for problem in changed if problem not in known]
+                found += [
+                    f"{word}: {_whole(problem, override)}"
+                    for problem in changed
+                    if problem not in known or problem.startswith(f"{name} is ")
+                ]
     raise_all("The sweep has values that no run can have:", dict.fromkeys(found))
+
+
+def _whole(problem: str, override: "Override") -> str:
+    """What is wrong with an end of an interval; where whole numbers are needed, what to type."""
+    if not override.is_interval_sweep() or "; set a whole number" not in problem:
+        return problem
+    interval: Any = override.value()
+    typed = f"int(interval({interval.start:.0f}, {interval.end:.0f}))"
+    typed = f"tag(log, {typed})" if "log" in interval.tags else typed
+    key = override.get_key_element()
+    return f"{key} takes whole numbers; type '{key}={typed}'"
 
 
 def ends(interval: Any) -> tuple[float, float]:
@@ -138,7 +153,7 @@ def _sweep(word: str) -> "Override | None":
 
 
 def _values(override: "Override", folders: Sequence[Path]) -> Iterator[str]:
-    """The values of a sweep as Hydra writes them; of an interval its start.
+    """The values of a sweep as Hydra writes them; of an interval its ends, which may be drawn.
 
     Raises:
         MerError: If there is none.
@@ -147,7 +162,7 @@ def _values(override: "Override", folders: Sequence[Path]) -> Iterator[str]:
 
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
-        yield str(value.start)  # what the end may be is seldom as clear
+        yield from (str(value.start), str(value.end))
         return
     if isinstance(value, Glob):
         choices = _choices(override.key_or_group, folders)

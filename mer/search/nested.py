@@ -36,7 +36,6 @@ from mer.runs import claims, environment, fold_order, results, run_files, rundir
 from mer.search import nested_page, search_checks, summary, trials
 from mer.search.queue import Queue
 from mer.search.space import Space
-from mer.training.baseline import write_baseline
 
 if TYPE_CHECKING:
     from mer.search.sweep import Search
@@ -208,6 +207,8 @@ def _assemble(
     write_json(content, run_dir / FILE)
     if len({cost.get("parameters") for cost in costs}) == 1:  # else it is no single network's
         write_json(costs[0], run_dir / "cost.json")
+    from mer.training.baseline import write_baseline
+
     write_baseline(run_dir, settings, sources.dataset(settings, corpus), folds)
     result = results.pool(run_dir, settings)
     _show(entries, str(settings.objective))

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import CategoricalDistribution
 
 from mer import metrics
+from mer.config import sweeps
 from mer.config.composition import typed
 from mer.config.settings import Settings
 from mer.data import sources
@@ -16,9 +18,8 @@ from mer.data.few_samples import shortened
 from mer.errors import MerError, raise_all
 from mer.loggers import make_observers
 from mer.search.queue import GRID
-from mer.search.space import Space, option
+from mer.search.space import Space, interval, option
 from mer.search.study import build
-from mer.training import runner
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,16 @@ def check_options(options: Mapping[str, Any], cfg: DictConfig, space: Space) -> 
     build(options["pruner"], "pruner", "optuna.pruners.NopPruner")
 
 
+def check_ranges(cfg: DictConfig, space: Space) -> None:
+    """Find ranges whose ends no run can have; those of a file are not known before."""
+    ranges = {
+        key: values
+        for key, values in space.params.items()
+        if not isinstance(values, CategoricalDistribution)
+    }
+    sweeps.check([interval(key, values) for key, values in ranges.items()], cfg, [])
+
+
 def is_grid(options: Mapping[str, Any], space: Space) -> bool:
     """Whether a search goes through every combination of finite lists of values.
 
@@ -102,6 +113,8 @@ def check_trials(cfg: DictConfig, choices: Mapping[str, DictConfig], mendable: b
     Raises:
         MerError: With what `mer train` would say.
     """
+    from mer.training import runner  # which takes seconds: what needs no network is refused before
+
     settings = shortened(typed(cfg))
     runner.check(settings, make_observers(cfg.logger))
     found = runner.read(settings)

@@ -247,6 +247,14 @@ def _values(distribution: BaseDistribution) -> list[Any] | None:
     return [low + place * step for place in range(round((high - low) / step) + 1)]
 
 
+def interval(key: str, distribution: BaseDistribution) -> str:
+    """The override that searches between the ends of a distribution of numbers."""
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    typed = f"interval({low}, {high})"
+    typed = f"tag(log, {typed})" if distribution.log else typed  # type: ignore[attr-defined]
+    return f"{key}=int({typed})" if isinstance(distribution, IntDistribution) else f"{key}={typed}"
+
+
 def described(distribution: BaseDistribution) -> str:
     """The values that a parameter may take, in words."""
     if isinstance(distribution, CategoricalDistribution):

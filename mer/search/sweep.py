@@ -262,6 +262,7 @@ class Search:
             )
         options, cfg = self.options, self.trial_config
         search_checks.check_options(options, cfg, self.space)
+        search_checks.check_ranges(cfg, self.space)
         self.seeds = search_checks.check_seeds(self.config, self.space, self.nested)
         if self.nested:
             nested.check(cfg, self.space, options)

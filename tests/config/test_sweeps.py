@@ -50,6 +50,14 @@ def test_every_value_of_a_sweep_is_checked() -> None:
             r"seed=interval\(3,1\): .*interval\(1.0, 3.0\)",
         ),
         (["-m", "search=optuna", "seed=tag(log,interval(0,1))"], r"interval\(0,1\)\): .* above 0"),
+        (
+            ["-m", "search=optuna", "model.dropout=interval(-1,1.5)"],
+            r"1.5\): model.dropout is -1.0; set 0 or more\n.* is 1.5; set a number below 1",
+        ),
+        (
+            ["-m", "search=optuna", "model.batch_size=tag(log,interval(8,16))"],
+            r"type 'model.batch_size=tag\(log, int\(interval\(8, 16\)\)\)'",
+        ),
         (["-m", "backbone.name=resnet18,tinyy"], "18,tinyy: timm has no backbone.name=tinyy"),
         (["backbone=glob(mobilevit*)"], r"backbone=glob.*several values.*mer train -m \.\.\."),
     ],

@@ -1,6 +1,7 @@
 """Searches that cannot work, or belong elsewhere, say so before their first trial."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def test_a_search_that_cannot_work_says_so_before_the_first_trial(
     assert said in error
     assert "Traceback" not in error and "a trial was started" not in error
     assert not [path for path in home.glob("*") if path.name[0] != "."]
+
+
+def test_the_ranges_of_a_file_are_checked_before_torch_is_loaded(
+    home: Path,
+    tiny_words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "conf" / "search" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "# @package _global_\ndefaults: [optuna]\nsearch: {name: mine}\nhydra: {sweeper: {params: "
+        "{model.epochs: 'range(1, 4)', model.dropout: 'interval(0, 1.5)'}}}\n"
+    )
+    monkeypatch.setitem(sys.modules, "mer.training.runner", None)  # which imports torch
+    words = ["search=mine", f"search.dir={home}", f"--config-dir={file.parent.parent}", *tiny_words]
+    assert main(["train", "-m", *words]) == 2
+    assert "model.dropout is 1.5; set a number below 1" in capfd.readouterr().err
 
 
 def test_a_search_in_anothers_directory_is_refused(
