@@ -29,6 +29,9 @@ NO_VALIDATION = (
     "them: train with protocol.validation=0.2, say."
 )
 
+#: Value of a key that a run's configuration does not have.
+ABSENT = "absent"
+
 COUNTS = ["samples", "persons", "parameters"]
 
 
@@ -167,7 +170,7 @@ def _cell(run: Run, key: str) -> Any:
     """
     if not (run.has_settings and run.uses(key)):
         return None
-    value = run.config.get(key, "absent")
+    value = run.config.get(key, ABSENT)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else _text(value)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mer.compare.candidates import WARNED, read
-from mer.compare.comparison import FORBIDDEN, Comparison, side_by_side, to_choose_from
+from mer.compare.comparison import ABSENT, FORBIDDEN, Comparison, side_by_side, to_choose_from
 from mer.compare.pairs import Pairs
 from mer.metrics import SCORES
 from mer.runs import terminal
@@ -76,13 +76,20 @@ def to_terminal(comparison: Comparison, tests: Sequence[Pairs] = ()) -> None:
     if console.is_terminal and width > console.width:
         grids = lay_out(comparison, most_keys=0)
     tables = [_table(grid) for grid in grids]
+    widths = [console.measure(table, options=unlimited).maximum for table in tables]
+    listed = len(tables) == 2 and widths[1] > console.width
+    if listed:  # a column per run, and too many runs
+        del tables[1], widths[1]
     if not console.is_terminal:  # a file has no width: nothing needs to wrap
-        widths = [console.measure(table, options=unlimited).maximum for table in tables]
         console.width = max(console.width, *widths)
     console.print(Text(headline(comparison)))
     for table in tables:
         console.print()
         console.print(table)
+    if listed:
+        console.print()
+        for line in list_settings(comparison):
+            console.print(Text(line), soft_wrap=True)
     console.print()
     if comparison.chance:
         console.print(Text(comparison.chance))
@@ -167,6 +174,27 @@ def lay_out(comparison: Comparison, most_keys: int = MOST_KEYS) -> list[Grid]:
         {(row, 1 + run) for row, short in enumerate(settings) for run in odd[short]},
     )
     return [Grid(header, rows, set()), second]
+
+
+def list_settings(comparison: Comparison) -> list[str]:
+    """What most runs are set to, and then in a line for each run what it has otherwise."""
+    frame, most = comparison.frame, []
+    own: list[list[str]] = [[] for _ in range(len(frame))]
+    for key, short in comparison.keys.items():
+        values = _settings(frame[key])
+        common, times = Counter(values).most_common(1)[0]
+        shared = 2 * times > len(values)
+        if shared and common not in (NOTHING, ABSENT):
+            most.append(f"{short}={common}")
+        for words, value in zip(own, values, strict=True):
+            if not (shared and value == common) and value != NOTHING:
+                words.append(f"{short}={value}")
+    lines = [f"Most runs have {' '.join(most)}"] if most else []
+    names = [_cell(row, "name") for _, row in frame.iterrows()]
+    return lines + [
+        f"  {name}: {' '.join(words) or 'as most runs'}"
+        for name, words in zip(names, own, strict=True)
+    ]
 
 
 def lay_out_pairs(comparison: Comparison, pairs: Pairs) -> Grid:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from mer import compare
+from mer.cli import main
 from mer.compare.tables import lay_out, to_markdown
 from mer.errors import MerError
 from tests.compare.compare_inputs import SAMPLES, compared, names, score, shown, write_run
@@ -183,6 +184,24 @@ def test_a_narrow_terminal_shows_settings_below_the_scores(
         assert sum("0.500 [0.40, 0.70]" in line for line in lines) == 1
         assert sum("───" in line for line in lines) == tables
         assert sum("x" * 20 in line for line in lines) == 1
+
+
+def test_settings_of_more_runs_than_fit_are_a_line_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in range(20):
+        own: dict[str, Any] = {f"model__k{n}": n for n in range(7 if place else 1)}
+        many = {**own, "model__name": "x" * 20, "model__rate": place / 100}
+        write_run(tmp_path / str(place), {"svm": 0.9 - place / 100}, **many)
+    assert main(["compare", str(tmp_path), "--no-tests"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Most runs have k1=1 k2=2 k3=3 k4=4 k5=5 k6=6" in lines
+    assert "  7: rate=0.07" in lines
+    absent = " ".join(f"k{n}=absent" for n in range(1, 7))
+    assert sorted(next(line for line in lines if line.startswith("  0: ")).split()) == sorted(
+        ["0:", "rate=0", *absent.split()]
+    )
+    assert max(map(len, lines)) <= 120
 
 
 def test_an_incomplete_run_is_listed_with_its_folds_and_without_a_score(tmp_path: Path) -> None:
