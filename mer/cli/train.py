@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from mer.cli import failures, train_help
+from mer.cli import failures, train_help, train_words
 from mer.cli.made_folders import Folders
 from mer.cli.options import cache_to_make, require_writable
 from mer.config import absent, sweeps
@@ -45,7 +45,9 @@ def main(argv: list[str]) -> int:
     """
     if {"--help", "-h"} & set(argv):
         return train_help.main(argv)
-    words = ["trial.test=true" if word == "--test" else word for word in take_trust(argv)]
+    words = take_trust(argv)
+    train_words.check(words)
+    words = ["trial.test=true" if word == "--test" else word for word in words]
     words = [_spread(word) for word in own_classes(sweeps.plain(options_first(words)))]
     words = _with_directory(words)
     config = check_words(words)

@@ -111,7 +111,7 @@ def explain(topic: str, folders: list[Path]) -> str:
         if path.exists() and (block := _block(path.read_text(encoding="utf-8"), inner)):
             texts.append(f"Keys of {topic}, in conf/{name}:\n\n{block}")
     if not texts:
-        close = difflib.get_close_matches(topic, list(_flat(keys())), n=3, cutoff=0.4)
+        close = difflib.get_close_matches(topic, list(flat(keys())), n=3, cutoff=0.4)
         raise MerError(
             f"mer train --help {topic}: no such group or key; closest: {', '.join(close)}"
         )
@@ -162,10 +162,11 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _flat(node: dict[str, object], start: str = "") -> list[str]:
+def flat(node: dict[str, object], start: str = "") -> list[str]:
+    """Every dotted key of a tree."""
     found = []
     for key, value in node.items():
         found.append(f"{start}{key}")
         if isinstance(value, dict):
-            found += _flat(value, f"{start}{key}.")
+            found += flat(value, f"{start}{key}.")
     return found

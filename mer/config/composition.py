@@ -98,6 +98,7 @@ def check_words(words: list[str]) -> "DictConfig | None":
             for first, word in zip(firsts, overrides, strict=True):
                 said = said.replace(f"  - {first}: ", f"  - {word}: ")
             raise MerError(said) from error
+        sweeps.require_values(overrides, config)
         sweeps.check(overrides, config, folders)
         return config
     sweeps.require_multirun(overrides)

@@ -61,7 +61,12 @@ def test_a_run_says_at_once_that_torch_is_loaded(
 ) -> None:
     monkeypatch.setattr(train, "_entry", lambda: None)  # where torch is imported
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    for words, lines in ((["--help"], 0), (["--cfg", "job"], 0), (tiny_words, 1), (["-m"], 1)):
+    for words, lines in (
+        (["--help"], 0),
+        (["--cfg", "job"], 0),
+        (tiny_words, 1),
+        (["-m", "seed=1,2"], 1),
+    ):
         assert main(["train", *words]) == 0
         assert len([text for text in caplog.messages if "Loading torch" in text]) == lines
         caplog.clear()

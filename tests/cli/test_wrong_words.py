@@ -38,6 +38,18 @@ from mer import cli
         ),
         (["train", "--cfg=job", "-m", "seed=1,2"], "--cfg shows one configuration: leave out -m"),
         (["train", "run.dir=file"], "run.dir=file is a file; name a folder"),
+        (["train", "help"], "help: type mer train --help"),
+        (["train", "experiment"], "experiment: type experiment=NAME"),
+        (["train", "demo"], "demo: type experiment=demo"),
+        (["train", "seed", "--test"], "seed: type seed=VALUE"),
+        (["train", "--epochs", "3"], "type model.epochs=3 (`mer train --help`)"),
+        (["train", "--lr=0.1", "model.epochs=3"], "type model.optimizer.lr=0.1 (`mer"),
+        (["train", "--hlep"], "there is no such option; type --help"),
+        (["train", "-m", "seed=1"], "-m goes through several values, and none of these words has"),
+        (
+            ["train", "-m", "--config-dir", "my", "search=own"],
+            "let my/search/own.yaml begin with the line `# @package _global_`",
+        ),
         (["prepare", "paths.cache=file"], "paths.cache=file is a file; name a folder"),
         (["audit", "sweep", "data.root=x"], "Name one, such as sweep/0"),
     ],
@@ -53,6 +65,8 @@ def test_wrong_words_are_told_at_once(
     (tmp_path / "file").touch()
     (tmp_path / "sweep" / "0").mkdir(parents=True)
     (tmp_path / "sweep" / "0" / "config.yaml").touch()
+    (tmp_path / "my" / "search").mkdir(parents=True)
+    (tmp_path / "my" / "search" / "own.yaml").write_text("n_trials: 3")
     before = sorted(tmp_path.rglob("*"))
     assert cli.main(words) == 2
     assert sentence.lower() in capsys.readouterr().err.lower()
