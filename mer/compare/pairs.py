@@ -169,12 +169,13 @@ def _headline(
 ) -> str:
     rows = [row for row in first.samples if part in ("pooled", row[1])]
     most = max(found.arrangements for found in tested.values())
+    ways = "1 way" if most == 1 else f"{most:,} ways"
     holm = f" Holm: corrected over {len(tested)} runs; this one decides." if len(tested) > 1 else ""
     return (
         f"Paired tests against {reference}, {what}, on the same {len(rows)} samples "
         f"of {len({row[2] for row in rows})} persons. Differences are run minus {reference}, "
         f"with 95 % intervals over persons. p (persons): whole persons change sides in up to "
-        f"{most:,} ways. p (McNemar) takes all samples as independent, which they are not.{holm}"
+        f"{ways}. p (McNemar) takes all samples as independent, which they are not.{holm}"
     )
 
 

@@ -59,6 +59,7 @@ def test_equal_predictions_are_not_separable_and_p_is_one(tmp_path: Path) -> Non
     a, b = run_with(tmp_path / "a", POOR), run_with(tmp_path / "b", POOR)
     pairs = against_first([a, b])
     assert pairs.conclusions == ["Not separable from a by UF1: b (+0.000, p = 1.000)."]
+    assert "in up to 1 way. p" in pairs.headline
     row = pairs.frame.iloc[0]
     assert row[["uf1_p", "accuracy_p", "p_mcnemar", "uf1_difference"]].tolist() == [1, 1, 1, 0]
 
