@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mer.search.space import Space
-from mer.search.trials import DEFAULT, INSIDE, OUTSIDE, VALUES, has_failed
+from mer.search.trials import BEFORE, DEFAULT, INSIDE, OUTSIDE, SETTING, VALUES, has_failed
 
 log = logging.getLogger(__name__)
 
@@ -62,21 +62,24 @@ class Queue:
         self._lock = FileLock(self.folder / ".queue.lock")
         self._held: dict[int, FileLock] = {}
 
-    def begin(self, values: Mapping[str, Any], inside: bool) -> None:
+    def begin(
+        self, values: Mapping[str, Any], inside: bool, setting: Mapping[str, Any] | None = None
+    ) -> None:
         """Queue the default setting as the first trial of a new study.
 
         Where it has failed it is queued again: the cause may be mended by now.
 
         Args:
-            values: Its values of the searched parameters.
+            values: Its values of the searched parameters, as far as the space has them.
             inside: Whether it is a point of the space.
+            setting: Its values of them, whether the space has them or not, for reports.
         """
         with self._lock:
             tried = self.study.get_trials(deepcopy=False)
             defaults = [trial for trial in tried if DEFAULT in trial.user_attrs]
             again = defaults and all(map(has_failed, defaults))
             if not tried or again:
-                attributes = {DEFAULT: INSIDE if inside else OUTSIDE}
+                attributes = {DEFAULT: INSIDE if inside else OUTSIDE, SETTING: setting or {}}
                 self.study.enqueue_trial(dict(values) if inside else {}, user_attrs=attributes)
 
     def fill(self, seed: int) -> None:
@@ -149,6 +152,8 @@ class Queue:
     def put_back(self, numbers: Sequence[int]) -> None:
         """Queue trials again under their numbers; any worker may take them."""
         for number in numbers:
+            trial = self.study.get_trials(deepcopy=False)[number]
+            self.storage.set_trial_user_attr(self._id(number), BEFORE, _lasted(trial))
             self.storage.set_trial_state_values(self._id(number), TrialState.WAITING)
             self.release(number)
 
@@ -206,6 +211,15 @@ class Queue:
 
     def _id(self, number: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def _lasted(trial: FrozenTrial) -> float:
+    """Seconds of a trial that is cut off, earlier starts included: until it last wrote a file."""
+    began, folder = trial.datetime_start, Path(trial.user_attrs.get("directory", ""))
+    files = folder.rglob("*") if "directory" in trial.user_attrs else ()
+    written = max((path.lstat().st_mtime for path in files), default=0.0)
+    last = max(0.0, written - began.timestamp()) if began else 0.0
+    return float(trial.user_attrs.get(BEFORE, 0.0)) + last
 
 
 def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> None:

@@ -152,8 +152,8 @@ def words(params: dict[str, Any], space: Space) -> list[str]:
     return [f"{key}={_text(value, key in space.params)}" for key, value in params.items()]
 
 
-def default(space: Space, cfg: DictConfig, groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the default setting, as a trial has them, where they lie in the space.
+def setting(space: Space, cfg: DictConfig, groups: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the default setting, whether they lie in the space or not.
 
     Args:
         space: Searched parameters.
@@ -161,14 +161,19 @@ def default(space: Space, cfg: DictConfig, groups: Mapping[str, Any]) -> dict[st
         groups: Group of the configuration -> its choice there.
     """
     found = {}
-    for key, distribution in space.params.items():
-        name = key.lstrip("+").partition("@")[0]
+    for key in space.params:
+        if key.startswith("+"):
+            continue
+        name = key.partition("@")[0]
         value = groups[name] if name in groups else OmegaConf.select(cfg, name)
-        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        inside = _candidates(distribution, plain)
-        if inside and not key.startswith("+"):
-            found[key] = inside[0]
+        found[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
     return found
+
+
+def default(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `setting` as a trial has them, where they lie in the space."""
+    inside = {key: _candidates(space.params[key], value) for key, value in values.items()}
+    return {key: candidates[0] for key, candidates in inside.items() if candidates}
 
 
 def _candidates(distribution: BaseDistribution, value: Any) -> list[Any]:

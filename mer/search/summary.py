@@ -88,7 +88,7 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
             **dict(zip(columns, values, strict=True)),
             "seconds": trials.seconds(trial),
             "folds": trials.folds(trial),
-            **{key: trial.params.get(key) for key in keys},
+            **{key: trials.value(trial, key) for key in keys},
             "directory": trials.directory(trial),
         }
         table.append(row)
@@ -175,7 +175,7 @@ def _to_table(study: optuna.Study, sweep_dir: Path) -> Table:
     keys = [
         key
         for key in trials.parameters(listed)
-        if len({repr(trial.params.get(key)) for trial in trials.complete(study)}) > 1
+        if len({repr(trials.value(trial, key)) for trial in trials.complete(study)}) > 1
     ]
     names = short_names(keys)
     title = "Pareto front: no other trial is better in all" if several else "Best trials"
@@ -188,7 +188,7 @@ def _to_table(study: optuna.Study, sweep_dir: Path) -> Table:
         table.add_column(Text(header), justify="right", overflow="fold")
     table.add_column("directory", overflow="fold")
     for trial in listed:
-        shown = [trial.number, *trial.values, *(trial.params.get(key) for key in keys)]
+        shown = [trial.number, *trial.values, *(trials.value(trial, key) for key in keys)]
         cells = [*map(brief, shown), brief(trials.seconds(trial)), place(trial, sweep_dir)]
         table.add_row(*(Text(cell) for cell in cells))
     return table

@@ -137,7 +137,7 @@ class Search:
         seed = self.config.seed if options["seed"] is None else options["seed"]
         drawn = derived_seed(seed, "sampler", number, len(study.trials))
         sampler = options["sampler"]
-        queue.begin(self.default, inside=self.has_default)
+        queue.begin(self.default, self.has_default, self.setting)
         if search_checks.is_grid(options, self.space):
             queue.fill(seed)
             sampler = "optuna.samplers.RandomSampler"  # never asked: every point is queued
@@ -308,9 +308,14 @@ class Search:
         return DictConfig(OmegaConf.to_container(cfg, resolve=True)), groups
 
     @cached_property
+    def setting(self) -> dict[str, Any]:
+        """The default setting's values of the parameters."""
+        return space.setting(self.space, self.trial_config, self._groups)
+
+    @cached_property
     def default(self) -> dict[str, Any]:
-        """The default setting's values of the parameters, as far as the space has them."""
-        return space.default(self.space, self.trial_config, self._groups)
+        """The same, as far as the space has them."""
+        return space.default(self.space, self.setting)
 
     @property
     def has_default(self) -> bool:

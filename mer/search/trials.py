@@ -38,6 +38,10 @@ FAILURES = {
 #: learns, with its values in the attribute `VALUES`; reports show it as complete (`copy`).
 DEFAULT, INSIDE, OUTSIDE, VALUES = "default", "inside", "outside", "values"
 
+#: User attributes: the default setting's values of the parameters, inside the space or not; and the
+#: seconds of the starts of a trial that were cut off, which Optuna forgets.
+SETTING, BEFORE = "setting", "seconds_before"
+
 LEAST = 20  # complete trials that importances of parameters need
 
 #: What a trial may be, in the order of a report.
@@ -182,17 +186,26 @@ def space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
     return {key: values for trial in trials for key, values in trial.distributions.items()}
 
 
+def value(trial: FrozenTrial, key: str) -> Any:
+    """A trial's value of a parameter, or None; of the default setting also outside the space."""
+    return trial.params.get(key, trial.user_attrs.get(SETTING, {}).get(key))
+
+
 def seconds(trial: FrozenTrial) -> float | None:
-    """How long a finished trial took."""
-    return None if trial.duration is None else round(trial.duration.total_seconds(), 1)
+    """How long a finished trial took, all of its starts together."""
+    if trial.duration is None:
+        return None
+    return round(trial.duration.total_seconds() + trial.user_attrs.get(BEFORE, 0.0), 1)
 
 
 def folds(trial: FrozenTrial) -> int:
-    """Finished folds: those that it reported, or, of trials that report none, those on disk."""
-    if trial.intermediate_values or not directory(trial):
-        return len(trial.intermediate_values)
-    found = Path(directory(trial)).rglob("predictions*.parquet")
-    return sum("folds" in path.relative_to(directory(trial)).parts for path in found)
+    """Finished folds: those on disk, or, where there are none, those that it reported.
+
+    A trial that was killed does not report a fold again that was finished just before.
+    """
+    found = Path(directory(trial)).rglob("predictions*.parquet") if directory(trial) else ()
+    inside = [path.relative_to(directory(trial)).parts for path in found]
+    return sum("folds" in parts for parts in inside) or len(trial.intermediate_values)
 
 
 def directory(trial: FrozenTrial) -> str:

@@ -86,6 +86,7 @@ def test_a_default_outside_the_space_is_tried_too_but_never_learnt_from(
     assert f"Trial {best.number} has uf1 {best.values[0]:.4g}, {gained}" in out
     rows = Page((home / "search.html").read_text()).table("number")
     assert rows[0][:3] == ["0", "complete", "0.001"]
+    assert rows[0][5] == "0.001", "the value that the space lacks"
 
 
 def test_raised_not_a_number_and_pruned_are_told_apart(

@@ -1,5 +1,6 @@
 """Who gets which trial: totals, killed trials, several workers, grids, storages."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -94,6 +95,23 @@ def test_an_interrupted_trial_comes_back_with_number_and_values(make_queue: Make
     again = make_queue().take(1)[0]
     assert (again.number, again.params) == (before.number, before.params)
     assert again.user_attrs["attempts"] == 2
+
+
+def test_the_seconds_of_all_starts_are_added_up(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    for last in (7, 18):  # seconds after its start that a start wrote its last file
+        trial = queue.take(1)[0]
+        began = queue.study.trials[0].datetime_start
+        assert began is not None
+        for path in (queue.folder / "0" / ".trial.lock", queue.folder / "0" / "train.log"):
+            path.touch()
+            os.utime(path, (began.timestamp() + last,) * 2)
+        queue.put_back([0])
+    trial = queue.take(1)[0]
+    queue.finish(trial.number, TrialState.COMPLETE, values=[0.5])
+    done = queue.study.trials[0]
+    assert done.duration is not None
+    assert trials.seconds(done) == round(done.duration.total_seconds() + 25, 1)
 
 
 def test_a_killed_worker_loses_its_trial_to_the_next_one(

@@ -1,6 +1,7 @@
 """From Hydra overrides to distributions and back."""
 
 import re
+from typing import Any
 
 import hydra
 import pytest
@@ -16,7 +17,7 @@ from optuna.distributions import (
 from mer.config import composition, yaml_parser
 from mer.config.catalogue import entries
 from mer.errors import MerError
-from mer.search.space import default, name, parse, words
+from mer.search.space import Space, default, name, parse, setting, words
 
 
 def composed(*words: str) -> DictConfig:
@@ -24,6 +25,10 @@ def composed(*words: str) -> DictConfig:
     yaml_parser.use()
     with hydra.initialize_config_dir(str(composition.conf_dir()), version_base="1.3"):
         return hydra.compose("train", list(words), return_hydra_config=True)
+
+
+def default_of(space: Space, cfg: DictConfig, groups: dict[str, Any]) -> dict[str, Any]:
+    return default(space, setting(space, cfg, groups))
 
 
 @pytest.mark.parametrize(
@@ -103,19 +108,19 @@ def test_the_default_setting_is_found_where_the_space_has_it() -> None:
         *("a.lr=interval(1e-4,1e-2)", "a.size=32,64", "a.k=false,true", "a.w=[1],[1,2]"),
         *("b=null,x", "net=choice('my net', tiny)"),
     ]
-    found = default(parse(typed), cfg, {"net": "my net"})
+    found = default_of(parse(typed), cfg, {"net": "my net"})
     expected = {"a.lr": 1e-3, "a.size": 64, "a.k": True, "a.w": "[1,2]", "b": None}
     assert found == {**expected, "net": "my\\ net"} and type(found["a.size"]) is int
     typed = ["a.lr=interval(1e-5,1e-4)", "a.size=range(30,70,4)", "a.k=1,2", "+c=1,2", "b=0,1"]
-    assert default(parse(typed), cfg, {}) == {}
-    assert default(parse(["a.size=range(32,70,16)"]), cfg, {}) == {"a.size": 64}
+    assert default_of(parse(typed), cfg, {}) == {}
+    assert default_of(parse(["a.size=range(32,70,16)"]), cfg, {}) == {"a.size": 64}
 
 
 @pytest.mark.parametrize("name", [e.name for e in entries("searches")])
 def test_the_space_of_every_search_has_the_default_setting(name: str) -> None:
     cfg = OmegaConf.create(composed(f"search={name}"))
     space = parse([f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()])
-    assert set(default(space, cfg, cfg.hydra.runtime.choices)) == set(space.params)
+    assert set(default_of(space, cfg, cfg.hydra.runtime.choices)) == set(space.params)
 
 
 def test_a_grid_has_every_combination_and_needs_an_end() -> None:

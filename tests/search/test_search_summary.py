@@ -241,13 +241,17 @@ def test_importances_need_enough_trials_with_different_values(tmp_path: Path) ->
     assert isinstance(trials.importances(made.study), dict)
 
 
-def test_finished_folds_are_counted_where_none_are_reported(front: Made) -> None:
+def test_finished_folds_are_counted_where_fewer_are_reported(front: Made) -> None:
+    front.add([0.5, 6.0], folds=[0.4, 0.5])
+    for fold in "abc":
+        (front.folder / "5" / "folds" / fold).mkdir(parents=True)
+        (front.folder / "5" / "folds" / fold / "predictions.parquet").touch()
     for seed, fold in (("seed-0", "a"), ("seed-0", "b"), ("seed-1", "a")):
         folder = front.folder / "2" / seed / "folds" / fold
         folder.mkdir(parents=True)
         (folder / "predictions.parquet").touch()
     (front.folder / "2" / "seed-0" / "predictions.parquet").touch()
-    assert [trials.folds(trial) for trial in front.study.trials] == [0, 0, 3, 0, 0]
+    assert [trials.folds(trial) for trial in front.study.trials] == [0, 0, 3, 0, 0, 3]
 
 
 def test_short_names_are_unique_and_say_enough() -> None:
