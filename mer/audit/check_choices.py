@@ -21,7 +21,8 @@ from mer.audit.findings import Findings, check, some
 from mer.metrics import COSTS
 from mer.runs import label_access
 from mer.runs.head_columns import main_head
-from mer.runs.rundir import mark
+from mer.runs.run_folders import is_pruned
+from mer.runs.rundir import find, mark
 
 
 @check(
@@ -271,6 +272,9 @@ def _trial(path: Path, number: int, run_dir: Path) -> tuple[str, list[float], in
 def check_complete(run: Artefacts, findings: Findings) -> str:
     """Every fold is done and scored."""
     missing = [fold for fold in run.folds if fold not in run.done]
+    if find(run.run_dir, "metrics.json") is None and is_pruned(run.run_dir):
+        findings.gaps.append("no headline score: a search pruned this trial")
+        return ""
     if run.metrics.get("status") != "complete":
         findings.gaps.append(
             f"no headline score: {len(missing)} of {len(run.folds)} folds are missing"

@@ -14,7 +14,7 @@ from mer.errors import MerError, raise_all
 from mer.runs import members, run_files, stored_run
 from mer.runs.choice import choosing
 from mer.runs.head_columns import main_head
-from mer.runs.run_folders import absent, is_run, with_run
+from mer.runs.run_folders import absent, is_pruned, is_run, with_run
 from mer.runs.rundir import UNTESTED, find, flatten, fold_folder, is_volatile
 
 Parts = tuple[str, ...]
@@ -33,7 +33,7 @@ class Run:
     Args:
         directory: Path as the user gave it, of a directory or file.
         name: The shortest end of its path that no other run of the comparison has.
-        status: `complete`, or `incomplete: 3 of 15 folds`.
+        status: `complete`, `incomplete: 3 of 15 folds` or `pruned trial: 3 of 15 folds`.
         given: Place of the word that named it.
         config: Dotted key -> value, without the keys that say where and how fast.
         metrics: Content of `metrics.json`; empty where there is none.
@@ -284,5 +284,8 @@ def _progress(run: stored_run.Run) -> str:
         return "incomplete: no fold yet"
     if run.metrics.get("status") == UNTESTED:
         return NO_SCORE
+    folds = f"{len(run.done)} of {len(run.folds)} folds"
+    if is_pruned(run.directory):
+        return f"pruned trial: {folds}"
     pooled = ", not pooled" if len(run.done) == len(run.folds) else ""
-    return f"incomplete: {len(run.done)} of {len(run.folds)} folds{pooled}"
+    return f"incomplete: {folds}{pooled}"

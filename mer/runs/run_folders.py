@@ -3,6 +3,7 @@
 Nothing heavy is imported here: a wrong path is told at once.
 """
 
+import csv
 import difflib
 import logging
 from collections.abc import Callable, Sequence
@@ -26,6 +27,20 @@ def is_rest_of_run(folder: Path) -> bool:
     """Whether a folder is a run directory, even if most of it is lost."""
     signs = ("config.yaml", "manifest.parquet")
     return any((folder / name).exists() for name in signs) or any(folder.glob("metrics*.json"))
+
+
+def is_pruned(folder: Path) -> bool:
+    """Whether a run is a trial that a search ended early, as the search's `trials.csv` says."""
+    path = folder.resolve()
+    for search in path.parents[:2]:  # a trial of several seeds has a folder for each
+        try:
+            rows = csv.DictReader((search / "trials.csv").read_text("utf-8").splitlines())
+            states = {row["number"]: row["state"] for row in rows}
+        except (OSError, ValueError, KeyError, csv.Error):
+            continue
+        if states.get(path.relative_to(search).parts[0]) == "pruned":
+            return True
+    return False
 
 
 def with_run(words: Sequence[Word], holds_run: Callable[[Path], bool] = is_run) -> list[Word]:

@@ -109,6 +109,12 @@ def write_study(path: Path, value: float, directory: Path) -> None:
     database.close()
 
 
+def test_a_pruned_trial_is_called_so(run_dir: Path) -> None:
+    (run_dir / "metrics.json").unlink()
+    (run_dir.parent / "trials.csv").write_text(f"number,state\n{run_dir.name},pruned\n")
+    assert audit(run_dir).sentence.endswith("no headline score: a search pruned this trial.")
+
+
 def test_a_search_must_store_the_score_of_the_validation_persons(run_dir: Path) -> None:
     set_config(run_dir, "trial.number", 0)
     assert "study.db" in {c.name: c.evidence for c in audit(forge(run_dir)).checks}["search"]

@@ -209,6 +209,9 @@ def test_an_incomplete_run_is_listed_with_its_folds_and_without_a_score(tmp_path
     write_run(tmp_path / "part", done=2)
     write_run(tmp_path / "unpooled", done=3)
     (tmp_path / "unpooled" / "metrics.json").unlink()
+    write_run(tmp_path / "search" / "7" / "seed-1", done=3)
+    (tmp_path / "search" / "7" / "seed-1" / "metrics.json").unlink()
+    (tmp_path / "search" / "trials.csv").write_text("number,state\n0,complete\n7,pruned\n")
     begun = write_run(tmp_path / "begun")
     for name in ("manifest.parquet", "environment.json", "metrics.json"):
         (begun / name).unlink()
@@ -217,9 +220,10 @@ def test_an_incomplete_run_is_listed_with_its_folds_and_without_a_score(tmp_path
         "done": "complete",
         "begun": "incomplete: no fold yet",
         "part": "incomplete: 2 of 3 folds",
+        "seed-1": "pruned trial: 3 of 3 folds",
         "unpooled": "incomplete: 3 of 3 folds, not pooled",
     }
-    assert comparison.frame["uf1"].isna().tolist() == [False, True, True, True]
+    assert comparison.frame["uf1"].isna().tolist() == [False, True, True, True, True]
     assert comparison.notes == []
 
 
