@@ -1,7 +1,7 @@
 """`mer list`: what can be chosen, things of your own included."""
 
 from mer.cli.options import Parser, add_config_dir
-from mer.config.catalogue import KINDS, entries
+from mer.config.catalogue import GROUPS, KINDS, entries
 
 
 def main(argv: list[str]) -> int:
@@ -19,7 +19,11 @@ def main(argv: list[str]) -> int:
 
     from mer.runs.terminal import console
 
-    listed = [entry for kind in given.kinds or KINDS for entry in entries(kind, given.config_dir)]
+    listed = [
+        entry
+        for kind in map(_plural, given.kinds or KINDS)
+        for entry in entries(kind, given.config_dir)
+    ]
     table = Table(box=None, pad_edge=False)
     for column in ("kind", "choose with", "what it is"):
         table.add_column(column, overflow="fold", no_wrap=column != "what it is")
@@ -30,3 +34,11 @@ def main(argv: list[str]) -> int:
         table.add_row(kind, entry.choice + own, entry.summary)
     console().print(table)
     return 0
+
+
+def _plural(kind: str) -> str:
+    """The kind that a word names: itself, one thing of it, or the group of the configuration."""
+    named = {one: name for name, one in GROUPS.items()} | {
+        name.removesuffix("s"): name for name in KINDS
+    }
+    return named.get(kind, kind)

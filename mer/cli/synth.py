@@ -48,8 +48,13 @@ def main(argv: list[str]) -> int:
 
     from mer.synthetic.corpora import generate
     from mer.synthetic.plan import plan
+    from mer.synthetic.presets import PRESETS
 
     preset, seed = str(config.preset), config.seed
+    if preset not in PRESETS and preset != "long":
+        raise MerError(
+            f"preset={preset}: there is no such preset; type one of {', '.join(PRESETS)}, long"
+        )
     if preset == "long":
         _write_long(Path(config.out), seed, config.workers)
         return 0

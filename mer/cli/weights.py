@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mer.cli.options import Parser, require_writable
+from mer.errors import MerError
 
 
 def main(argv: list[str]) -> int:
@@ -20,6 +21,11 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("overrides", nargs="*", help="such as paths.cache=FOLDER")
     given = parser.parse_intermixed_args(argv)
+    if given.make is None and given.overrides:
+        raise MerError(
+            f"mer weights {' '.join(given.overrides)}: without --make NAME it lists all weights, "
+            "and takes no further word"
+        )
     if given.make is None:
         for name, ready in READY.items():
             path = file_of(name)

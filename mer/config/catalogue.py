@@ -1,6 +1,7 @@
 """All choices: files of the configuration's groups, the user's own included, and readers."""
 
 import ast
+import difflib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,9 @@ def entries(kind: str, config_dir: Path | None = None) -> list[Entry]:
         MerError: If there is no such kind or folder.
     """
     if kind not in KINDS:
-        raise MerError(f"there is nothing of the kind {kind}; there is: {', '.join(KINDS)}")
+        close = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"closest: {close[0]}; " if close else ""
+        raise MerError(f"there is nothing of the kind {kind} ({hint}all: {', '.join(KINDS)})")
     if config_dir is not None and not config_dir.is_dir():
         raise MerError(f"--config-dir: there is no folder {config_dir}")
     if kind == "readers":

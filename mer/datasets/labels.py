@@ -192,9 +192,17 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
     ]
     if len(kept) and label.isna().all():
         found = ", ".join(f"{dataset} {emotion}" for dataset, emotion in without.index)
+        own = [dataset for dataset in kept["dataset"].unique() if dataset not in mappings]
+        mend = f"it maps {', '.join(scheme['map'])}. Choose another scheme with labels=NAME"
+        if own:
+            classes = ", ".join(scheme["classes"])
+            meanings = f"data.micro.{own[0]}.classes='{{WORD: {scheme['classes'][0]}, ...}}'"
+            mend = (
+                f"its classes are {classes}. Write these words into your table, say what yours "
+                f"mean with {meanings}, or choose another scheme with labels=NAME"
+            )
         raise MerError(
-            f"no sample has a class in the label scheme {scheme['name']}: found are {found}; the "
-            f"scheme maps {', '.join(scheme['map'])}. Choose another with `labels=...`"
+            f"no sample has a class in the label scheme {scheme['name']}: found are {found}; {mend}"
         )
     labelled = kept.assign(label=label)[label.notna()].reset_index(drop=True)
     if (seed := scheme.get("permutation")) is not None:

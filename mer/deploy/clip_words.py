@@ -96,6 +96,10 @@ def read_request(
     for word in words:
         if word in single:
             continue
+        if model is None and _is_model(word):
+            rest = " ".join(one for one in words if one != word)
+            faults.append(f"{word} is a model, which comes first: mer predict {word} {rest}")
+            continue
         try:
             _add(word, pairs, clips)
         except MerError as error:

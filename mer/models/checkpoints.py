@@ -85,11 +85,8 @@ def _read(path: Path, written: int) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = mend_of_entry(path) or "name another file, or copy it again"
-        raise MerError(
-            f"{path} is not a checkpoint that mer can read ({reason}): {mend}"
-        ) from error
+        raise MerError(f"{path} is not a checkpoint that mer can read: {mend}") from error
     needed = ("state_dict", "hyper_parameters", "mer")
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing or "persons" not in content["mer"]:

@@ -64,6 +64,7 @@ class MERModule(pl.LightningModule):
     """
 
     monitor = "val/uf1"
+    node = "model"  # of the configuration, for messages
     mode = "max"
     input_mean: torch.Tensor
     input_std: torch.Tensor
@@ -240,8 +241,9 @@ class MERModule(pl.LightningModule):
         """
         if not np.isfinite(loss):
             raise MerError(
-                f"Training diverged: the loss of epoch {epoch} is {loss}. Lower optimizer.lr (now "
-                f"{self.hparams['optimizer']['lr']}) or add warmup_epochs."
+                f"Training diverged: the loss of epoch {epoch} is {loss}. Lower "
+                f"{self.node}.optimizer.lr (now {self.hparams['optimizer']['lr']}), or raise "
+                f"{self.node}.optimizer.warmup_epochs."
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -312,6 +314,7 @@ class MacroPretrainModule(MERModule):
     """Learns facial expressions from macro samples; the best epoch is that of highest accuracy."""
 
     monitor = "val/accuracy"
+    node = "macro"
 
 
 class MicroFinetuneModule(MERModule):

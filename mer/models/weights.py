@@ -85,8 +85,10 @@ def _read(path: Path, where: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = timm.models.load_state_dict(str(path))
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise MerError(f"{where} holds no readable weights: {reason}") from error
+        raise MerError(
+            f"{where} holds no weights that can be read. Name a file of tensors: .safetensors, or "
+            ".pth, .pt or .bin as torch.save writes a state_dict."
+        ) from error
     if any(name.startswith("backbone.") for name in state):
         raise MerError(
             f"{where} is a checkpoint of mer. Weights of macro-pretraining are set as "

@@ -119,7 +119,8 @@ def check(
     raise_all(
         "Samples of different persons have equal or nearly equal pictures, and one is learnt from "
         "where the other is tested. Remove one of the two; or, if both are of one person, say so "
-        "in a file `persons` of the dataset; or, if you have looked at them and they are different "
+        "in the column `person` of your table, or else in a CSV of subject,person that "
+        "data.micro.NAME.persons names; or, if you have looked at them and they are different "
         "recordings, set data.distinct=[[ID,ID]]:",
         map(str, sort_out(table, sides, settings.data.distinct).leaks),
     )

@@ -64,8 +64,13 @@ def test_the_command_prints_choices(own: Path, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "input=edges (yours)" in shown
     assert "backbone=" not in shown
-    with pytest.raises(MerError, match="nothing of the kind reader; there is: readers, datasets"):
-        list_command.main(["reader"])
+    for kind in ("backbone", "callbacks", "heads", "search", "data"):  # one thing, or the group
+        assert list_command.main([kind]) == 0
+    assert "backbone=pixels" in capsys.readouterr().out
+    with pytest.raises(
+        MerError, match=r"kind bakbone \(closest: backbones; all: readers, datasets"
+    ):
+        list_command.main(["bakbone"])
     with pytest.raises(MerError, match="there is no folder nowhere"):
         list_command.main(["--config-dir", "nowhere"])
 

@@ -74,6 +74,7 @@ def test_all_wrong_inputs_are_named_before_anything_is_computed(
     [
         (["motion-xxs"], "there is nothing to label"),
         (["mer:motion-huge", "{clip}"], "there are no weights mer:motion-huge"),
+        (["{clip}", "{run}"], "{run} is a model, which comes first: mer predict {run} /"),
         (["runs/none"], "expected a video or a folder of frames. A model is a run"),
         (["runs/none", "{clip}"], "runs/none does not exist: check its path. A model is a run"),
         (["{run}n", "{clip}"], "does not exist (closest: {run}). A model is a run"),

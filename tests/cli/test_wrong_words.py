@@ -17,6 +17,7 @@ from mer import cli
         (["evaluate", "sweeep"], "sweeep does not exist (closest: sweep)"),
         (["report", "sweeep"], "sweeep does not exist (closest: sweep)"),
         (["app", "./sweeep"], "sweeep does not exist (closest: sweep). A model is"),
+        (["weights", "mer:foo"], "mer weights mer:foo: without --make NAME it lists all weights"),
         (["wandb"], "type mer wandb report; `mer wandb --help`"),
         (["wandb", "raport"], "'raport' (choose from 'report'); `mer wandb --help` explains it"),
         (["wandb", "report", "sweeep"], "sweeep does not exist (closest: sweep)"),

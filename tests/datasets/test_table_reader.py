@@ -41,6 +41,27 @@ def test_a_csv_of_pictures(pictures: Path) -> None:
     assert remarks == [(str(path), "ignored", "columns not known: weather", 0)]
 
 
+def test_a_header_alone_and_a_table_named_as_the_folder_are_told(tmp_path: Path) -> None:
+    path = csv(tmp_path, "subject,emotion,onset_path,apex_path\n")
+    with pytest.raises(MerError, match=r"samples.csv has no row below its header"):
+        datasets.read("table", path)
+    typed = f"data.root={tmp_path} data.micro.mine.root=samples.csv"
+    with pytest.raises(
+        MerError, match=f"samples.csv is a file, and data.root a folder; type {typed}"
+    ):
+        datasets.read("table", path / "mine.csv", name="mine")
+
+
+def test_words_of_a_table_that_are_no_classes_get_a_meaning(pictures: Path) -> None:
+    path = csv(pictures, "subject,emotion,onset_path,apex_path\n1,neg,a0.png,a1.png\n")
+    table = datasets.read("table", path, name="mine").table
+    with pytest.raises(MerError, match="its classes are negative, positive, surprise") as refused:
+        labels.apply(table, "megc2019")
+    assert "data.micro.mine.classes='{WORD: negative, ...}'" in str(refused.value)
+    table = datasets.read("table", path, name="mine", classes={"neg": "negative"}).table
+    assert labels.apply(table, "megc2019").table["label"].tolist() == ["negative"]
+
+
 def test_other_column_names_codes_and_a_folder_of_pictures(tmp_path: Path) -> None:
     # The columns of HTNet's list; SAMM's subject unpadded as in the official list.
     crops = tmp_path / "crops"

@@ -73,7 +73,9 @@ def test_a_fold_that_diverges_is_named(
     begun = {path.name for path in home.glob("run/folds/*")}
     (name,) = begun - done
     assert len(done) == 1
-    assert f"mer: error: fold {name}: Training diverged" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert f"mer: error: fold {name}: Training diverged" in shown
+    assert "Lower model.optimizer.lr (now" in shown
 
 
 def test_one_training_sample_is_a_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -199,7 +199,9 @@ def test_local_weights_of_another_network(tmp_path: Path) -> None:
 
 def test_local_weights_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_text("hello")
-    with pytest.raises(MerError, match="holds no readable weights"):
+    with pytest.raises(
+        MerError, match=r"holds no weights that can be read. Name a file of tensors"
+    ):
         backbones.build(node(weights=str(tmp_path / "w.pth")), 3)
 
 

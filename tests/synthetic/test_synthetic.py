@@ -221,7 +221,10 @@ def test_the_command_writes_and_counts(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["preset=huge"], "preset=huge: there is no such preset; type one of tiny, demo, megc2019"),
+        (
+            ["preset=huge"],
+            "preset=huge: there is no such preset; type one of tiny, demo, megc2019, long",
+        ),
         (["presets=tiny"], "there is no key presets"),
         (["workers=0"], "workers=0: type at least 1"),
         (["workers=many"], "workers=many: type a whole number"),

@@ -64,6 +64,11 @@ def index(
         MerError: If the file is not there or not readable, columns are missing (all are named, with
             those found), codes come without `classes`, or no sample is left.
     """
+    if root.parent.is_file():
+        raise MerError(
+            f"{root.parent} is a file, and data.root a folder; type data.root={root.parent.parent} "
+            f"data.{role}.{name}.root={root.parent.name}"
+        )
     if not root.is_file():
         raise MerError(f"the table {root} is no file; expected is a .csv, .parquet or .npz file")
     if array_kind not in ("flow", "image"):
@@ -73,6 +78,8 @@ def index(
         found.index += 1
     else:
         found, faults = _read(root)
+    if found.empty and not faults:
+        raise MerError(f"{root} has no row below its header; write a row for each sample")
     table, unknown = _renamed(root, found, dict(columns or {}), name, role)
     remarks = []
     if unknown:
