@@ -74,6 +74,23 @@ def one_line(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
+#: Class of an error that a library raises for a file -> what it means.
+_FLAWS = {
+    "ArrowInvalid": "no Parquet file, or cut off",
+    "BadZipFile": "no archive, or cut off",
+    "EOFError": "cut off",
+    "JSONDecodeError": "no JSON, or cut off",
+    "RecursionError": "too many levels",
+    "UnicodeDecodeError": "no text in UTF-8",
+    "UnpicklingError": "no file of tensors, or cut off",
+}
+
+
+def flaw(error: Exception) -> str:
+    """What is wrong with a file that a library could not read."""
+    return _FLAWS.get(type(error).__name__) or one_line(error)
+
+
 def printable(text: str) -> str:
     r"""Write control characters, and those that turn the direction of text, as `\x1b`.
 

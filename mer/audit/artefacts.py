@@ -15,7 +15,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from mer.config import stored
-from mer.errors import MerError, one_line
+from mer.errors import MerError, flaw
 from mer.runs import evidence, label_access, members, rundir, twins, untested
 from mer.runs.head_columns import BASELINE, file_of, read_states
 
@@ -209,7 +209,7 @@ class Artefacts:
         try:
             content = reader(path)
         except Exception as error:  # whatever a damaged file makes a library raise
-            reason = f"cannot be read ({one_line(error)[:120]})"
+            reason = f"cannot be read ({flaw(error)[:120]})"
             raise Unavailable(self._name(path), reason, True) from error
         if not isinstance(content, kind):
             raise Unavailable(self._name(path), f"holds no {kind.__name__}", True)

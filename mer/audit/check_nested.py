@@ -20,6 +20,7 @@ from mer.audit.findings import Findings
 from mer.callbacks.head import source_name
 from mer.callbacks.svm_head import SVMHead
 from mer.config import conversion, stored
+from mer.errors import flaw
 from mer.metrics import COSTS
 from mer.runs import rundir
 from mer.runs.head_columns import heads, main_head
@@ -294,4 +295,4 @@ def load(path: Path, run_dir: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise Unavailable(name, f"cannot be read ({error})", True) from error
+        raise Unavailable(name, f"cannot be read ({flaw(error)})", True) from error

@@ -20,7 +20,7 @@ import pandas as pd
 
 from mer.datasets.number_cells import whole
 from mer.datasets.text_tables import read_csv
-from mer.errors import MerError, raise_all
+from mer.errors import MerError, flaw, raise_all
 from mer.runs import results
 
 ENDINGS = (".csv", ".parquet")
@@ -66,8 +66,9 @@ def load(path: Path) -> pd.DataFrame:
     except MerError:
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise MerError(f"{path} cannot be read ({what}): it must be CSV or Parquet") from error
+        raise MerError(
+            f"{path} cannot be read ({flaw(error)}): it must be CSV or Parquet"
+        ) from error
     found = {
         key: [name for name in raw.columns if str(name).strip().lower() in names]
         for key, names in COLUMNS.items()

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mer.errors import MerError, one_line
+from mer.errors import MerError, flaw
 from mer.files import mend_of_entry
 from mer.runs import forms
 
@@ -44,8 +44,7 @@ def read(path: Path, reader: Callable[[Path], Any], kind: type[Content]) -> Cont
     except FileNotFoundError as error:
         raise MerError(f"{error.filename or path} is missing: {mend(path)}") from error
     except Exception as error:
-        what = f"{type(error).__name__}: {one_line(error)}"
-        raise MerError(f"{path} is damaged ({what}): {mend(path)}") from error
+        raise MerError(f"{path} is damaged ({flaw(error)}): {mend(path)}") from error
     if not isinstance(content, kind):
         raise MerError(f"{path} is damaged (no {kind.__name__} in it): {mend(path)}")
     return content

@@ -64,9 +64,8 @@ def test_all_bad_paths_are_named_at_once(
         f"  - {tmp_path}/papers/thesis.tex is a file: name the directory of a run, which has a "
         "config.yaml, or predictions as .csv or .parquet",
         f"  - {tmp_path}/far/away does not exist: check its path",
-        f"  - {broken}/metrics.json is damaged (JSONDecodeError: Expecting value: line 1 "
-        f"column 12 (char 11)): remove it; `mer train` with the same words and run.dir={broken} "
-        "writes it again",
+        f"  - {broken}/metrics.json is damaged (no JSON, or cut off): remove it; `mer train` "
+        f"with the same words and run.dir={broken} writes it again",
         f"  - {foreign}/config.yaml names no protocol: it is not one of `mer train`",
     ]
 

@@ -25,7 +25,7 @@ from mer.datasets.labels import canonical_emotion
 from mer.datasets.readers import column_names, npz_table
 from mer.datasets.readers.table_rows import index_row, join_spellings
 from mer.datasets.text_tables import TextTable, read_csv
-from mer.errors import MerError, raise_all
+from mer.errors import MerError, flaw, raise_all
 
 #: Names that common files use for a column of the index table; the option `columns` adds to them.
 RENAMED = {"emotion": "label", "dataset": "corpus"}
@@ -139,7 +139,7 @@ def _read(path: Path) -> TextTable:
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # of pandas, pyarrow and the codecs
-        raise MerError(f"{path} cannot be read as a table ({error})") from error
+        raise MerError(f"{path} cannot be read as a table ({flaw(error)})") from error
     cells = table.astype(object).where(table.notna(), "").map(_cell)
     return TextTable(cells.set_axis(range(1, len(cells) + 1)), {})
 
