@@ -43,11 +43,10 @@ _OF_STUDIES = ("sqlalchemy", "sqlite3", "optuna")
 
 
 class Failure(NamedTuple):
-    """What the user is told, the exit status of the command, whether code is at fault."""
+    """What the user is told, and the exit status of the command."""
 
     sentence: str
     status: int
-    in_code: bool = False
 
 
 def explain(error: Exception) -> Failure:
@@ -73,12 +72,11 @@ def explain(error: Exception) -> Failure:
         )
     kind, (place, foreign) = f"{type(error).__name__}: {one_line(error)}", _place(error)
     if foreign:
-        return Failure(f"{kind} ({place}). Mend that file, or what it is given. {KEPT}", 2, True)
+        return Failure(f"{kind} ({place}). Mend that file, or what it is given. {KEPT}", 2)
     return Failure(
         f"{kind} ({place}). This is a fault of mer or of a class of yours; MER_DEBUG=1 shows where "
         f"it comes from. {KEPT}",
         1,
-        True,
     )
 
 

@@ -170,8 +170,8 @@ def _log_to_file(error: Exception, begin: bool) -> None:
     """
     from mer.cli.start_files import RunLog
 
-    in_code = failures.explain(error).in_code
-    trace = (type(error), error, error.__traceback__) if in_code else None
+    known = failures.explain(error).status == 2
+    trace = None if known else (type(error), error, error.__traceback__)
     words = (log.name, logging.ERROR, __file__, 0, str(error) or type(error).__name__, (), trace)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, RunLog):
