@@ -50,7 +50,7 @@ class Failure(NamedTuple):
 
 
 def explain(error: Exception) -> Failure:
-    """Say what an error means: status 2 if the user can mend it, 1 if it is a fault of `mer`."""
+    """Say what an error means: status 2 if the user can mend it, 1 if code is at fault."""
     if isinstance(error, MerError):
         return Failure(str(error), 2)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
@@ -70,12 +70,11 @@ def explain(error: Exception) -> Failure:
             "damaged, copy it again, or remove it: the same command then searches anew.",
             2,
         )
-    kind, (place, foreign) = f"{type(error).__name__}: {one_line(error)}", _place(error)
-    if foreign:
-        return Failure(f"{kind} ({place}). Mend that file, or what it is given. {KEPT}", 2)
+    place, foreign = _place(error)
+    whose = "Mend that file, or what it is given" if foreign else "This is a fault of mer"
     return Failure(
-        f"{kind} ({place}). This is a fault of mer or of a class of yours; MER_DEBUG=1 shows where "
-        f"it comes from. {KEPT}",
+        f"{type(error).__name__}: {one_line(error)} ({place}). {whose}; MER_DEBUG=1 shows the "
+        f"traceback. {KEPT}",
         1,
     )
 

@@ -108,8 +108,8 @@ def test_an_error_in_a_file_of_the_user_names_it_even_if_a_library_raised_it(
     with pytest.raises(ValueError) as caught:
         importlib.import_module("mynet").build()
     told = explain(caught.value)
-    assert told.status == 2
-    assert f"({tmp_path}/mynet.py, line 4). Mend that file, or what it is given." in told.sentence
+    assert told.status == 1
+    assert f"({tmp_path}/mynet.py, line 4). Mend that file, or what it is given; " in told.sentence
 
 
 @pytest.fixture
