@@ -88,6 +88,8 @@ _FLAWS = {
 
 def flaw(error: Exception) -> str:
     """What is wrong with a file that a library could not read."""
+    if "allow_pickle" in str(error):  # NumPy's advice to run the code that a file may hold
+        return "no array of numbers, or cut off"
     return _FLAWS.get(type(error).__name__) or one_line(error)
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from mer.errors import MerError
+from mer.errors import MerError, flaw
 from mer.files import sha256, write_json
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def open_array(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         array: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise MerError(f"{file} is damaged ({error}); delete it and start again.") from error
+        raise MerError(f"{file} is damaged ({flaw(error)}); delete it and start again.") from error
     if array.shape != shape or array.dtype != np.float32:
         raise MerError(f"{file} is {array.shape} {array.dtype}, not {shape} float32; delete it.")
     return array

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mer.config.sentences import sentences
 from mer.config.settings import SVM, Backbone, Input, Settings, Trainer
-from mer.config.validation import key_of, keys
+from mer.config.validation import key_of, keys, nullable
 from mer.errors import raise_all
 
 T = TypeVar("T")
@@ -66,7 +66,8 @@ def _read(config: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     try:
         made = TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
-        problems += sentences(error, [*keys(Settings), *(f"trainer.{one}" for one in LIGHTNING)])
+        known = [*keys(Settings), *(f"trainer.{one}" for one in LIGHTNING)]
+        problems += sentences(error, known, nullable=nullable(Settings))
     callbacks = config.get("callbacks")
     for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
         kind = CALLBACKS.get(str(node.get("_target_"))) if isinstance(node, Mapping) else None
@@ -76,7 +77,8 @@ def _read(config: Mapping[str, Any]) -> tuple[Settings, list[str]]:
             TypeAdapter(kind).validate_python(node)
         except ValidationError as error:
             known = [f"callbacks.{name}.{key}" for key in keys(kind)]
-            problems += sentences(error, known, f"callbacks.{name}")
+            may_be = nullable(kind, f"callbacks.{name}.")
+            problems += sentences(error, known, f"callbacks.{name}", may_be)
     return made, problems
 
 
@@ -95,7 +97,10 @@ def updated(made: T, changes: Mapping[str, Any], prefix: str) -> T:
         return TypeAdapter(type(made)).validate_python(_merged(to_plain(made), changes))
     except ValidationError as error:
         known = [f"{prefix}.{key}" for key in keys(type(made))]
-        raise_all("The settings cannot be used:", sentences(error, known, prefix))
+        raise_all(
+            "The settings cannot be used:",
+            sentences(error, known, prefix, nullable(type(made), f"{prefix}.")),
+        )
         raise
 
 

@@ -28,14 +28,18 @@ EXPECTED = {
 }
 
 
-def sentences(error: ValidationError, known: Iterable[str], prefix: str = "") -> list[str]:
+def sentences(
+    error: ValidationError, known: Iterable[str], prefix: str = "", nullable: Iterable[str] = ()
+) -> list[str]:
     """Write one sentence per wrong key; alternatives of a union are joined by `or`.
 
     Args:
         error: Error of pydantic.
         known: Every dotted key that exists, for suggestions.
         prefix: Dotted key of the settings that were validated, empty for all of them.
+        nullable: Dotted keys that may be null; pydantic does not name this alternative.
     """
+    may_be_null = set(nullable)
     expected: dict[str, list[str]] = {}
     values: dict[str, Any] = {}
     for one in error.errors(include_url=False):
@@ -48,6 +52,8 @@ def sentences(error: ValidationError, known: Iterable[str], prefix: str = "") ->
         else:
             text = one["msg"]
         expected.setdefault(key, []).append(text)
+    for key in may_be_null & expected.keys():
+        expected[key].append("null")
     inner = {key.rpartition(".")[0] for key in expected if key.rpartition(".")[2].isdigit()}
     return [
         f"{key}: {texts[0]}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -37,7 +37,7 @@ def settings(cls: type[T]) -> type[T]:
         try:
             construct(self, **dict(zip(names, args, strict=False)), **kwargs)
         except ValidationError as error:
-            problems = sentences(error, keys(made))
+            problems = sentences(error, keys(made), nullable=nullable(made))
             raise_all(f"{cls.__name__} cannot be used:", problems)
 
     made.__init__ = init
@@ -58,6 +58,18 @@ def keys(kind: Any, prefix: str = "") -> Iterator[str]:
         default = factory() if factory else None
         if is_dataclass(default):
             yield from keys(type(default), f"{key}.")
+
+
+def nullable(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key of a settings class that may be null."""
+    hints = get_type_hints(kind)
+    for one in fields(kind):
+        if type(None) in get_args(hints[one.name]):
+            yield prefix + key_of(one)
+        factory = getattr(one.default, "default_factory", None)
+        default = factory() if factory else None
+        if is_dataclass(default):
+            yield from nullable(type(default), f"{prefix}{key_of(one)}.")
 
 
 def key_of(one: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mer.errors import MerError, one_line
+from mer.errors import MerError, flaw
 from mer.files import check_unpacked_size
 
 #: Grey levels per unit of motion in 8-bit flow pictures. Each picture was stretched to 0-255 by its
@@ -29,7 +29,7 @@ def load_array(path: str, key: str | None) -> np.ndarray:
     except MerError:
         raise
     except Exception as error:  # of the file system, of zip, zlib, or numpy
-        raise MerError(f"{path} can't be read as .npy or .npz: {one_line(error)}") from error
+        raise MerError(f"{path} can't be read as .npy or .npz: {flaw(error)}") from error
 
 
 @functools.lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mer.errors import MerError
+from mer.errors import MerError, flaw
 from mer.files import check_unpacked_size
 
 
@@ -41,7 +41,7 @@ def columns_of(path: Path, key: str | None) -> pd.DataFrame:
         raise
     except Exception as error:  # zipfile, zlib, ValueError of object arrays, OSError
         raise MerError(
-            f"{path} cannot be read as an .npz file of plain arrays ({error})"
+            f"{path} cannot be read as an .npz file of plain arrays ({flaw(error)})"
         ) from error
     there = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     samples = [name for name, shape in shapes.items() if len(shape) >= 3]
