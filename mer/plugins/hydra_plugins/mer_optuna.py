@@ -19,9 +19,9 @@ class OptunaSweeperConf:
 
     Attributes:
         direction: maximize | minimize, or a list with one for each objective.
-        n_trials: Finished and pruned trials of the study in total, whichever process ran them. Null
-            goes on until it is stopped, or through the whole grid. A space of no more points is
-            gone through once.
+        n_trials: Finished and pruned trials of the study in total, whichever process ran them; a
+            default setting outside the space comes beside them. Null goes on until it is stopped,
+            or through the whole grid. A space of no more points is gone through once.
         n_jobs: Trials that are handed to the launcher together. The next ones start when all of
             them are done, so several workers (the same command, started again) are better.
         study_name: Name in the storage; null for `search`.
