@@ -132,7 +132,7 @@ def explain(error: Exception, overrides: list[str], config_name: str = "train") 
             break
         bad.append((culprit, current))
         good.remove(culprit)
-        if not is_readable(culprit) and (meant := readable(culprit)) is not None:
+        if "=" in culprit and not is_readable(culprit) and (meant := readable(culprit)) is not None:
             good.append(meant)  # so that what else is wrong with it is said too
         try:
             config, current = _compose(good, config_name), None
@@ -266,6 +266,8 @@ def _sentence(override: str, error: Exception, keys: list[str]) -> str:
         hint = f"closest: {', '.join(close)}; " if close else ""
         there = f"{hint}all: {', '.join(options)}"
         return f"{override}: there is no {_group(override)}/{typed} ({there})"
+    if override.startswith("-") or ("=" not in override and "run.dir" not in keys):
+        return f"{override}: a setting is typed KEY=VALUE, without dashes; `--help` explains them"
     if not is_readable(override):
         return sentence(override, _tidy(error))
     if "Config group override must be" in str(error):

@@ -73,7 +73,10 @@ def test_a_configuration_read_and_written_is_the_same(words: list[str]) -> None:
         ("model.dropout=-0.1", "model.dropout is -0.1; set 0 or more"),
         ("model.optimizer.lr=0", "model.optimizer.lr is 0; set a number above 0"),
         ("model.optimizer.name=lion", "model.optimizer.name is lion; set adamw, adam or sgd"),
-        ("model.class_weights=false", "class_weights is false; set balanced or a list or null"),
+        (
+            "model.class_weights=false",
+            "model.class_weights is false; set balanced or a list or null",
+        ),
         (
             "model.transfer.input_stats=both",
             "model.transfer.input_stats is both; set fold or macro",

@@ -225,6 +225,10 @@ def test_the_command_writes_and_counts(
             ["preset=huge"],
             "preset=huge: there is no such preset; type one of tiny, demo, megc2019, long",
         ),
+        (
+            ["--sed", "3"],
+            r"--sed: a setting is typed KEY=VALUE.*\n  - 3: a setting is typed KEY=VALUE",
+        ),
         (["presets=tiny"], "there is no key presets"),
         (["workers=0"], "workers=0: type at least 1"),
         (["workers=many"], "workers=many: type a whole number"),
