@@ -196,7 +196,8 @@ def apply(table: pd.DataFrame, scheme: str | Mapping[str, Any]) -> Reading:
         mend = f"it maps {', '.join(scheme['map'])}. Choose another scheme with labels=NAME"
         if own:
             classes = ", ".join(scheme["classes"])
-            meanings = f"data.micro.{own[0]}.classes='{{WORD: {scheme['classes'][0]}, ...}}'"
+            key = f"data.{kept['role'].iloc[0]}.{own[0]}.classes"
+            meanings = f"'++{key}={{WORD: {scheme['classes'][0]}, ...}}'"
             mend = (
                 f"its classes are {classes}. Write these words into your table, say what yours "
                 f"mean with {meanings}, or choose another scheme with labels=NAME"

@@ -57,7 +57,7 @@ def test_words_of_a_table_that_are_no_classes_get_a_meaning(pictures: Path) -> N
     table = datasets.read("table", path, name="mine").table
     with pytest.raises(MerError, match="its classes are negative, positive, surprise") as refused:
         labels.apply(table, "megc2019")
-    assert "data.micro.mine.classes='{WORD: negative, ...}'" in str(refused.value)
+    assert "'++data.micro.mine.classes={WORD: negative, ...}'" in str(refused.value)
     table = datasets.read("table", path, name="mine", classes={"neg": "negative"}).table
     assert labels.apply(table, "megc2019").table["label"].tolist() == ["negative"]
 
