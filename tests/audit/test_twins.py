@@ -105,7 +105,7 @@ def test_a_clip_under_another_person_is_refused_and_fails_the_audit(
 ) -> None:
     made = clips(0, "abc")
     save(tmp_path / "micro.npz", [*made, ("d", "other", copy(made[4][2])), *clips(1, "d")])
-    with pytest.raises(MerError, match=r"persons.*data\.distinct(.|\n)*made/b/c1.*made/d/other"):
+    with pytest.raises(MerError, match=r"column `person`.*distinct=(.|\n)*made/b/c1.*made/d/other"):
         runner.run(config(), tmp_path / "run")
     check = check_twins(Artefacts(tmp_path / "run"))
     assert check.verdict == "fail"
