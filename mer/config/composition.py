@@ -88,6 +88,10 @@ def check_words(words: list[str]) -> "DictConfig | None":
     if options - {"-m", "--multirun"}:
         return None
     overrides = [word for word in words if word not in options]
+    if options and not overrides:
+        raise MerError(
+            "-m goes through several values: type some, such as seed=0,1,2, or leave out -m"
+        )
     if options:
         folders = config_folders(config_dir)
         firsts = [sweeps.first_value(word, folders) for word in overrides]
@@ -98,7 +102,6 @@ def check_words(words: list[str]) -> "DictConfig | None":
             for first, word in zip(firsts, overrides, strict=True):
                 said = said.replace(f"  - {first}: ", f"  - {word}: ")
             raise MerError(said) from error
-        sweeps.require_values(overrides, config)
         sweeps.check(overrides, config, folders)
         return config
     sweeps.require_multirun(overrides)

@@ -142,24 +142,6 @@ def require_multirun(words: Sequence[str]) -> None:
         )
 
 
-def require_values(words: Sequence[str], config: "DictConfig") -> None:
-    """Refuse `-m` where nothing is swept or searched.
-
-    Args:
-        words: Overrides as typed, without options.
-        config: Configuration that they give.
-
-    Raises:
-        MerError: With what to type.
-    """
-    swept = any(word.lstrip("+").startswith(("hydra", "experiment=")) for word in words)
-    if config.get("search") is None and not swept and not any(map(_sweep, words)):
-        raise MerError(
-            "-m goes through several values, and none of these words has several: type them "
-            "without -m, or several values, such as seed=0,1,2"
-        )
-
-
 def _sweep(word: str) -> "Override | None":
     """An override that sweeps; None for all other words."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

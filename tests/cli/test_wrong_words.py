@@ -46,7 +46,7 @@ from mer import cli
         (["train", "--epochs", "3"], "type model.epochs=3 (`mer train --help`)"),
         (["train", "--lr=0.1", "model.epochs=3"], "type model.optimizer.lr=0.1 (`mer"),
         (["train", "--hlep"], "there is no such option; type --help"),
-        (["train", "-m", "seed=1"], "-m goes through several values, and none of these words has"),
+        (["train", "-m"], "-m goes through several values: type some, such as seed=0,1,2"),
         (
             ["train", "-m", "--config-dir", "my", "search=own"],
             "let my/search/own.yaml begin with the line `# @package _global_`",

@@ -106,7 +106,7 @@ def check_training(words: list[str]) -> None:
     """Compose a run and find its contradictions, as `mer train` does before anything is read."""
     if {"--help", "--cfg"} & set(words):
         return
-    words = [re.sub(r"split\((\d+)\)", r"1/\1,2/\1", word) for word in words if word != "--test"]
+    words = [re.sub(r"split\((\d+)\)", r"1/\1", word) for word in words if word != "--test"]
     launched = [word for word in words if word.startswith("hydra/launcher=ray")]
     if launched:  # no part of the environment that the tests run in
         words = [word for word in words if not word.startswith("hydra")]
