@@ -128,7 +128,7 @@ def small(words: list[str], corpora: Path) -> list[str]:
     values = dict(SMALL)
     if "macro=synthetic_motion" in words:
         values |= {"macro.motion.samples": "256"}
-    if not any(word.startswith("data=") for word in words):
+    if not any(word.startswith("data=") and word != "data=synthetic" for word in words):
         values |= {"data.preset": "tiny", "data.root": str(corpora)}
     if "protocol.folds=split(4)" in words:
         values["protocol.n_splits"] = "4"

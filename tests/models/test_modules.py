@@ -236,7 +236,7 @@ def test_divergence_stops_the_training(tmp_path: Path) -> None:
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return super().forward(image) * float("nan")
 
-    with pytest.raises(MerError, match=r"diverged: the loss of epoch 0 is nan. Lower optimizer.lr"):
+    with pytest.raises(MerError, match=r"the loss of epoch 0 is nan. Lower model.optimizer.lr"):
         trainer(tmp_path).fit(make(Diverges), loader())
 
 
