@@ -4,7 +4,7 @@
 --shell-completion install=fish | source`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +93,18 @@ def _overrides(before: list[str], last: str) -> Iterator[str]:
         return
     level = last.rpartition(".")[0]
     if not level:
-        groups = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
-        yield from (f"{name}=" for name in groups)
+        yield from (f"{name}=" for name in groups(folders))
     node: Any = keys()
     for part in level.split(".") if level else []:
         node = node.get(part) if isinstance(node, dict) else None
     start = f"{level}." if level else ""
     for name, value in node.items() if isinstance(node, dict) else []:
         yield f"{start}{name}{'.' if isinstance(value, dict) and value else '='}"
+
+
+def groups(folders: Iterable[Path]) -> set[str]:
+    """Names of the groups of configuration files in some folders."""
+    return {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
 
 
 def keys() -> dict[str, Any]:

@@ -50,15 +50,16 @@ def main(argv: list[str]) -> int:
     words = ["trial.test=true" if word == "--test" else word for word in words]
     words = [_spread(word) for word in own_classes(sweeps.plain(options_first(words)))]
     words = _with_directory(words)
+    options = {word.partition("=")[0] for word in words if word.startswith("-")}
+    several = bool({"-m", "--multirun"} & options)
     config = check_words(words)
     if config is not None:
         settings = typed(config)
         raise_all("The configuration cannot be used:", absent.problems(to_plain(config)))
         _require_data(settings)
-        _check_folders(config, alone=not {"-m", "--multirun"} & set(words))
+        _check_folders(config, alone=not several)
         say_loading()
-    options = {word.partition("=")[0] for word in words if word.startswith("-")}
-    if {"-m", "--multirun"} & options and (shown := {"--cfg", "-c", "--info", "-i"} & options):
+    if several and (shown := {"--cfg", "-c", "--info", "-i"} & options):
         raise MerError(f"{shown.pop()} shows one configuration: leave out -m, and type no sweep")
     if not options and any(word.startswith("search=") for word in words):
         raise MerError(f"a search is a sweep; add -m: mer train -m {shlex.join(argv)}")

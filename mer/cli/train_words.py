@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from mer.cli.completion import keys
+from mer.cli.completion import groups, keys
 from mer.cli.train_help import choices, flat
 from mer.config.composition import conf_dir, config_folders
 from mer.config.hydra_options import split_config_dir
@@ -72,12 +72,8 @@ def _without_key(word: str, folders: list[Path]) -> Iterator[str]:
         yield f"{word}: type {word}=NAME; `mer train --help {word}` lists the names"
     elif word in flat(keys()):
         yield f"{word}: type {word}=VALUE"
-    elif groups := [one for one in _groups(folders) if word in choices(one, folders)]:
-        yield f"{word}: type {' or '.join(f'{group}={word}' for group in groups)}"
-
-
-def _groups(folders: list[Path]) -> list[str]:
-    return sorted({path.name for folder in folders for path in folder.glob("*/")})
+    elif holding := [one for one in sorted(groups(folders)) if word in choices(one, folders)]:
+        yield f"{word}: type {' or '.join(f'{group}={word}' for group in holding)}"
 
 
 def _without_package(group: str, name: str, folders: list[Path]) -> Iterator[str]:

@@ -182,12 +182,11 @@ def list_settings(comparison: Comparison) -> list[str]:
     own: list[list[str]] = [[] for _ in range(len(frame))]
     for key, short in comparison.keys.items():
         values = _settings(frame[key])
-        common, times = Counter(values).most_common(1)[0]
-        shared = 2 * times > len(values)
-        if shared and common not in (NOTHING, ABSENT):
+        common = _majority(values)
+        if common not in (None, NOTHING, ABSENT):
             most.append(f"{short}={common}")
         for words, value in zip(own, values, strict=True):
-            if not (shared and value == common) and value != NOTHING:
+            if value not in (common, NOTHING):
                 words.append(f"{short}={value}")
     lines = [f"Most runs have {' '.join(most)}"] if most else []
     names = [_cell(row, "name") for _, row in frame.iterrows()]
@@ -255,8 +254,14 @@ def _cut(value: Any) -> str:
 
 def _minority(values: Sequence[str]) -> list[int]:
     """Places of the values that differ from what more than half of the runs have."""
+    most = _majority(values)
+    return [] if most is None else [p for p, value in enumerate(values) if value != most]
+
+
+def _majority(values: Sequence[str]) -> str | None:
+    """What more than half of the runs have, if there is such a value."""
     most, times = Counter(values).most_common(1)[0]
-    return [p for p, value in enumerate(values) if value != most] if 2 * times > len(values) else []
+    return most if 2 * times > len(values) else None
 
 
 def _table(grid: Grid) -> Table:

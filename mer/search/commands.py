@@ -66,11 +66,7 @@ class Command(NamedTuple):
 
 
 def typed(
-    config: DictConfig,
-    cfg: DictConfig,
-    space: Space,
-    fixed: Sequence[str],
-    seeds: int,
+    config: DictConfig, cfg: DictConfig, space: Space, fixed: Sequence[str], seeds: int
 ) -> Typed:
     """Collect what a plain run needs to repeat a trial.
 

@@ -94,11 +94,7 @@ class Search:
         """
         self.shared = self._check()
         self.typed = commands.typed(
-            self.config,
-            self.trial_config,
-            self.space,
-            self.fixed,
-            self.seeds,
+            self.config, self.trial_config, self.space, self.fixed, self.seeds
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.storage = open_storage(self.options["storage"], self.folder)

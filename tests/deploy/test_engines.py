@@ -11,7 +11,7 @@ import torch
 
 from mer.callbacks.svm_head import SVMHead
 from mer.deploy import engines
-from mer.deploy.engines import Unavailable, open_engine
+from mer.deploy.engines import Engine, Unavailable, open_engine
 from mer.deploy.fold_graphs import TOLERANCE
 from mer.deploy.graph import Deployed
 from mer.errors import MerError
@@ -19,19 +19,22 @@ from mer.models.modules import MicroFinetuneModule
 from tests.deploy.conftest import SAMPLES, expected
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def run(request: pytest.FixtureRequest, onnx_file: Path) -> Engine:
+    """The file in an engine."""
+    pytest.importorskip(request.param)
+    return open_engine(request.param, onnx_file)
+
+
 @pytest.mark.parametrize("batch", [1, 5, SAMPLES])
 def test_a_file_gives_the_scores_of_module_and_head_on_all_samples_in_batches_of_any_size(
-    engine: str,
+    run: Engine,
     batch: int,
     module: MicroFinetuneModule,
     head: SVMHead,
     images: torch.Tensor,
-    onnx_file: Path,
 ) -> None:
-    pytest.importorskip(engine)
     softmax, svm = expected(module, head, images)
-    run = open_engine(engine, onnx_file)
     found = [run(images[at : at + batch].numpy()) for at in range(0, SAMPLES, batch)]
     np.testing.assert_allclose(
         np.concatenate([f.scores["softmax"] for f in found]), softmax, rtol=0, atol=TOLERANCE
@@ -44,12 +47,9 @@ def test_a_file_gives_the_scores_of_module_and_head_on_all_samples_in_batches_of
     assert len(set(labels.tolist())) == 3  # a model that always says the same proves nothing
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_scores_of_one_image_and_of_a_batch_agree_and_outlive_the_next_call(
-    engine: str, onnx_file: Path, images: torch.Tensor
+    run: Engine, images: torch.Tensor
 ) -> None:
-    pytest.importorskip(engine)
-    run = open_engine(engine, onnx_file)
     first = run(images[:1].numpy())
     kept = first.scores["svm"].copy()
     together = run(images[:3].numpy())
@@ -60,12 +60,7 @@ def test_scores_of_one_image_and_of_a_batch_agree_and_outlive_the_next_call(
     assert not np.allclose(alone[0], alone[1])  # equal images would prove nothing
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_an_image_may_be_a_view_that_is_not_contiguous(
-    engine: str, onnx_file: Path, images: torch.Tensor
-) -> None:
-    pytest.importorskip(engine)
-    run = open_engine(engine, onnx_file)
+def test_an_image_may_be_a_view_that_is_not_contiguous(run: Engine, images: torch.Tensor) -> None:
     mirrored = images[:1].numpy()[..., ::-1]
     found, copied = run(mirrored), run(np.ascontiguousarray(mirrored))
     assert np.array_equal(found.scores["svm"], copied.scores["svm"])
